@@ -55,7 +55,9 @@ def from_json(cls: type[T], text: str) -> T:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{cls.__name__} must be JSON; line {error.lineno}: {error.msg}.") from None
+        raise ConfigError(
+            f"{cls.__name__} must be JSON; line {error.lineno}: {error.msg}."
+        ) from None
     return from_dict(cls, values)
 
 
@@ -73,7 +75,8 @@ def set_path(value: T, assignment: str) -> T:
     path, equals, text = assignment.partition("=")
     if not equals:
         raise ConfigError(
-            f"A setting is written field=value, got {assignment!r}.", hint="Example: optimizer.lr=0.001"
+            f"A setting is written field=value, got {assignment!r}.",
+            hint="Example: optimizer.lr=0.001",
         )
     try:
         new = json.loads(text)

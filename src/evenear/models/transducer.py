@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The transducer: an encoder, a predictor that reads its own output, and a joiner.
+
+At encoder frame t, after u tokens, the joiner scores the next token or blank:
+
+    logits(t, u) = W tanh(A encoded_t + B predicted_u) + b
+
+The predictor is an LSTM (the paper's) or stateless: an embedding and a small convolution over the
+last tokens. Before the first token it reads blank.
+
+Legend: B streams or utterances, T encoder frames, U tokens, N lattice cells of a batch in a row,
+F feature width, D width, V vocabulary, K tokens of context.
+
+Source: Graves 2012, arXiv:1211.3711; sizes of Radfar et al. 2022, arXiv:2209.14868, table 3
+(additive joiner, width 512); stateless predictor of Ghodsi et al. 2020, arXiv:2003.07705.
+"""
+
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from evenear.config import config
+from evenear.encoders.base import Encoded
+from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
+from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
+from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
+
+__all__ = [
+    "EncoderConfig",
+    "Joiner",
+    "LstmPredictor",
+    "LstmPredictorConfig",
+    "StatelessPredictor",
+    "StatelessPredictorConfig",
+    "Transducer",
+    "TransducerConfig",
+]
+
+
+@config
+class LstmPredictorConfig:
+    """A predictor that remembers every token."""
+
+    kind: Literal["lstm"] = "lstm"
+    embedding_dim: int = Field(default=256, ge=1)
+    lstm: LstmStackConfig = LstmStackConfig(num_layers=1)
+    token_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that a token is hidden (read as blank) while training."""
+
+
+@config
+class StatelessPredictorConfig:
+    """A predictor that sees the last few tokens."""
+
+    kind: Literal["stateless"] = "stateless"
+    dim: int = Field(default=320, ge=1)
+    context_tokens: int = Field(default=2, ge=1)
+    token_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that a token is hidden (read as blank) while training."""
+
+
+EncoderConfig = LstmEncoderConfig | ConvRnnConfig
+
+
+@config
+class TransducerConfig:
+    """A whole transducer."""
+
+    encoder: EncoderConfig
+    predictor: LstmPredictorConfig | StatelessPredictorConfig = Field(discriminator="kind")
+    joiner_dim: int = Field(default=512, ge=1)
+    vocabulary_size: int = Field(ge=2)
+    blank_id: int = Field(default=0, ge=0)
+    ctc: bool = False
+    """An auxiliary CTC head on the encoder, for training."""
+
+
+class LstmPredictor(nn.Module):
+    """An embedding and LSTM layers."""
+
+    def __init__(self, config: LstmPredictorConfig, vocabulary_size: int, blank_id: int) -> None:
+        super().__init__()
+        self.config, self.blank_id = config, blank_id
+        self.dim = config.lstm.dim
+        self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim)
+        self.lstm = LstmStack(config.lstm, config.embedding_dim)
+
+    def initial_state(self, batch_size: int) -> LstmState:
+        """No token read."""
+        return self.lstm.initial_state(batch_size)
+
+    def step(self, tokens_BU: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
+        """Read tokens; return the prediction after each of them, and the state."""
+        return self.lstm.step(self.embedding(tokens_BU), state)
+
+
+class StatelessPredictor(nn.Module):
+    """An embedding and a convolution over the last K tokens. Its state is those tokens."""
+
+    def __init__(
+        self, config: StatelessPredictorConfig, vocabulary_size: int, blank_id: int
+    ) -> None:
+        super().__init__()
+        self.config, self.blank_id = config, blank_id
+        self.dim = config.dim
+        self.embedding = nn.Embedding(vocabulary_size, config.dim)
+        self.conv = nn.Conv1d(config.dim, config.dim, config.context_tokens, groups=config.dim)
+
+    def initial_state(self, batch_size: int) -> Tensor:
+        """Blank before the first token: int64 of shape (B, K - 1)."""
+        shape = (batch_size, self.config.context_tokens - 1)
+        return torch.full(shape, self.blank_id, dtype=torch.int64)
+
+    def step(self, tokens_BU: Tensor, past_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """Read tokens; return the prediction after each of them, and the state."""
+        joined_BK = torch.cat([past_BK.to(tokens_BU.device), tokens_BU], dim=1)
+        embedded_BDK = self.embedding(joined_BK).transpose(1, 2)
+        predicted_BUD = F.relu(self.conv(embedded_BDK)).transpose(1, 2)
+        keep = self.config.context_tokens - 1
+        return predicted_BUD, joined_BK[:, joined_BK.shape[1] - keep :]
+
+
+class Joiner(nn.Module):
+    """Adds an encoder frame and a prediction, and scores the vocabulary."""
+
+    def __init__(self, encoder_dim: int, predictor_dim: int, dim: int, vocabulary: int) -> None:
+        super().__init__()
+        self.encoder_proj = nn.Linear(encoder_dim, dim)
+        self.predictor_proj = nn.Linear(predictor_dim, dim, bias=False)
+        self.output = nn.Linear(dim, vocabulary)
+
+    def forward(self, encoded: Tensor, predicted: Tensor) -> Tensor:
+        """Logits of already projected inputs, whose shapes must broadcast (…, D) -> (…, V)."""
+        return self.output(torch.tanh(encoded + predicted))
+
+
+class Transducer(nn.Module):
+    """Encoder, predictor and joiner. `mean_F` and `scale_F` normalize the features."""
+
+    def __init__(self, config: TransducerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.blank_id = config.blank_id
+        self.encoder = _build_encoder(config.encoder)
+        predictor = LstmPredictor if config.predictor.kind == "lstm" else StatelessPredictor
+        self.predictor = predictor(config.predictor, config.vocabulary_size, config.blank_id)  # pyright: ignore[reportArgumentType]
+        self.joiner = Joiner(
+            self.encoder.dim, self.predictor.dim, config.joiner_dim, config.vocabulary_size
+        )
+        self.ctc = nn.Linear(self.encoder.dim, config.vocabulary_size) if config.ctc else None
+        self.mean_F: Tensor
+        self.scale_F: Tensor
+        self.register_buffer("mean_F", torch.zeros(self.encoder.feature_dim))
+        self.register_buffer("scale_F", torch.ones(self.encoder.feature_dim))
+
+    def normalize(self, features_BTF: Tensor) -> Tensor:
+        """Features with the training set's mean and deviation taken out."""
+        return (features_BTF - self.mean_F) * self.scale_F
+
+    def step(self, features_BTF: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Encode a chunk and project it for the joiner: (B, T, joiner width)."""
+        encoded_BTD, state = self.encoder.step(self.normalize(features_BTF), state)
+        return self.joiner.encoder_proj(encoded_BTD), state
+
+    def flush(self, state: Any) -> Tensor:
+        """What the end of the stream completes, projected for the joiner."""
+        return self.joiner.encoder_proj(self.encoder.flush(state))
+
+    def encode(self, features_BTF: Tensor, lengths_B: Tensor) -> Encoded:
+        """Encode padded utterances (not projected)."""
+        return self.encoder(self.normalize(features_BTF), lengths_B)
+
+    def predict(self, targets_BU: Tensor, hide: Tensor | None = None) -> Tensor:
+        """Predictions before the first and after each token, projected: (B, U + 1, joiner width).
+
+        `hide` marks tokens to be read as blank (token dropout).
+        """
+        if hide is not None:
+            targets_BU = targets_BU.masked_fill(hide, self.blank_id)
+        inputs_BU = F.pad(targets_BU, (1, 0), value=self.blank_id)
+        predicted_BUD, _ = self.predictor.step(
+            inputs_BU, self.predictor.initial_state(len(inputs_BU))
+        )
+        return self.joiner.predictor_proj(predicted_BUD)
+
+    def packed_logits(
+        self, encoded: Encoded, predicted_BUD: Tensor, target_lengths_B: Tensor
+    ) -> Tensor:
+        """Joiner output at every real lattice cell: (N, V), N = sum of T_b (U_b + 1).
+
+        Memory follows the real lengths, not the longest utterance (the layout that
+        `losses.transducer.packed_transducer_loss` takes).
+        """
+        projected_BTD = self.joiner.encoder_proj(encoded.encoded_BTD)
+        rows = []
+        lengths = zip(encoded.lengths_B.tolist(), target_lengths_B.tolist(), strict=True)
+        for b, (num_frames, num_tokens) in enumerate(lengths):
+            cells = projected_BTD[b, :num_frames, None] + predicted_BUD[b, None, : num_tokens + 1]
+            rows.append(cells.flatten(0, 1))
+        return self.joiner.output(torch.tanh(torch.cat(rows)))
+
+
+def _build_encoder(config: EncoderConfig) -> LstmEncoder | ConvRnnEncoder:
+    return LstmEncoder(config) if isinstance(config, LstmEncoderConfig) else ConvRnnEncoder(config)
