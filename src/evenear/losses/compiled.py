@@ -3,8 +3,8 @@
 
 Plain loops over frames and tokens in float64, whatever the scores are stored in: a sum of ten
 thousand log-probabilities loses its last digits in float32, and the lattice is small beside the
-logits. The interpreter lock is released, so utterances run side by side in ordinary threads; numba's
-own thread pool is not used, because it may not be entered by two threads at once.
+logits. The interpreter lock is released, so utterances run side by side in ordinary threads;
+numba's own thread pool is not used, because it may not be entered by two threads at once.
 
 Dimensions: T frames, U tokens (a lattice has U + 1 columns: tokens emitted so far).
 
@@ -30,22 +30,62 @@ def _compile(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compile
-def _log_add(first: float, second: float) -> float:
-    if first == -np.inf:
-        return second
-    if second == -np.inf:
-        return first
-    return max(first, second) + np.log1p(np.exp(-abs(first - second)))
+def _sum_paths(
+    blank_TU: np.ndarray, label_TU: np.ndarray, num_tokens: int, moving_TU: np.ndarray
+) -> float:
+    """Score all paths from each cell to the end, and how many of them go on by the label."""
+    beta_U = np.full(num_tokens + 1, -np.inf)
+    beta_U[num_tokens] = 0.0
+    for t in range(len(moving_TU) - 1, -1, -1):
+        beta_U[num_tokens] += blank_TU[t, num_tokens]
+        moving_TU[t, num_tokens] = 0.0
+        for u in range(num_tokens - 1, -1, -1):
+            stay, move = beta_U[u] + blank_TU[t, u], beta_U[u + 1] + label_TU[t, u]
+            if move == -np.inf:
+                beta_U[u], moving_TU[t, u] = stay, 0.0
+            elif stay > move:
+                ratio = np.exp(move - stay)
+                beta_U[u], moving_TU[t, u] = stay + np.log1p(ratio), ratio / (1.0 + ratio)
+            else:
+                ratio = np.exp(stay - move)
+                beta_U[u], moving_TU[t, u] = move + np.log1p(ratio), 1.0 / (1.0 + ratio)
+    return beta_U[0]
 
 
 @_compile
-def _forward_row(
-    alpha_U: np.ndarray, label_U: np.ndarray, next_U: np.ndarray, num_tokens: int
-) -> None:
-    """Add to the scores that arrive from the frame before those that arrive within this frame."""
-    next_U[0] = alpha_U[0]
-    for u in range(1, num_tokens + 1):
-        next_U[u] = _log_add(alpha_U[u], next_U[u - 1] + label_U[u - 1])
+def replace_by_occupancies(
+    blank_TU: np.ndarray, label_TU: np.ndarray, num_frames: int, num_tokens: int
+) -> float:
+    """Overwrite the arc scores of one utterance by the probability that an alignment takes the arc.
+
+    Args:
+        blank_TU: Log-probability of going to the next frame, at each cell. Holds occupancies
+            afterwards, 0 outside the lattice.
+        label_TU: Log-probability of emitting the next token, at each cell. Likewise.
+        num_frames: How many rows count.
+        num_tokens: How many tokens there are; one more column than that counts.
+
+    Returns:
+        The log-probability of all alignments, in nats. If it is minus infinity (no alignment is
+        possible), all occupancies are 0.
+    """
+    moving_TU = np.empty((num_frames, num_tokens + 1))
+    total = _sum_paths(blank_TU, label_TU, num_tokens, moving_TU)
+    blank_TU[:] = 0.0
+    label_TU[:] = 0.0
+    if total == -np.inf:
+        return total
+    entering_U = np.zeros(num_tokens + 1)
+    entering_U[0] = 1.0
+    for t in range(num_frames):
+        moved = 0.0
+        for u in range(num_tokens + 1):
+            occupancy = entering_U[u] + moved
+            moved = occupancy * moving_TU[t, u]
+            entering_U[u] = occupancy - moved
+            label_TU[t, u] = moved
+            blank_TU[t, u] = entering_U[u]
+    return total
 
 
 @_compile
@@ -55,65 +95,12 @@ def path_score(
     """Log of the summed probability of all alignments of one utterance.
 
     Args:
-        blank_TU: Log-probability of going to the next frame, at each cell.
-        label_TU: Log-probability of emitting the next token, at each cell.
-        num_frames: How many rows count.
-        num_tokens: How many tokens there are; one more column than that counts.
-
-    Returns:
-        The log-probability, in nats.
-    """
-    alpha_U = np.full(num_tokens + 1, -np.inf)
-    alpha_U[0] = 0.0
-    for t in range(num_frames):
-        _forward_row(alpha_U, label_TU[t], alpha_U, num_tokens)
-        for u in range(num_tokens + 1):
-            alpha_U[u] += blank_TU[t, u]
-    return alpha_U[num_tokens]
-
-
-@_compile
-def replace_by_occupancies(
-    blank_TU: np.ndarray, label_TU: np.ndarray, num_frames: int, num_tokens: int
-) -> float:
-    """Overwrite arc scores by the probability that an alignment takes the arc.
-
-    Args:
-        blank_TU: As in `path_score`; holds occupancies afterwards, 0 outside the lattice.
-        label_TU: As in `path_score`; holds occupancies afterwards, 0 outside the lattice.
+        blank_TU: As given to `replace_by_occupancies`.
+        label_TU: As given to `replace_by_occupancies`.
         num_frames: How many rows count.
         num_tokens: How many tokens there are.
 
     Returns:
-        The log-probability of all alignments, in nats. If it is minus infinity (no alignment is
-        possible), all occupancies are 0.
+        The log-probability, in nats.
     """
-    columns = num_tokens + 1
-    alpha_TU = np.empty((num_frames, columns))
-    arriving_U = np.full(columns, -np.inf)
-    arriving_U[0] = 0.0
-    for t in range(num_frames):
-        _forward_row(arriving_U, label_TU[t], alpha_TU[t], num_tokens)
-        for u in range(columns):
-            arriving_U[u] = alpha_TU[t, u] + blank_TU[t, u]
-    total = arriving_U[num_tokens]
-    blank_TU[num_frames:] = 0.0
-    label_TU[num_frames:] = 0.0
-    blank_TU[:, columns:] = 0.0
-    label_TU[:, columns:] = 0.0
-    if total == -np.inf:
-        blank_TU[:] = 0.0
-        label_TU[:] = 0.0
-        return total
-    beta_U = np.full(columns, -np.inf)
-    beta_U[num_tokens] = 0.0
-    for t in range(num_frames - 1, -1, -1):
-        above = -np.inf
-        for u in range(num_tokens, -1, -1):
-            stay = blank_TU[t, u] + beta_U[u]
-            move = above + label_TU[t, u] if u < num_tokens else -np.inf
-            blank_TU[t, u] = np.exp(alpha_TU[t, u] + stay - total)
-            label_TU[t, u] = np.exp(alpha_TU[t, u] + move - total)
-            above = _log_add(stay, move)
-            beta_U[u] = above
-    return total
+    return _sum_paths(blank_TU, label_TU, num_tokens, np.empty((num_frames, num_tokens + 1)))

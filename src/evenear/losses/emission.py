@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """From logits to the arcs of a transducer lattice and back, without a second copy of the logits.
 
-Of all V logits of a lattice cell the loss needs three numbers: their log-sum-exp, the blank's and the
-next token's. They are read utterance by utterance, some frames at a time, so that what is computed
-on the way stays in the processor's cache; padding is never read. The gradient has a closed form,
+Of all V logits of a lattice cell the loss needs three numbers: their log-sum-exp, the blank's and
+the next token's. They are read utterance by utterance, some frames at a time, so that what is
+computed on the way stays in the processor's cache; padding is never read. The gradient has a closed
+form,
 
     d loss / d logit(v) = softmax(v) * (blank occupancy + label occupancy)
                           - blank occupancy at the blank - label occupancy at the next token,
 
 and is written piece by piece into the one tensor that is handed back. FastEmit (Yu et al. 2020,
-arXiv 2010.11148, equations 9 to 11) multiplies the label occupancies by 1 + lambda there, and leaves
-the value of the loss as it is. Follows the papers.
+arXiv 2010.11148, equations 9 to 11) multiplies the label occupancies by 1 + lambda there, and
+leaves the value of the loss as it is. Follows the papers.
 
-Dimensions: B utterances, T frames, R rows of logits per frame (all U + 1 columns of the lattice, or a
+Dimensions: B utterances, T frames, R rows of logits per frame (all U + 1 columns of the lattice, or
+a
 window of them), V vocabulary, U tokens (a lattice has U + 1 columns).
 
 Source: Graves 2012, arXiv 1211.3711, equation 20, chained with the log-softmax.
@@ -53,8 +55,6 @@ class Cells(NamedTuple):
 class ArcScores(NamedTuple):
     """What a lattice needs to know of its logits, in float32 or float64."""
 
-    total_BTR: Tensor
-    """Log of the sum of exponentials of the logits."""
     blank_BTR: Tensor
     """Log-probability of the blank."""
     label_BTR: Tensor
@@ -71,37 +71,31 @@ def read_arcs(logits: Tensor, cells: Cells) -> ArcScores:
     Returns:
         Padded scores; minus infinity outside the utterances.
     """
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
+    dtype = _compute_dtype(logits)
     shape = (len(cells.num_frames), max(cells.num_frames), max(cells.num_rows))
-    arcs = ArcScores(*(logits.new_full(shape, float("-inf"), dtype=dtype) for _ in range(3)))
+    arcs = ArcScores(*(logits.new_full(shape, float("-inf"), dtype=dtype) for _ in range(2)))
     for b, logits_TRV in enumerate(cells.views(logits)):
         for frames in _chunks(logits_TRV):
-            values_TRV = logits_TRV[frames].to(dtype)
-            rows = (b, frames, slice(0, values_TRV.shape[1]))
-            total_TR = torch.logsumexp(values_TRV, dim=-1)
-            arcs.total_BTR[rows] = total_TR
-            arcs.blank_BTR[rows] = values_TRV[..., cells.blank_id] - total_TR
-            arcs.label_BTR[rows] = (
-                values_TRV.gather(-1, _targets(cells, b, frames))[..., 0] - total_TR
-            )
+            rows = (b, frames, slice(0, logits_TRV.shape[1]))
+            log_probs_TRV = torch.log_softmax(logits_TRV[frames], dim=-1, dtype=dtype)
+            arcs.blank_BTR[rows] = log_probs_TRV[..., cells.blank_id]
+            arcs.label_BTR[rows] = log_probs_TRV.gather(-1, _targets(cells, b, frames))[..., 0]
     return arcs
 
 
-def write_gradient(
-    logits: Tensor, cells: Cells, total_BTR: Tensor, blank_BTR: Tensor, label_BTR: Tensor
-) -> Tensor:
+def write_gradient(logits: Tensor, cells: Cells, blank_BTR: Tensor, label_BTR: Tensor) -> Tensor:
     """The gradient of the loss with respect to the logits, given how occupied each arc is.
 
     Args:
         logits: As given to `read_arcs`.
         cells: As given to `read_arcs`.
-        total_BTR: As returned by `read_arcs`.
         blank_BTR: Occupancy of each blank arc, times whatever the loss was multiplied by.
         label_BTR: Occupancy of each label arc, likewise; 0 where there is no next token.
 
     Returns:
         A tensor like `logits`, 0 in the padding.
     """
+    dtype = _compute_dtype(logits)
     gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
     if not cells.is_packed:
         _clear_padding(gradient, cells)
@@ -110,12 +104,16 @@ def write_gradient(
         for frames in _chunks(logits_TRV):
             rows = (b, frames, slice(0, logits_TRV.shape[1]))
             blank_TR1, label_TR1 = blank_BTR[rows][..., None], label_BTR[rows][..., None]
-            values_TRV = logits_TRV[frames].to(total_BTR.dtype) - total_BTR[rows][..., None]
-            values_TRV.exp_().mul_(blank_TR1 + label_TR1)
+            values_TRV = torch.softmax(logits_TRV[frames], dim=-1, dtype=dtype)
+            values_TRV *= blank_TR1 + label_TR1
             values_TRV[..., cells.blank_id] -= blank_TR1[..., 0]
             values_TRV.scatter_add_(-1, _targets(cells, b, frames), -label_TR1)
             gradient_TRV[frames] = values_TRV
     return gradient
+
+
+def _compute_dtype(logits: Tensor) -> torch.dtype:
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
 def _chunks(values_TRV: Tensor) -> Iterator[slice]:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """All the ways to spread a sentence over the frames, summed: the lattice of a transducer.
 
-Cell (t, u) means: t frames are done and u tokens are out. A blank arc goes to (t + 1, u), a label arc
-to (t, u + 1); the last arc is the blank that leaves (T - 1, U). `alpha` sums the paths that reach a
-cell, `beta` those that lead on from it; what a path scores through an arc, divided by the total, is
-the arc's occupancy, and that is all the gradient there is:
+Cell (t, u) means: t frames are done and u tokens are out. A blank arc goes to (t + 1, u), a label
+arc to (t, u + 1); the last arc is the blank that leaves (T - 1, U). `alpha` sums the paths that
+reach a cell, `beta` those that lead on from it; what a path scores through an arc, divided by the
+total, is the arc's occupancy, and that is all the gradient there is:
     d(-log P) / d(log-probability of an arc) = -occupancy.
 
 Two ways to compute it, equal to rounding: compiled loops (`evenear.losses.compiled`, when numba is
-installed and the tensors are on the CPU), and pure torch, one anti-diagonal t + u at a time, for all
-utterances at once. Both work in float64 (float32 where the device has no float64).
+installed and the tensors are on the CPU), and pure torch, one anti-diagonal t + u at a time, for
+all utterances at once. Both work in float64 (float32 where the device has no float64).
 
 Dimensions: B utterances, D anti-diagonals, T frames, U tokens (a lattice has U + 1 columns).
 
@@ -124,16 +124,10 @@ def lattice_occupancies(
     num_frames = blank_BTU.shape[1]
     blank_DBU, label_DBU = _diagonals(blank_BTU, label_BTU, frame_lengths_B, target_lengths_B)
     beta_DBU = _backward(blank_DBU, label_DBU, frame_lengths_B, target_lengths_B)
-    alpha_DBU = _forward(blank_DBU, label_DBU)
+    _replace_by_occupancies(blank_DBU, label_DBU, beta_DBU)
     log_prob_B = beta_DBU[0, :, 0]
-    possible_B = log_prob_B != _MINUS_INFINITY
-    alpha_DBU -= log_prob_B.where(possible_B, torch.zeros_like(log_prob_B))[:, None]
-    blank_DBU += alpha_DBU
-    blank_DBU += beta_DBU[1:]
-    label_DBU += alpha_DBU
-    label_DBU[:, :, :-1] += beta_DBU[1:, :, 1:]
-    blank_BTU.copy_(_square(blank_DBU.exp_(), num_frames))
-    label_BTU.copy_(_square(label_DBU.exp_(), num_frames))
+    blank_BTU.copy_(_square(blank_DBU, num_frames))
+    label_BTU.copy_(_square(label_DBU, num_frames))
     return Occupancies(log_prob_B.to(blank_BTU.dtype), blank_BTU, label_BTU)
 
 
@@ -200,15 +194,19 @@ def _diagonals(
     return blank_DBU, label_DBU
 
 
-def _forward(blank_DBU: Tensor, label_DBU: Tensor) -> Tensor:
-    """Scores of all paths from the first cell to each cell, by anti-diagonal."""
-    alpha_DBU = torch.full_like(blank_DBU, _MINUS_INFINITY)
-    alpha_DBU[0, :, 0] = 0.0
-    for d in range(1, len(alpha_DBU)):
-        torch.add(alpha_DBU[d - 1], blank_DBU[d - 1], out=alpha_DBU[d])
-        moved_BU = alpha_DBU[d - 1, :, :-1] + label_DBU[d - 1, :, :-1]
-        alpha_DBU[d, :, 1:] = torch.logaddexp(alpha_DBU[d, :, 1:], moved_BU)
-    return alpha_DBU
+def _replace_by_occupancies(blank_DBU: Tensor, label_DBU: Tensor, beta_DBU: Tensor) -> None:
+    """Turn arc scores into chances to take the arc from its cell, then into occupancies."""
+    reference_DBU = beta_DBU[:-1].masked_fill(beta_DBU[:-1] == _MINUS_INFINITY, 0.0)
+    blank_DBU.add_(beta_DBU[1:]).sub_(reference_DBU).exp_()
+    label_DBU[:, :, :-1] += beta_DBU[1:, :, 1:]
+    label_DBU.sub_(reference_DBU).exp_()
+    occupancy_BU = torch.zeros_like(blank_DBU[0])
+    occupancy_BU[:, 0] = 1.0
+    for blank_BU, label_BU in zip(blank_DBU, label_DBU, strict=True):
+        blank_BU *= occupancy_BU
+        label_BU *= occupancy_BU
+        occupancy_BU = blank_BU.clone()
+        occupancy_BU[:, 1:] += label_BU[:, :-1]
 
 
 def _backward(
@@ -216,7 +214,8 @@ def _backward(
 ) -> Tensor:
     """Scores of all paths from each cell to the end, by anti-diagonal, one longer than the arcs.
 
-    The end of an utterance is the cell (T, U), just outside its lattice, where the last blank leads.
+    The end of an utterance is the cell (T, U), just outside its lattice, where the last blank
+    leads.
     """
     num_diagonals, num_utterances, columns = blank_DBU.shape
     beta_DBU = blank_DBU.new_full((num_diagonals + 1, num_utterances, columns), _MINUS_INFINITY)

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The transducer (RNN-T) loss: how improbable a model finds a sentence, whatever its timing.
 
-The loss of an utterance is minus the natural logarithm of the probability of its tokens, summed over
-all ways to spread them over the frames. Arcs are read from the logits, the lattice gives each arc's
-occupancy, and the gradient follows from that in closed form: one new tensor of the logits' size, made
-during the backward pass, and nothing else that grows with the vocabulary.
+The loss of an utterance is minus the natural logarithm of the probability of its tokens, summed
+over all ways to spread them over the frames. Arcs are read from the logits, the lattice gives each
+arc's occupancy, and the gradient follows from that in closed form: one new tensor of the logits'
+size, made during the backward pass, and nothing else that grows with the vocabulary.
 
-FastEmit makes models emit earlier by strengthening the gradient of label arcs; penalties make chosen
-label arcs less probable, for instance an end of turn that comes late.
+FastEmit makes models emit earlier by strengthening the gradient of label arcs; penalties make
+chosen label arcs less probable, for instance an end of turn that comes late.
 
 Dimensions: B utterances, T frames, U tokens (logits have U + 1 columns: tokens emitted so far),
 V vocabulary, N lattice cells of all utterances.
 
-Source: Graves 2012, Sequence Transduction with Recurrent Neural Networks, arXiv 1211.3711; Yu et al.
+Source: Graves 2012, Sequence Transduction with Recurrent Neural Networks, arXiv 1211.3711; Yu et
+al.
 2020, FastEmit, arXiv 2010.11148. Follows the papers.
 """
 
@@ -43,8 +44,8 @@ def transducer_loss(
     """Transducer loss of padded logits.
 
     Args:
-        logits_BTUV: Joiner outputs, (B, T, U + 1, V), not normalized, of any floating dtype. Computed
-            in float32, or in float64 if they are float64. Padding is never read.
+        logits_BTUV: Joiner outputs, (B, T, U + 1, V), not normalized, of any floating dtype.
+            Computed in float32, or in float64 if they are float64. Padding is never read.
         targets_BU: Token ids, padded with anything.
         frame_lengths_B: Frames of each utterance, at least 1.
         target_lengths_B: Tokens of each utterance, 0 allowed.
@@ -56,7 +57,8 @@ def transducer_loss(
         lattice: "numba" or "torch"; "auto" takes the faster one that works here.
 
     Returns:
-        loss_B: -log P(tokens | audio) of each utterance, in nats. Infinite, with gradient 0, where no
+        loss_B: -log P(tokens | audio) of each utterance, in nats. Infinite, with gradient 0, where
+            no
         alignment is possible.
 
     Raises:
@@ -91,9 +93,9 @@ def packed_transducer_loss(
 ) -> Tensor:
     """Transducer loss of packed logits: no padding, so memory follows the real lengths.
 
-    Utterances follow each other; within one, frame after frame, and within a frame its U + 1 columns.
-    So cell (t, u) of an utterance that starts at row n is row n + t * (U + 1) + u, and N is the sum of
-    T * (U + 1) over utterances.
+    Utterances follow each other; within one, frame after frame, and within a frame its U + 1
+    columns. So cell (t, u) of an utterance that starts at row n is row n + t * (U + 1) + u, and N
+    is the sum of T * (U + 1) over utterances.
 
     Args:
         logits_NV: Joiner outputs, not normalized, of any floating dtype.
@@ -102,7 +104,8 @@ def packed_transducer_loss(
         target_lengths_B: As in `transducer_loss`.
         blank_id: As in `transducer_loss`.
         fastemit: As in `transducer_loss`.
-        label_penalty: (B, T, U), as in `transducer_loss`: padded, for it is small beside the logits.
+        label_penalty: (B, T, U), as in `transducer_loss`: padded, for it is small beside the
+            logits.
         lattice: As in `transducer_loss`.
 
     Returns:
@@ -219,26 +222,26 @@ class _TransducerLoss(torch.autograd.Function):
     def forward(
         ctx: Any, logits: Tensor, penalty_BTU: Tensor | None, cells: Cells, options: _Options
     ) -> Tensor:
-        total_BTU, blank_BTU, label_BTU = read_arcs(logits, cells)
+        blank_BTU, label_BTU = read_arcs(logits, cells)
         if penalty_BTU is not None:
             label_BTU[:, :, :-1] -= penalty_BTU
         lengths = (options.lengths_2B[0], options.lengths_2B[1])
         if not any(ctx.needs_input_grad):
             return -lattice_log_prob(blank_BTU, label_BTU, *lengths, lattice=options.lattice)
         occupancies = lattice_occupancies(blank_BTU, label_BTU, *lengths, lattice=options.lattice)
-        ctx.save_for_backward(logits, total_BTU, occupancies.blank_BTU, occupancies.label_BTU)
+        ctx.save_for_backward(logits, occupancies.blank_BTU, occupancies.label_BTU)
         ctx.cells, ctx.fastemit = cells, options.fastemit
         return -occupancies.log_prob_B
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient_B: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        logits, total_BTU, blank_BTU, label_BTU = ctx.saved_tensors
+        logits, blank_BTU, label_BTU = ctx.saved_tensors
         gradient_B11 = gradient_B[:, None, None]
         logits_gradient, penalty_gradient_BTU = None, None
         if ctx.needs_input_grad[0]:
             weighted = (blank_BTU * gradient_B11, label_BTU * (gradient_B11 * (1 + ctx.fastemit)))
-            logits_gradient = write_gradient(logits, ctx.cells, total_BTU, *weighted)
+            logits_gradient = write_gradient(logits, ctx.cells, *weighted)
         if ctx.needs_input_grad[1]:
             penalty_gradient_BTU = label_BTU[:, :, :-1] * gradient_B11
         return logits_gradient, penalty_gradient_BTU, None, None
