@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find who a recognizer fails, and be right about it.
+
+    table = read_table("results.jsonl")
+    found = gaps(table, cohorts_by(table, ["age", "gender"]))
+
+A table of results becomes cohorts, cohorts become gaps, gaps become a report. Nothing here needs
+torch or trains anything: results of any recognizer will do.
+"""
+
+from evenear.errors import MissingDependencyError
+
+try:
+    import polars as _polars  # noqa: F401
+    import scipy as _scipy  # noqa: F401
+except ImportError as _error:
+    raise MissingDependencyError(
+        f"An audit needs {_error.name}, which is not installed.",
+        hint="pip install 'evenear[audit]'",
+    ) from None
+
+from evenear.audit.cohorts import Assignment, Cohorts, cohorts_by, intersect
+from evenear.audit.gap import Base, Gap, Gaps, Overall
+from evenear.audit.reading import read_table
+from evenear.audit.splits import Split, split_speakers
+from evenear.audit.statistics import gaps, overall
+from evenear.audit.table import Table
+
+__all__ = [
+    "Assignment",
+    "Base",
+    "Cohorts",
+    "Gap",
+    "Gaps",
+    "Overall",
+    "Split",
+    "Table",
+    "cohorts_by",
+    "gaps",
+    "intersect",
+    "overall",
+    "read_table",
+    "split_speakers",
+]

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cohorts: who belongs to which group, however that was found.
+
+An `Assignment` gives each speaker (or each utterance) one value of one attribute, or null where the
+value is unknown. `Cohorts` is several of these side by side. Attributes of the table, regions of a
+map, census partitions and clusters of voices all become assignments, and from there on everything
+is treated alike.
+"""
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Literal
+
+import polars as pl
+
+from evenear.audit.table import Table
+from evenear.errors import CohortError
+
+__all__ = ["Assignment", "Cohorts", "Key", "cohorts_by", "intersect"]
+
+Key = Literal["speaker", "utterance_id"]
+
+CROSS = "×"
+"""Joins the names and the values of an intersection: age×gender, teens×female."""
+
+MAX_NUMBERS = 12
+"""A numeric attribute with more values than this is cut into ranges."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One value of one attribute for each speaker or utterance.
+
+    `frame` has two string columns: the key ("speaker" or "utterance_id") and "value". A key that
+    is missing, or whose value is null, has an unknown value: it counts neither in a cohort of
+    this attribute nor in the rest that the cohort is compared with.
+    """
+
+    attribute: str
+    frame: pl.DataFrame
+    found_by: str = "given"
+    """"given", or the name of what found it: geography, census, voice, subgroups."""
+    reported: tuple[str, ...] | None = None
+    """The values to report on; all if None. Others still count in the rest."""
+
+    @property
+    def key(self) -> Key:
+        """What the values belong to."""
+        return "speaker" if "speaker" in self.frame.columns else "utterance_id"
+
+    @classmethod
+    def of_speakers(
+        cls, attribute: str, values: dict[str, str | None], *, found_by: str = "given"
+    ) -> "Assignment":
+        """An assignment from a mapping of speakers to values."""
+        columns = {"speaker": list(values), "value": list(values.values())}
+        schema = {"speaker": pl.String, "value": pl.String}
+        return cls(attribute, pl.DataFrame(columns, schema=schema), found_by)
+
+
+@dataclass(frozen=True)
+class Cohorts:
+    """Ways to divide speakers. They add: `given + found`."""
+
+    assignments: tuple[Assignment, ...] = ()
+
+    def __add__(self, other: "Cohorts") -> "Cohorts":
+        """Both sets of assignments.
+
+        Raises:
+            CohortError: An attribute is in both.
+        """
+        names = [one.attribute for one in (*self.assignments, *other.assignments)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise CohortError(f"An attribute may be assigned once; {twice[0]!r} is there twice.")
+        return Cohorts(self.assignments + other.assignments)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes, in order."""
+        return tuple(one.attribute for one in self.assignments)
+
+
+def cohorts_by(table: Table, attributes: Iterable[str], *, num_ranges: int = 4) -> Cohorts:
+    """Cohorts by columns of the table; `age×gender` (or `age*gender`) is an intersection.
+
+    A column of numbers with more than a dozen values is cut into `num_ranges` ranges of about
+    equally many speakers.
+
+    Raises:
+        TableError: There is no such attribute.
+    """
+    assignments = []
+    for name in attributes:
+        parts = [part.strip() for part in name.replace("*", CROSS).split(CROSS)]
+        single = [_assignment(table, part, num_ranges) for part in parts]
+        assignments.append(reduce(lambda a, b: intersect(table, a, b), single))
+    return sum((Cohorts((one,)) for one in assignments), Cohorts())
+
+
+def intersect(table: Table, first: Assignment, second: Assignment) -> Assignment:
+    """The cohorts of people who share two values."""
+    name = f"{first.attribute}{CROSS}{second.attribute}"
+    found_by = first.found_by if first.found_by == second.found_by else "given"
+    if first.key == second.key:
+        key = first.key
+        joined = first.frame.join(second.frame, on=key, how="inner", suffix="_second")
+    else:
+        key = "utterance_id"
+        by_speaker, by_utterance = (first, second) if first.key == "speaker" else (second, first)
+        joined = (
+            table.frame.select("utterance_id", "speaker")
+            .join(by_utterance.frame, on="utterance_id", how="inner")
+            .join(by_speaker.frame, on="speaker", how="inner", suffix="_second")
+        )
+        if by_speaker is first:
+            joined = joined.rename({"value": "value_second", "value_second": "value"})
+    value = pl.concat_str("value", "value_second", separator=CROSS, ignore_nulls=False)
+    return Assignment(name, joined.select(key, value.alias("value")), found_by)
+
+
+def _assignment(table: Table, attribute: str, num_ranges: int) -> Assignment:
+    table.require_attribute(attribute)
+    column = table.frame[attribute]
+    if column.dtype.is_numeric() and column.n_unique() > MAX_NUMBERS:
+        column = _ranges(table, attribute, num_ranges)
+    values = table.frame.select("utterance_id", "speaker", column.cast(pl.String).alias("value"))
+    values = values.drop_nulls("value")
+    by_speaker = values.select("speaker", "value").unique(maintain_order=True)
+    if by_speaker["speaker"].n_unique() == by_speaker.height:
+        return Assignment(attribute, by_speaker.sort("speaker"))
+    return Assignment(attribute, values.select("utterance_id", "value"))
+
+
+def _ranges(table: Table, attribute: str, num_ranges: int) -> pl.Series:
+    """Numbers as ranges such as `18 to 25`, cut where speakers are evenly divided."""
+    per_speaker = table.frame.group_by("speaker").agg(pl.col(attribute).mean()).drop_nulls()
+    numbers = per_speaker[attribute].filter(per_speaker[attribute].is_finite())
+    steps = [step / num_ranges for step in range(1, num_ranges)]
+    cuts = sorted({float(numbers.quantile(step, "nearest") or 0.0) for step in steps})
+    names = _range_names(cuts)
+    column = table.frame[attribute].cast(pl.Float64).fill_nan(None)
+    return column.cut(cuts, labels=names, left_closed=True).cast(pl.String)
+
+
+def _range_names(cuts: Sequence[float]) -> list[str]:
+    text = [f"{cut:g}" for cut in cuts]
+    between = [f"{low} to below {high}" for low, high in itertools.pairwise(text)]
+    return [f"below {text[0]}", *between, f"{text[-1]} and above"]

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an audit says: one `Gap` per cohort, all of them with what they rest on in `Gaps`.
+
+Plain values, frozen, ready for JSON. What cannot be said is None, never NaN.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+import polars as pl
+
+from evenear.errors import CohortError, nearest_names
+
+__all__ = ["FORMULAS", "Base", "Gap", "Gaps", "Overall"]
+
+Base = Literal["rest", "overall"]
+
+FORMULAS: dict[Base, str] = {
+    "rest": "gap = (WER(cohort) - WER(rest)) / WER(rest); "
+    "rest = all other speech whose value of this attribute is known",
+    "overall": "gap = (WER(cohort) - WER(all)) / WER(all); "
+    "all = all speech whose value of this attribute is known",
+}
+"""The gap that is printed beside every number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overall:
+    """The whole table, or the part of it that numbers come from."""
+
+    speakers: int
+    utterances: int
+    words: int
+    errors: int
+    wer: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """One cohort and how it fares. Numbers of a suppressed cohort are None."""
+
+    attribute: str
+    value: str
+    found_by: str = "given"
+    speakers: int
+    utterances: int
+    words: int | None = None
+    errors: int | None = None
+    wer: float | None = None
+    low: float | None = None
+    high: float | None = None
+    base_wer: float | None = None
+    """WER of what the cohort is compared with."""
+    gap: float | None = None
+    gap_low: float | None = None
+    gap_high: float | None = None
+    p_value: float | None = None
+    """Of this cohort alone, as if no other had been tried."""
+    p_adjusted: float | None = None
+    """Of this cohort among all that were tried."""
+    confirmed: bool | None = None
+    """Whether the gap is real (in its direction) at the family-wise level of the audit."""
+    suppressed: bool = False
+    """Whether the cohort is too small to say anything about."""
+    discovered_gap: float | None = None
+    """The gap among discovery speakers, if there was a split."""
+    shrunken_wer: float | None = None
+    """WER pulled toward the attribute's mean as far as noise demands: for ranking."""
+    detectable_gap: float | None = None
+    """The smallest gap that this many speakers would show four times out of five."""
+    adjusted_ratio: float | None = None
+    """Ratio of error rates after adjusting for other columns (mixed-effects Poisson)."""
+    adjusted_low: float | None = None
+    adjusted_high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaps:
+    """All cohorts of an audit, and how they were measured."""
+
+    overall: Overall
+    rows: tuple[Gap, ...]
+    to: Base
+    level: float
+    seed: int
+    num_resamples: int
+    num_tried: int
+    """Cohorts that the adjusted p-values account for."""
+    p_value_method: str
+    """"permutation" or "bootstrap", whichever the attributes allow."""
+    confirm_fraction: float
+    min_speakers: int
+    min_words: int
+    name: str = "results"
+    normalizer: str = "basic"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def formula(self) -> str:
+        """The formula of the gap, to be shown beside it."""
+        return FORMULAS[self.to]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Attributes of the rows, in order."""
+        return tuple(dict.fromkeys(row.attribute for row in self.rows))
+
+    @property
+    def worst(self) -> Gap | None:
+        """The confirmed cohort with the largest positive gap, or None if none is confirmed."""
+        found = [row for row in self.rows if row.confirmed and (row.gap or 0.0) > 0.0]
+        return max(found, key=lambda row: row.gap or 0.0, default=None)
+
+    def of(self, attribute: str) -> tuple[Gap, ...]:
+        """Rows of one attribute.
+
+        Raises:
+            CohortError: There is no such attribute.
+        """
+        if attribute not in self.attributes:
+            raise CohortError(
+                f"No cohorts of {attribute!r} were measured.",
+                hint=nearest_names(attribute, self.attributes),
+            )
+        return tuple(row for row in self.rows if row.attribute == attribute)
+
+    def to_frame(self) -> pl.DataFrame:
+        """The rows as a polars frame, a column for each field of `Gap`."""
+        kinds = {"str": pl.String, "int": pl.Int64, "float": pl.Float64, "bool": pl.Boolean}
+        schema = {one.name: kinds[_first_word(str(one.type))] for one in fields(Gap)}
+        return pl.DataFrame([asdict(row) for row in self.rows], schema=schema)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values, `overall` and `cohorts` first."""
+        values = asdict(self)
+        rows: Sequence[dict[str, Any]] = values.pop("rows")
+        overall = values.pop("overall")
+        return {"overall": overall, "cohorts": list(rows), "formula": self.formula, **values}
+
+
+def _first_word(annotation: str) -> str:
+    return annotation.removeprefix("<class '").split("'")[0].split(" ")[0]
