@@ -90,7 +90,8 @@ def lattice_log_prob(
         log_prob_B, in nats, of the scores' dtype.
     """
     if choose_backend(lattice, blank_BTU.device) == "numba":
-        return _compiled_log_prob(blank_BTU, label_BTU, frame_lengths_B, target_lengths_B)
+        lengths = (frame_lengths_B, target_lengths_B)
+        return _run_compiled("path_score", blank_BTU, label_BTU, *lengths)
     blank_DBU, label_DBU = _diagonals(blank_BTU, label_BTU, frame_lengths_B, target_lengths_B)
     beta_DBU = _backward(blank_DBU, label_DBU, frame_lengths_B, target_lengths_B)
     return beta_DBU[0, :, 0].to(blank_BTU.dtype)
@@ -120,7 +121,10 @@ def lattice_occupancies(
         log-probability minus infinity and occupancies 0.
     """
     if choose_backend(lattice, blank_BTU.device) == "numba":
-        return _compiled_occupancies(blank_BTU, label_BTU, frame_lengths_B, target_lengths_B)
+        scores = (blank_BTU, label_BTU)
+        lengths = (frame_lengths_B, target_lengths_B)
+        log_prob_B = _run_compiled("replace_by_occupancies", *scores, *lengths)
+        return Occupancies(log_prob_B, *scores)
     num_frames = blank_BTU.shape[1]
     blank_DBU, label_DBU = _diagonals(blank_BTU, label_BTU, frame_lengths_B, target_lengths_B)
     beta_DBU = _backward(blank_DBU, label_DBU, frame_lengths_B, target_lengths_B)
@@ -131,37 +135,24 @@ def lattice_occupancies(
     return Occupancies(log_prob_B.to(blank_BTU.dtype), blank_BTU, label_BTU)
 
 
-def _compiled_log_prob(
-    blank_BTU: Tensor, label_BTU: Tensor, frame_lengths_B: Tensor, target_lengths_B: Tensor
+def _run_compiled(
+    kernel: str,
+    blank_BTU: Tensor,
+    label_BTU: Tensor,
+    frame_lengths_B: Tensor,
+    target_lengths_B: Tensor,
 ) -> Tensor:
+    """Give each utterance to a compiled function, on as many threads as torch may use."""
     from evenear.losses import compiled
 
-    blanks, labels = blank_BTU.numpy(), label_BTU.numpy()
-    lengths = zip(frame_lengths_B.tolist(), target_lengths_B.tolist(), strict=True)
-    scores = [
-        compiled.path_score(blank_TU, label_TU, num_frames, num_tokens)
-        for blank_TU, label_TU, (num_frames, num_tokens) in zip(
-            blanks, labels, lengths, strict=True
-        )
-    ]
-    return blank_BTU.new_tensor(scores)
-
-
-def _compiled_occupancies(
-    blank_BTU: Tensor, label_BTU: Tensor, frame_lengths_B: Tensor, target_lengths_B: Tensor
-) -> Occupancies:
-    """Spread the utterances over as many threads as torch may use."""
-    from evenear.losses import compiled
-
-    blanks, labels = blank_BTU.numpy(), label_BTU.numpy()
-    arguments = (blanks, labels, frame_lengths_B.tolist(), target_lengths_B.tolist())
-    num_threads = min(torch.get_num_threads(), len(blanks))
+    function = getattr(compiled, kernel)
+    scores = (blank_BTU.detach().numpy(), label_BTU.detach().numpy())
+    arguments = (*scores, frame_lengths_B.tolist(), target_lengths_B.tolist())
+    num_threads = min(torch.get_num_threads(), len(blank_BTU))
     if num_threads <= 1:
-        scores = list(map(compiled.replace_by_occupancies, *arguments))
-    else:
-        with ThreadPoolExecutor(num_threads) as pool:
-            scores = list(pool.map(compiled.replace_by_occupancies, *arguments))
-    return Occupancies(blank_BTU.new_tensor(scores), blank_BTU, label_BTU)
+        return blank_BTU.new_tensor(list(map(function, *arguments)))
+    with ThreadPoolExecutor(num_threads) as pool:
+        return blank_BTU.new_tensor(list(pool.map(function, *arguments)))
 
 
 def _square(diagonal_DBU: Tensor, num_frames: int) -> Tensor:
