@@ -122,6 +122,12 @@ def test_normalizing_twice_changes_nothing_more(name, text):
     assert normalize(once, name) == once
 
 
+def test_no_character_of_the_basic_plane_needs_a_second_pass():
+    for code in range(0x10000):
+        once = normalize(f"a{chr(code)}b")
+        assert normalize(once) == once, hex(code)
+
+
 @given(st.text(max_size=40))
 @settings(deadline=None, max_examples=300)
 def test_basic_leaves_single_spaces_and_inner_apostrophes(text):

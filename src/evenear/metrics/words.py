@@ -188,7 +188,7 @@ class _KeptCharacters(dict[int, str]):
         return kept
 
 
-_KEPT = _KeptCharacters()
+_KEPT = _KeptCharacters(_APOSTROPHES)
 _VERSIONS = {"basic": 1, "characters": 1, "none": 1}
 
 NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
