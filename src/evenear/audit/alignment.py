@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Word errors of many utterances at once.
 
-`evenear.metrics.words.word_errors` scores one pair of texts; an audit scores millions. Here the
-texts are normalized once each, words become 64-bit hashes, and pairs whose references have the same
-length go through one edit-distance table together, a row at a time. Pairs that are equal after
-normalization never get that far.
+`evenear.metrics.words.word_errors` scores one pair of texts; an audit scores millions. Here each
+distinct piece of text is normalized once and becomes word numbers, and pairs whose references have
+the same length go through one edit-distance table together, a row at a time. Pairs that are equal
+after normalization never get that far.
 
 The number of errors of a pair is unique; its split into insertions, deletions and substitutions is
 not. Ties are broken as kaldialign breaks them, insertion before deletion before substitution at
@@ -22,7 +22,12 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-__all__ = ["WordCounts", "count_word_errors", "normalize_texts"]
+from evenear.metrics.words import normalize
+
+__all__ = ["WordCounts", "count_word_errors"]
+
+SPACE_BY_SPACE = frozenset({"basic", "characters", "none"})
+"""Normalizers that treat what stands between two spaces without regard to the rest."""
 
 CELLS_AT_ONCE = 1 << 16
 """Cells of one row of tables handled together: small enough for the processor's cache."""
@@ -58,11 +63,8 @@ def count_word_errors(
         hypotheses: What was recognized, in the same order.
         normalizer: A name that `evenear.metrics.words.normalize` knows.
     """
-    reference_texts = normalize_texts(references, normalizer)
-    hypothesis_texts = normalize_texts(hypotheses, normalizer)
-    reference = _Words.of(reference_texts)
-    hypothesis = _Words.of(hypothesis_texts)
-    differ = (reference_texts != hypothesis_texts).to_numpy()
+    reference, hypothesis = _word_numbers(references, hypotheses, normalizer)
+    differ = ~_equal(reference, hypothesis)
     insertions = np.where(differ & (reference.lengths == 0), hypothesis.lengths, 0)
     deletions = np.where(differ & (hypothesis.lengths == 0), reference.lengths, 0)
     substitutions = np.zeros_like(insertions)
@@ -81,40 +83,73 @@ def count_word_errors(
     return WordCounts(reference.lengths, insertions, deletions, substitutions)
 
 
-def normalize_texts(texts: pl.Series, normalizer: str) -> pl.Series:
-    """Normalize each distinct text once; null becomes the empty text."""
-    from evenear.metrics.words import normalize
-
-    filled = texts.cast(pl.String).fill_null("")
-    distinct = filled.unique()
-    if 2 * len(distinct) > len(filled):
-        return pl.Series(
-            texts.name, [normalize(text, normalizer) for text in filled], dtype=pl.String
-        )
-    plain = pl.Series([normalize(text, normalizer) for text in distinct], dtype=pl.String)
-    return filled.replace_strict(distinct, plain, return_dtype=pl.String)
-
-
 class _Words(NamedTuple):
-    """Texts as runs of hashed words in one long array."""
+    """Texts as runs of word numbers in one long array."""
 
-    hashes: np.ndarray
+    numbers: np.ndarray
     starts: np.ndarray
     lengths: np.ndarray
-
-    @classmethod
-    def of(cls, texts: pl.Series) -> "_Words":
-        full = texts != ""
-        split = texts.filter(full).str.split(" ")
-        lengths = np.zeros(len(texts), dtype=np.int64)
-        lengths[full.to_numpy()] = split.list.len().to_numpy()
-        hashes = split.explode().hash().to_numpy()
-        return cls(hashes, np.cumsum(lengths) - lengths, lengths)
 
     def matrix(self, rows_N: np.ndarray, width: int) -> np.ndarray:
         """The words of some texts, one column each; beyond a text's end stands anything."""
         places = self.starts[rows_N] + np.arange(width)[:, None]
-        return self.hashes[np.minimum(places, len(self.hashes) - 1)]
+        return self.numbers[np.minimum(places, len(self.numbers) - 1)]
+
+
+def _word_numbers(
+    references: pl.Series, hypotheses: pl.Series, normalizer: str
+) -> tuple[_Words, _Words]:
+    """Normalize both sides and number their words alike."""
+    texts = pl.concat([references.cast(pl.String), hypotheses.cast(pl.String)]).fill_null("")
+    if normalizer in SPACE_BY_SPACE:
+        split = texts.str.split(" ")
+        pieces_per_text = split.list.len().to_numpy().astype(np.int64)
+        pieces = split.explode()
+    else:
+        pieces_per_text = np.ones(len(texts), dtype=np.int64)
+        pieces = texts
+    distinct = pieces.unique()
+    piece = pieces.replace_strict(distinct, pl.int_range(len(distinct), eager=True)).to_numpy()
+    numbers, starts, lengths = _vocabulary(distinct, normalizer)
+    lengths_of_pieces = lengths[piece]
+    ends = np.cumsum(lengths_of_pieces)
+    within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(
+        ends - lengths_of_pieces, lengths_of_pieces
+    )
+    words = numbers[np.repeat(starts[piece], lengths_of_pieces) + within]
+    bounds = np.concatenate([[0], ends])[np.concatenate([[0], np.cumsum(pieces_per_text)])]
+    half = len(references)
+    text_starts, text_lengths = bounds[:-1], np.diff(bounds)
+    return (
+        _Words(words, text_starts[:half], text_lengths[:half]),
+        _Words(words, text_starts[half:], text_lengths[half:]),
+    )
+
+
+def _vocabulary(pieces: pl.Series, normalizer: str) -> _Words:
+    known: dict[str, int] = {}
+    numbers: list[int] = []
+    lengths = np.zeros(len(pieces), dtype=np.int64)
+    for row, piece in enumerate(pieces):
+        words = normalize(piece, normalizer).split()
+        lengths[row] = len(words)
+        numbers.extend(known.setdefault(word, len(known)) for word in words)
+    return _Words(np.array(numbers, dtype=np.int64), np.cumsum(lengths) - lengths, lengths)
+
+
+def _equal(reference: _Words, hypothesis: _Words) -> np.ndarray:
+    """Which pairs have the same words."""
+    equal = reference.lengths == hypothesis.lengths
+    rows = np.flatnonzero(equal & (reference.lengths > 0))
+    if len(rows) == 0:
+        return equal
+    lengths = reference.lengths[rows]
+    ends = np.cumsum(lengths)
+    within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    said = reference.numbers[np.repeat(reference.starts[rows], lengths) + within]
+    heard = hypothesis.numbers[np.repeat(hypothesis.starts[rows], lengths) + within]
+    equal[rows] = ~np.logical_or.reduceat(said != heard, ends - lengths)
+    return equal
 
 
 def _groups(
