@@ -158,6 +158,7 @@ def make(args: argparse.Namespace) -> None:
                 "engine": args.engine,
             }
             file.write(json.dumps(row) + "\n")
+            done.add(job.utterance_id)
             seconds += row["seconds"]
             made += 1
             if made % 50 == 0:

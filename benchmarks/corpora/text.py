@@ -208,6 +208,7 @@ def main() -> None:
     made += [(t, "templates") for t in filled_templates(6000, rng)]
     known = {p.text for p in prompts} | held_out
     prompts += [Prompt(t, s, "Apache-2.0") for t, s in dict.fromkeys(made) if t not in known]
+    known |= {p.text for p in prompts}
     prompts += [p for p in choose(pool, domain, args.num) if p.text not in known]
     order = rng_for(args.seed, "corpora", "order").permutation(len(prompts))
     args.out.mkdir(parents=True, exist_ok=True)

@@ -85,7 +85,7 @@ class Flite:
             command += ["--setf", f"{setting}={value:.3f}"]
         subprocess.run(command, check=True, capture_output=True)
         samples, sample_rate = soundfile.read(self.wave, dtype="float32")
-        return Speech(samples, sample_rate)
+        return Speech(np.asarray(samples, dtype=np.float32), sample_rate)
 
 
 class Pico:
