@@ -202,6 +202,16 @@ def test_the_value_without_gradients_is_the_same(lattice):
     torch.testing.assert_close(value_B, loss_B.detach(), **EXACT)
 
 
+def test_mixed_precision_around_the_loss_changes_nothing():
+    logits_BTUV, *rest = random_batch([(4, 3), (2, 1)], 5, 0)
+    logits_BTUV = logits_BTUV.float().requires_grad_()
+    loss_B = transducer_loss(logits_BTUV, *rest, blank_id=0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed_B = transducer_loss(logits_BTUV, *rest, blank_id=0)
+    assert torch.equal(mixed_B, loss_B)
+    assert torch.equal(gradient_of(mixed_B, logits_BTUV), gradient_of(loss_B, logits_BTUV))
+
+
 def test_views_of_a_larger_tensor_work_like_copies():
     logits_BTUV, *rest = random_batch([(4, 3), (2, 1)], 5, 0)
     scattered_BTUV = logits_BTUV.permute(3, 1, 0, 2).contiguous().permute(2, 1, 3, 0)

@@ -22,6 +22,7 @@ Source: Graves 2012, arXiv 1211.3711, equation 20, chained with the log-softmax.
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -135,7 +136,7 @@ def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: T
         A tensor like `logits`, 0 in the padding.
     """
     dtype = _compute_dtype(logits)
-    gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
+    gradient = _empty_like(logits)
     if not cells.is_packed:
         _clear_padding(gradient, cells)
     pairs = zip(cells.views(logits), cells.views(gradient), strict=True)
@@ -143,11 +144,14 @@ def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: T
         for frames in _chunks(logits_TRV):
             blank_TR = cells.take(blank_BTU, b, frames)
             label_TR = cells.take(label_BTU, b, frames)
-            values_TRV = torch.softmax(logits_TRV[frames], dim=-1, dtype=dtype)
+            target_TRV = gradient_TRV[frames]
+            values_TRV = target_TRV if dtype == logits.dtype else target_TRV.to(dtype)
+            torch.softmax(logits_TRV[frames], dim=-1, dtype=dtype, out=values_TRV)
             values_TRV *= (blank_TR + label_TR)[..., None]
             values_TRV[..., cells.blank_id] -= blank_TR
             values_TRV.scatter_add_(-1, cells.next_tokens(b, frames), -label_TR[..., None])
-            gradient_TRV[frames] = values_TRV
+            if values_TRV is not target_TRV:
+                target_TRV.copy_(values_TRV)
     return gradient
 
 
@@ -181,6 +185,18 @@ class _ArcLoss(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             penalty_gradient_BTU = label_BTU[:, :, :-1] * gradient_B11
         return logits_gradient, penalty_gradient_BTU, None, None
+
+
+def _empty_like(logits: Tensor) -> Tensor:
+    """A contiguous tensor of the same shape, dtype and device, holding anything.
+
+    On the CPU the memory comes from numpy, which asks the system for huge pages. Torch does not,
+    and then the first touch of each small page takes as long as all the arithmetic.
+    """
+    if logits.device.type != "cpu":
+        return torch.empty_like(logits, memory_format=torch.contiguous_format)
+    values = torch.from_numpy(np.empty(logits.nbytes, dtype=np.uint8))
+    return values.view(logits.dtype).view(logits.shape)
 
 
 def _compute_dtype(logits: Tensor) -> torch.dtype:

@@ -18,7 +18,8 @@ equations 16 to 20. Follows the paper.
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
+from functools import cache
+from importlib import import_module
 from typing import Literal, NamedTuple
 
 import torch
@@ -54,10 +55,10 @@ def choose_backend(wanted: Backend, device: torch.device) -> Literal["torch", "n
     """
     if wanted not in ("auto", "torch", "numba"):
         raise ConfigError(f'A lattice is "auto", "torch" or "numba", got {wanted!r}.')
-    installed = find_spec("numba") is not None
+    installed = wanted != "torch" and _numba_works()
     if wanted == "numba" and not installed:
         raise MissingDependencyError(
-            "The numba lattice needs numba, which is not installed.",
+            "The numba lattice needs numba, which is not installed or does not load.",
             hint='Install it with `pip install numba`, or take lattice="torch".',
         )
     if wanted == "numba" and device.type != "cpu":
@@ -65,8 +66,17 @@ def choose_backend(wanted: Backend, device: torch.device) -> Literal["torch", "n
             f"The numba lattice needs tensors on the CPU, got {device}.",
             hint='Take lattice="torch".',
         )
-    usable = wanted != "torch" and installed and device.type == "cpu"
-    return "numba" if usable else "torch"
+    return "numba" if installed and device.type == "cpu" else "torch"
+
+
+@cache
+def _numba_works() -> bool:
+    """Whether numba is here and gets along with the numpy that is here."""
+    try:
+        import_module("evenear.losses.compiled")
+    except ImportError:
+        return False
+    return True
 
 
 def lattice_log_prob(
@@ -143,9 +153,7 @@ def _run_compiled(
     target_lengths_B: Tensor,
 ) -> Tensor:
     """Give each utterance to a compiled function, on as many threads as torch may use."""
-    from evenear.losses import compiled
-
-    function = getattr(compiled, kernel)
+    function = getattr(import_module("evenear.losses.compiled"), kernel)
     scores = (blank_BTU.detach().numpy(), label_BTU.detach().numpy())
     arguments = (*scores, frame_lengths_B.tolist(), target_lengths_B.tolist())
     num_threads = min(torch.get_num_threads(), len(blank_BTU))
