@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every encoder and recognizer must obey, and tiny models to hold it against.
+
+Dimensions: B streams, T frames, F feature width, D width, V vocabulary.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor
+
+from evenear.encoders.base import Encoder
+from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
+from evenear.encoders.lstm import LstmEncoderConfig
+from evenear.features import FeatureConfig
+from evenear.models.transducer import (
+    LstmPredictorConfig,
+    StatelessPredictorConfig,
+    Transducer,
+    TransducerConfig,
+)
+from evenear.nn.conv import MaskedBatchNorm
+from evenear.nn.recurrent import LstmStackConfig
+from evenear.nn.state import map_state, split_state, stack_states, state_bytes, state_tensors
+from evenear.search import greedy_search
+from evenear.seeding import torch_rng_for
+from evenear.tokenizer import Tokenizer
+
+__all__ = [
+    "ENCODERS",
+    "FEATURES",
+    "LAW_TOLERANCE",
+    "PREDICTORS",
+    "chunkings",
+    "law_batching_strangers_changes_nothing",
+    "law_chunking_changes_nothing",
+    "law_padding_changes_nothing",
+    "law_state_size_is_constant",
+    "law_step_does_not_touch_its_input",
+    "law_the_future_is_invisible",
+    "random_features",
+    "tiny_tokenizer",
+    "tiny_transducer",
+]
+
+LAW_TOLERANCE = 1e-4
+FEATURES = FeatureConfig(num_mel_bins=8)
+
+_LSTM = LstmStackConfig(num_layers=2, hidden_dim=12, dim=10, layer_norm=True, residual=True)
+_PLAIN_LSTM = LstmStackConfig(num_layers=1, hidden_dim=12, dim=10)
+_LOCAL = LocalCnnConfig(channels=(3, 4), kernel=3, frequency_strides=(2, 1), planes=3)
+_TALL = LocalCnnConfig(channels=(3, 4), kernel=3, frequency_strides=(1, 2), separable=True)
+_WIDE = GlobalCnnConfig(num_blocks=3, se_reduction=2)
+_SEPARABLE = GlobalCnnConfig(num_blocks=2, separable=True)
+_UNGATED = GlobalCnnConfig(num_blocks=2, squeeze_excite="off")
+_WIDTH = FEATURES.dim
+
+ENCODERS = {
+    "lstm": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM),
+    "lstm-reduced-2": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM, reduction=2),
+    "lstm-reduced-3": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_PLAIN_LSTM, reduction=3),
+    "convrnn": ConvRnnConfig(feature_dim=_WIDTH, local=_LOCAL, wide=_WIDE, lstm=_LSTM),
+    "convrnn-reduced-2": ConvRnnConfig(
+        feature_dim=_WIDTH, local=_LOCAL, wide=_SEPARABLE, lstm=_LSTM, reduction=2
+    ),
+    "convrnn-local-only": ConvRnnConfig(
+        feature_dim=_WIDTH, local=_TALL, wide=None, lstm=_PLAIN_LSTM
+    ),
+    "convrnn-global-only": ConvRnnConfig(
+        feature_dim=_WIDTH, local=None, wide=_UNGATED, lstm=_PLAIN_LSTM, reduction=2
+    ),
+}
+"""Small encoders that between them use every option."""
+
+PREDICTORS = {
+    "lstm": LstmPredictorConfig(
+        embedding_dim=6, lstm=LstmStackConfig(num_layers=1, hidden_dim=8, dim=9, dropout=0.2)
+    ),
+    "stateless": StatelessPredictorConfig(dim=9, context_tokens=2),
+}
+
+
+@functools.cache
+def tiny_transducer(
+    encoder: str = "lstm-reduced-2",
+    predictor: str = "lstm",
+    *,
+    vocabulary_size: int = 40,
+    blank_id: int = 1,
+    seed: int = 0,
+) -> Transducer:
+    """A random model that emits tokens now and then; copy it before changing it."""
+    config = TransducerConfig(
+        encoder=ENCODERS[encoder],
+        predictor=PREDICTORS[predictor],
+        joiner_dim=11,
+        vocabulary_size=vocabulary_size,
+        blank_id=blank_id,
+    )
+    rng = torch_rng_for(seed, "tiny model", (encoder, predictor))
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(rng.get_state())
+        model = Transducer(config).eval()
+    with torch.no_grad():
+        for module in model.modules():  # statistics as after some training
+            if isinstance(module, MaskedBatchNorm):
+                module.mean_D.uniform_(-0.5, 0.5, generator=rng)
+                module.variance_D.uniform_(0.5, 2.0, generator=rng)
+        _make_talkative(model, rng)
+    return model
+
+
+@functools.cache
+def tiny_tokenizer() -> Tokenizer:
+    """Forty pieces, learned from a few lines."""
+    lines = [
+        "THE CAT SAT ON THE MAT AND LOOKED AT THE MOON",
+        "A DOG RAN OVER THE HILL TO FETCH THE BALL",
+        "WE WILL MEET AT THE STATION BEFORE THE TRAIN LEAVES",
+        "JUST QUIZ ME ABOUT EXTRA VOWELS PLEASE DON'T WAIT",
+    ]
+    return Tokenizer.train(lines, 40)
+
+
+def random_features(num_frames: int, *, batch_size: int = 1, seed: int = 0) -> Tensor:
+    """Feature frames that no speech made, (B, T, F)."""
+    rng = torch_rng_for(seed, "features", (num_frames, batch_size))
+    return torch.randn(batch_size, num_frames, FEATURES.dim, generator=rng)
+
+
+@st.composite
+def chunkings(draw: st.DrawFn, total: int, max_chunks: int = 8) -> list[int]:
+    """Lengths, zeros among them, that add up to `total`."""
+    cuts = sorted(draw(st.lists(st.integers(0, total), max_size=max_chunks - 1)))
+    return [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True)]
+
+
+def encode_in_chunks(encoder: Encoder, features_BTF: Tensor, chunks: Sequence[int]) -> Tensor:
+    """What a stream hears: chunk by chunk, then flushed."""
+    state = encoder.initial_state(len(features_BTF))
+    parts = []
+    for chunk_BTF in features_BTF.split(list(chunks), dim=1):
+        encoded_BTD, state = encoder.step(chunk_BTF, state)
+        parts.append(encoded_BTD)
+    return torch.cat([*parts, encoder.flush(state)], dim=1)
+
+
+def law_chunking_changes_nothing(
+    encoder: Encoder, features_BTF: Tensor, chunks: Sequence[int]
+) -> None:
+    """The frames of a stream are those of the whole utterance, whatever its chunks."""
+    lengths_B = torch.full((len(features_BTF),), features_BTF.shape[1])
+    whole = encoder(features_BTF, lengths_B)
+    streamed_BTD = encode_in_chunks(encoder, features_BTF, chunks)
+    assert streamed_BTD.shape[1] == int(whole.lengths_B[0]) == whole.encoded_BTD.shape[1]
+    _assert_near(streamed_BTD, whole.encoded_BTD)
+
+
+def law_padding_changes_nothing(encoder: Encoder, features_BTF: Tensor, lengths: list[int]) -> None:
+    """An utterance padded in a batch is encoded as it is alone."""
+    together = encoder(features_BTF, torch.tensor(lengths))
+    for b, length in enumerate(lengths):
+        alone = encoder(features_BTF[b : b + 1, :length], torch.tensor([length]))
+        num_frames = int(alone.lengths_B[0])
+        assert num_frames == int(together.lengths_B[b])
+        _assert_near(together.encoded_BTD[b : b + 1, :num_frames], alone.encoded_BTD)
+
+
+def law_batching_strangers_changes_nothing(
+    encoder: Encoder, features_BTF: Tensor, heard: Sequence[int]
+) -> None:
+    """Streams at different positions, stacked for one step, get what they get alone.
+
+    `heard[b]` groups of `stride` frames were heard by stream b before they meet.
+    """
+    states = []
+    for b, groups in enumerate(heard):
+        past_1TF = features_BTF[b : b + 1, : groups * encoder.stride]
+        states.append(encoder.step(past_1TF, encoder.initial_state(1))[1])
+    next_BTF = features_BTF[:, -2 * encoder.stride - 1 :]
+    together_BTD, stacked = encoder.step(next_BTF, stack_states(states))
+    for b, (state, after) in enumerate(zip(states, split_state(stacked, len(states)), strict=True)):
+        alone_1TD, alone_state = encoder.step(next_BTF[b : b + 1], state)
+        _assert_near(together_BTD[b : b + 1], alone_1TD)
+        _assert_near(encoder.flush(after), encoder.flush(alone_state))
+
+
+def law_the_future_is_invisible(encoder: Encoder, features_BTF: Tensor, frame: int) -> None:
+    """Feature frames beyond an encoder frame's own and its look-ahead do not change it.
+
+    `frame` is the first feature frame that differs; encoder frame t owns feature frame t * stride.
+    """
+    other_BTF = features_BTF.clone()
+    other_BTF[:, frame:] = other_BTF[:, frame:].flip(1) * 3.0 + 1.0
+    lengths_B = torch.full((len(features_BTF),), features_BTF.shape[1])
+    first_BTD = encoder(features_BTF, lengths_B).encoded_BTD
+    other_BTD = encoder(other_BTF, lengths_B).encoded_BTD
+    num_equal = max(0, -(-(frame - encoder.lookahead_frames) // encoder.stride))
+    _assert_near(first_BTD[:, :num_equal], other_BTD[:, :num_equal])
+    assert (first_BTD[:, num_equal:] - other_BTD[:, num_equal:]).abs().max() > 1e-3  # not deaf
+
+
+def law_step_does_not_touch_its_input(encoder: Encoder, features_BTF: Tensor, heard: int) -> None:
+    """A step changes neither the state nor the frames that it is given."""
+    _, state = encoder.step(features_BTF[:, :heard], encoder.initial_state(len(features_BTF)))
+    before: Any = map_state(torch.clone, state)
+    frames_BTF = features_BTF.clone()
+    encoder.step(frames_BTF, state)
+    encoder.flush(state)
+    assert all(
+        torch.equal(a, b) for a, b in zip(state_tensors(state), state_tensors(before), strict=True)
+    )
+    assert torch.equal(frames_BTF, features_BTF)
+
+
+def law_state_size_is_constant(encoder: Encoder, features_BTF: Tensor) -> None:
+    """A state is as large after many frames as before the first."""
+    state = encoder.initial_state(len(features_BTF))
+    size = state_bytes(state)
+    for frame in range(features_BTF.shape[1]):
+        _, state = encoder.step(features_BTF[:, frame : frame + 1], state)
+        assert state_bytes(state) == size
+
+
+def _make_talkative(model: Transducer, rng: torch.Generator) -> None:
+    """Scale a random model so that its words differ, about one every two frames."""
+    features_BTF = torch.randn(3, 60, FEATURES.dim, generator=rng)
+    encoded = model.encode(features_BTF, torch.full((3,), 60))
+    joiner, output = model.joiner, model.joiner.output
+    late_ND = encoded.encoded_BTD[:, 3:].flatten(0, 1)
+    joiner.encoder_proj.weight.mul_(1.5 / joiner.encoder_proj(late_ND).std(dim=0)[:, None])
+    joiner.encoder_proj.bias.sub_(joiner.encoder_proj(late_ND).mean(dim=0))
+    predicted_1UD = model.predict(torch.arange(model.config.vocabulary_size)[None])
+    joiner.predictor_proj.weight.mul_(0.7 / predicted_1UD[0].std(dim=0).mean())
+    predicted_1UD = model.predict(torch.arange(model.config.vocabulary_size)[None])
+    logits_NV = joiner(joiner.encoder_proj(late_ND)[:, None], predicted_1UD).flatten(0, 1)
+    output.weight.mul_(3.0 / logits_NV.std(dim=0)[:, None])
+    logits_NV = joiner(joiner.encoder_proj(late_ND)[:, None], predicted_1UD).flatten(0, 1)
+    output.bias.sub_(logits_NV.mean(dim=0))  # else one token wins nearly always
+    low, high = -20.0, 20.0
+    for _ in range(10):
+        output.bias[model.blank_id] = (low + high) / 2
+        num_tokens = sum(len(h.tokens) for h in greedy_search(model, encoded))
+        if num_tokens > 0.5 * int(encoded.lengths_B.sum()):
+            low = (low + high) / 2
+        else:
+            high = (low + high) / 2
+
+
+def _assert_near(first: Tensor, second: Tensor) -> None:
+    assert first.shape == second.shape
+    if first.numel():
+        assert (first - second).abs().max().item() <= LAW_TOLERANCE

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model folder is whole or absent, and says what is wrong with it."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from evenear.checkpoint import load_model, save_model, shipped_models
+from evenear.errors import CheckpointError
+from evenear.features import FeatureConfig
+from evenear.search import greedy_search
+from laws import ENCODERS, FEATURES, random_features, tiny_tokenizer, tiny_transducer
+
+FILES = ["card.md", "config.json", "manifest.json", "tokenizer.model", "weights.safetensors"]
+
+
+def saved(folder: Path, *, seed: int = 0, card: str = "# A card", **options) -> Path:
+    save_model(
+        folder,
+        model=tiny_transducer(seed=seed),
+        features=FEATURES,
+        tokenizer=tiny_tokenizer(),
+        card=card,
+        **options,
+    )
+    return folder
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+@pytest.mark.parametrize("predictor", ["lstm", "stateless"])
+def test_a_loaded_model_is_the_saved_one(tmp_path, encoder, predictor):
+    model = tiny_transducer(encoder, predictor)
+    save_model(tmp_path / "m", model=model, features=FEATURES, tokenizer=tiny_tokenizer())
+    bundle = load_model(tmp_path / "m")
+    assert bundle.model.config == model.config
+    assert bundle.features == FEATURES
+    assert bundle.tokenizer.model == tiny_tokenizer().model
+    weights = model.state_dict()
+    assert bundle.model.state_dict().keys() == weights.keys()
+    assert all(torch.equal(t, weights[name]) for name, t in bundle.model.state_dict().items())
+    features_BTF = random_features(40)
+    encoded = [m.encode(features_BTF, torch.tensor([40])) for m in (model, bundle.model)]
+    first, second = (greedy_search(model, e) for e in encoded)
+    assert first == second
+    assert first[0].tokens
+
+
+def test_loading_gives_evaluation_mode_float32_and_leaves_the_global_generator_alone(tmp_path):
+    folder = saved(tmp_path / "m", dtype="float16")
+    before = torch.random.get_rng_state()
+    bundle = load_model(folder)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not bundle.model.training
+    assert {t.dtype for t in bundle.model.state_dict().values()} == {torch.float32}
+
+
+def test_float16_halves_matrices_and_keeps_vectors_exact(tmp_path):
+    wide, narrow = saved(tmp_path / "wide"), saved(tmp_path / "narrow", dtype="float16")
+    sizes = [(f / "weights.safetensors").stat().st_size for f in (wide, narrow)]
+    assert sizes[1] < 0.75 * sizes[0]
+    own, loaded = tiny_transducer().state_dict(), load_model(narrow).model.state_dict()
+    for name, tensor in own.items():
+        if tensor.ndim > 1:
+            torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-7)
+        else:
+            assert torch.equal(loaded[name], tensor)
+
+
+def test_a_weight_too_large_for_float16_is_refused(tmp_path):
+    model = copy.deepcopy(tiny_transducer())
+    with torch.no_grad():
+        model.joiner.output.weight[0, 0] = 1e5
+    with pytest.raises(CheckpointError, match=r"joiner\.output\.weight does not fit float16"):
+        save_model(
+            tmp_path / "m",
+            model=model,
+            features=FEATURES,
+            tokenizer=tiny_tokenizer(),
+            dtype="float16",
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saving_twice_writes_the_same_bytes(tmp_path):
+    first, second = saved(tmp_path / "a"), saved(tmp_path / "b")
+    assert sorted(p.name for p in first.iterdir()) == FILES
+    assert all((first / n).read_bytes() == (second / n).read_bytes() for n in FILES)
+
+
+def test_an_existing_model_is_replaced_and_nothing_is_left_beside_it(tmp_path):
+    saved(tmp_path / "m", seed=0, card="old")
+    saved(tmp_path / "m", seed=1, card="new")
+    bundle = load_model(tmp_path / "m")
+    assert bundle.card == "new"
+    assert torch.equal(
+        bundle.model.joiner.output.weight, tiny_transducer(seed=1).joiner.output.weight
+    )
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n != "manifest.json"])
+def test_a_flipped_bit_is_found_and_its_file_is_named(tmp_path, name):
+    folder = saved(tmp_path / "m")
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(CheckpointError, match=f"{name} is damaged"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named(tmp_path, name):
+    folder = saved(tmp_path / "m")
+    (folder / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        load_model(folder)
+
+
+def test_a_cut_off_file_is_named(tmp_path):
+    folder = saved(tmp_path / "m")
+    weights = folder / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors is damaged"):
+        load_model(folder)
+
+
+def forge(folder: Path, **contents: bytes) -> None:
+    """Change files and make the manifest agree, as a careless tool would."""
+    import hashlib
+
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    for stem, content in contents.items():
+        name = next(n for n in FILES if n.startswith(stem))
+        (folder / name).write_bytes(content)
+        facts = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        manifest["files"][name] = facts
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_weights_of_another_model_are_refused_by_name(tmp_path):
+    folder = saved(tmp_path / "m")
+    other = tmp_path / "other"
+    save_model(
+        other,
+        model=tiny_transducer("lstm", "stateless"),
+        features=FEATURES,
+        tokenizer=tiny_tokenizer(),
+    )
+    forge(folder, weights=(other / "weights.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match=r"predictor\.\S+ is missing; .* and \d+ more"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not json", "is no JSON"),
+        (b"[]", "must hold a JSON object"),
+        (b'{"format": 99}', "has format 99"),
+        (b'{"format": 1, "transducer": {"encoder": 3}, "features": {}}', "another version"),
+    ],
+)
+def test_settings_that_cannot_be_read_are_explained(tmp_path, content, message):
+    folder = saved(tmp_path / "m")
+    forge(folder, config=content)
+    with pytest.raises(CheckpointError, match=message):
+        load_model(folder)
+
+
+def test_a_tokenizer_that_is_none_is_a_checkpoint_error(tmp_path):
+    folder = saved(tmp_path / "m")
+    forge(folder, tokenizer=b"no model")
+    with pytest.raises(CheckpointError, match="is no tokenizer"):
+        load_model(folder)
+
+
+def test_parts_that_do_not_fit_are_refused_before_anything_is_written(tmp_path):
+    parts = {"model": tiny_transducer(), "tokenizer": tiny_tokenizer()}
+    with pytest.raises(CheckpointError, match=r"feature width is 24, .* 192"):
+        save_model(tmp_path / "m", features=FeatureConfig(), **parts)
+    parts["model"] = tiny_transducer(vocabulary_size=41)
+    with pytest.raises(CheckpointError, match=r"vocabulary size is 41, .* 40"):
+        save_model(tmp_path / "m", features=FEATURES, **parts)
+    parts["model"] = tiny_transducer(blank_id=7)
+    with pytest.raises(CheckpointError, match="id of blank is 7"):
+        save_model(tmp_path / "m", features=FEATURES, **parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_name_lists_what_is_shipped(tmp_path):
+    with pytest.raises(CheckpointError) as caught:
+        load_model("evenear-en-smal")
+    shipped = shipped_models()
+    assert all(name in str(caught.value) for name in shipped)
+    assert shipped or "this installation has none" in str(caught.value)
+    with pytest.raises(CheckpointError, match=r"has no manifest\.json"):
+        load_model(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_model_whole(tmp_path):
+    """A file size limit stands in for the full disk: the write fails half way, for real."""
+    folder = saved(tmp_path / "m", card="old")
+    code = f"""
+import resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_checkpoint import saved
+from evenear.errors import CheckpointError
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    saved(Path({str(folder)!r}), seed=1, card="new")
+except CheckpointError as error:
+    assert "could not be written" in error.message, error
+    assert "unharmed" in error.hint, error
+else:
+    raise SystemExit("the write should have failed")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert load_model(folder).card == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_save_that_was_killed_between_its_renames_loses_nothing(tmp_path):
+    saved(tmp_path / "m", card="old")
+    (tmp_path / "m").rename(tmp_path / ".m.previous")  # where the kill leaves it
+    assert load_model(tmp_path / "m").card == "old"
+    saved(tmp_path / "m", card="new")
+    assert load_model(tmp_path / "m").card == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
