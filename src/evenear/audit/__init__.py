@@ -19,26 +19,37 @@ except ImportError as _error:
         hint="pip install 'evenear[audit]'",
     ) from None
 
+from evenear.audit.adjustment import AdjustedRatio, adjusted_ratios
 from evenear.audit.cohorts import Assignment, Cohorts, cohorts_by, intersect
-from evenear.audit.gap import Base, Gap, Gaps, Overall
+from evenear.audit.comparison import Change, Changes, compare
+from evenear.audit.gap import Base, Gap, Gaps, Overall, Spread
+from evenear.audit.power import SpeakersNeeded, speakers_needed
 from evenear.audit.reading import read_table
 from evenear.audit.splits import Split, split_speakers
 from evenear.audit.statistics import gaps, overall
 from evenear.audit.table import Table
 
 __all__ = [
+    "AdjustedRatio",
     "Assignment",
     "Base",
+    "Change",
+    "Changes",
     "Cohorts",
     "Gap",
     "Gaps",
     "Overall",
+    "SpeakersNeeded",
     "Split",
+    "Spread",
     "Table",
+    "adjusted_ratios",
     "cohorts_by",
+    "compare",
     "gaps",
     "intersect",
     "overall",
     "read_table",
+    "speakers_needed",
     "split_speakers",
 ]

@@ -25,6 +25,7 @@ bootstrap", 2019, https://arxiv.org/abs/1912.09508 (blocks of speakers); P. Hall
 bootstrap confidence intervals", Journal of the Royal Statistical Society B, 1988.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -47,6 +48,15 @@ class Contrast(NamedTuple):
     words_ST: np.ndarray
     signs_T: np.ndarray
 
+    @classmethod
+    def of(cls, *terms: tuple[float, tuple[np.ndarray, np.ndarray]]) -> "Contrast":
+        """A contrast from terms of (sign, (errors of each speaker, words of each speaker))."""
+        return cls(
+            np.stack([errors_S for _, (errors_S, _) in terms], axis=1),
+            np.stack([words_S for _, (_, words_S) in terms], axis=1),
+            np.array([sign for sign, _ in terms]),
+        )
+
 
 class ContrastIntervals(NamedTuple):
     """What is known of K contrasts, on the scale of natural logarithms; NaN where nothing is.
@@ -59,6 +69,15 @@ class ContrastIntervals(NamedTuple):
     lows_K: np.ndarray
     highs_K: np.ndarray
     studentized_RK: np.ndarray
+
+    def ratio(self, k: int) -> tuple[float | None, float | None, float | None]:
+        """Estimate, low and high of one contrast as ratios; None where nothing is known."""
+        return _exp(self.estimates_K[k]), _exp(self.lows_K[k]), _exp(self.highs_K[k])
+
+    def relative(self, k: int) -> tuple[float | None, float | None, float | None]:
+        """Estimate, low and high of one contrast as ratios less 1."""
+        estimate, low, high = self.ratio(k)
+        return _less_one(estimate), _less_one(low), _less_one(high)
 
 
 def resample_speakers(
@@ -190,3 +209,11 @@ def _intervals(
             reach = np.quantile(sizes, level) * error
             lows_K[k], highs_K[k] = estimate - reach, estimate + reach
     return lows_K, highs_K
+
+
+def _exp(logarithm: float) -> float | None:
+    return math.exp(logarithm) if math.isfinite(logarithm) else None
+
+
+def _less_one(ratio: float | None) -> float | None:
+    return None if ratio is None else ratio - 1.0

@@ -4,7 +4,6 @@
 Plain values, frozen, ready for JSON. What cannot be said is None, never NaN.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import polars as pl
 
 from evenear.errors import CohortError, nearest_names
 
-__all__ = ["FORMULAS", "Base", "Gap", "Gaps", "Overall"]
+__all__ = ["FORMULAS", "Base", "Gap", "Gaps", "Overall", "Spread"]
 
 Base = Literal["rest", "overall"]
 
@@ -78,11 +77,31 @@ class Gap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Variance of WER between the cohorts of one attribute, unweighted, as rates (not percent)."""
+
+    attribute: str
+    cohorts: int
+    variance: float
+    """As observed, noise and all."""
+    corrected_variance: float
+    """With the noise taken out; 0 if noise explains everything."""
+    corrected_low: float
+    corrected_high: float
+    standard_deviation: float
+    """Square root of the corrected variance: the typical distance from the mean, in WER."""
+    best_wer: float
+    worst_wer: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Gaps:
     """All cohorts of an audit, and how they were measured."""
 
     overall: Overall
     rows: tuple[Gap, ...]
+    spreads: tuple[Spread, ...] = ()
+    """How unevenly each attribute is served, with noise taken out."""
     to: Base
     level: float
     seed: int
@@ -92,6 +111,9 @@ class Gaps:
     p_value_method: str
     """"permutation" or "bootstrap", whichever the attributes allow."""
     confirm_fraction: float
+    """Share of the speakers that numbers come from; 0 if all of them give everything."""
+    adjusted_for: tuple[str, ...] = ()
+    """Columns held fixed in the adjusted ratios."""
     min_speakers: int
     min_words: int
     name: str = "results"
@@ -136,9 +158,8 @@ class Gaps:
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values, `overall` and `cohorts` first."""
         values = asdict(self)
-        rows: Sequence[dict[str, Any]] = values.pop("rows")
-        overall = values.pop("overall")
-        return {"overall": overall, "cohorts": list(rows), "formula": self.formula, **values}
+        rows, overall = list(values.pop("rows")), values.pop("overall")
+        return {"overall": overall, "cohorts": rows, "formula": self.formula, **values}
 
 
 def _first_word(annotation: str) -> str:

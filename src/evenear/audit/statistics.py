@@ -17,17 +17,21 @@ the place of their best cohort (our reading).
 """
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
+from evenear.audit.adjustment import adjusted_ratios
 from evenear.audit.bootstrap import Contrast, ContrastIntervals, contrast_intervals
 from evenear.audit.cohorts import Cohorts
-from evenear.audit.gap import Base, Gap, Gaps, Overall
+from evenear.audit.gap import Base, Gap, Gaps, Overall, Spread
 from evenear.audit.multiplicity import max_t_p_values, permuted_statistics
+from evenear.audit.power import detectable_gap
 from evenear.audit.splits import split_speakers
+from evenear.audit.spread import rate_errors, shrink, spread_between
 from evenear.audit.sums import CohortSums, cohort_sums, whole_sums
 from evenear.audit.table import Table
 from evenear.errors import CohortError
@@ -42,6 +46,7 @@ def gaps(
     *,
     to: Base = "rest",
     confirm_fraction: float = 0.0,
+    adjust_for: Sequence[str] = (),
     seed: int = 0,
     num_resamples: int = 1000,
     level: float = 0.95,
@@ -56,6 +61,7 @@ def gaps(
         to: Compare with the "rest" or with "overall".
         confirm_fraction: Share of the speakers that every number comes from, when directions are
             to come from the others; 0 uses all speakers for everything.
+        adjust_for: Columns to hold fixed in the adjusted ratios; see `adjusted_ratios`.
         seed: Decides the split, the draws and the permutations.
         num_resamples: Draws of speakers for the intervals, and as many permutations.
         level: Coverage of each interval; 1 - level is the chance of any false confirmation.
@@ -66,23 +72,31 @@ def gaps(
         CohortError: A setting is out of range, or there is nothing to compare.
     """
     _check(cohorts, to, num_resamples, level)
-    discovered: dict[tuple[str, str], float] = {}
-    measured = table
+    how = _How(to, seed, num_resamples, level)
+    measured, discovered = table, None
     if confirm_fraction:
         discover, measured = split_speakers(table, confirm_fraction=confirm_fraction, seed=seed)
-        discovered = {_name(one): _plain_gap(one, to) for one in cohort_sums(discover, cohorts)}
+        discovered = {one.name: one.gap(to) for one in cohort_sums(discover, cohorts)}
     found = cohort_sums(measured, cohorts)
-    large = [one.speakers >= min_speakers and one.words >= min_words for one in found]
-    shown = [one for one, is_large in zip(found, large, strict=True) if is_large]
-    numbers = _Numbers.of(shown, to, seed, num_resamples, level)
-    tests = _tests(measured, shown, numbers, discovered, seed)
-    rows = iter(_rows(shown, to, numbers, tests, level))
+    shown = [one for one in found if one.speakers >= min_speakers and one.words >= min_words]
+    contrasts = contrast_intervals(
+        [Contrast.of((1.0, one.own), (-1.0, one.base(to))) for one in shown],
+        rng_for(seed, "gaps"),
+        num_resamples=num_resamples,
+        level=level,
+    )
+    tests = _tests(measured, shown, contrasts, discovered, seed)
+    rows = dict(zip([one.name for one in shown], _rows(shown, contrasts, tests, how), strict=True))
+    _shrink(rows, shown)
+    failures = _adjust(rows, measured, cohorts, adjust_for, how)
+    if discovered is not None:
+        rows = {
+            name: replace(row, discovered_gap=discovered.get(name)) for name, row in rows.items()
+        }
     return Gaps(
         overall=overall(measured, seed=seed, num_resamples=num_resamples, level=level),
-        rows=tuple(
-            _with_discovery(next(rows) if is_large else _suppressed(one), discovered)
-            for one, is_large in zip(found, large, strict=True)
-        ),
+        rows=tuple(rows.get(one.name) or _suppressed(one) for one in found),
+        spreads=_spreads(shown, how),
         to=to,
         level=level,
         seed=seed,
@@ -90,11 +104,12 @@ def gaps(
         num_tried=len(shown),
         p_value_method=tests.method,
         confirm_fraction=confirm_fraction,
+        adjusted_for=tuple(adjust_for),
         min_speakers=min_speakers,
         min_words=min_words,
         name=table.name,
         normalizer=table.normalizer,
-        warnings=table.warnings,
+        warnings=(*table.warnings, *failures),
     )
 
 
@@ -102,40 +117,26 @@ def overall(
     table: Table, *, seed: int = 0, num_resamples: int = 1000, level: float = 0.95
 ) -> Overall:
     """Pooled word error rate of the whole table, with its interval over speakers."""
-    errors_S, words_S = whole_sums(table)
+    contrast = Contrast.of((1.0, whole_sums(table)))
     rng = rng_for(seed, "overall")
-    contrast = _contrast([(errors_S, words_S, 1.0)])
     found = contrast_intervals([contrast], rng, num_resamples=num_resamples, level=level)
+    _, low, high = found.ratio(0)
     return Overall(
         speakers=table.num_speakers,
         utterances=table.num_utterances,
         words=table.words,
         errors=table.errors,
         wer=table.wer,
-        low=_rate(found.lows_K[0]),
-        high=_rate(found.highs_K[0]),
+        low=low,
+        high=high,
     )
 
 
-class _Numbers(NamedTuple):
-    """Rates and gaps of the cohorts that are shown, on the scale of logarithms."""
-
-    rates: ContrastIntervals
-    gaps: ContrastIntervals
-
-    @classmethod
-    def of(
-        cls, shown: Sequence[CohortSums], to: Base, seed: int, num_resamples: int, level: float
-    ) -> "_Numbers":
-        rates = [_contrast([(one.errors_S, one.words_S, 1.0)]) for one in shown]
-        gaps = [
-            _contrast([(one.errors_S, one.words_S, 1.0), (*_base(one, to), -1.0)]) for one in shown
-        ]
-        draws = [rng_for(seed, "gaps"), rng_for(seed, "gaps")]
-        return cls(
-            contrast_intervals(rates, draws[0], num_resamples=num_resamples, level=level),
-            contrast_intervals(gaps, draws[1], num_resamples=num_resamples, level=level),
-        )
+class _How(NamedTuple):
+    to: Base
+    seed: int
+    num_resamples: int
+    level: float
 
 
 class _Tests(NamedTuple):
@@ -148,64 +149,140 @@ class _Tests(NamedTuple):
 def _tests(
     table: Table,
     shown: Sequence[CohortSums],
-    numbers: _Numbers,
-    discovered: dict[tuple[str, str], float],
+    contrasts: ContrastIntervals,
+    discovered: Mapping[tuple[str, str], float | None] | None,
     seed: int,
 ) -> _Tests:
     """Test each cohort: two-sided, or in the direction that discovery speakers gave it."""
-    if all(one.known.by_speaker for one in shown) and shown:
+    if shown and all(one.known.by_speaker for one in shown):
         method = "permutation"
-        num_resamples = len(numbers.gaps.studentized_RK)
         observed_K, null_RK = permuted_statistics(
-            shown, whole_sums(table), rng_for(seed, "permutation"), num_permutations=num_resamples
+            shown,
+            whole_sums(table),
+            rng_for(seed, "permutation"),
+            num_permutations=len(contrasts.studentized_RK),
         )
     else:
         method = "bootstrap"
         with np.errstate(divide="ignore", invalid="ignore"):
-            observed_K = numbers.gaps.estimates_K / numbers.gaps.errors_K
-        null_RK = numbers.gaps.studentized_RK
-    if discovered:
-        signs_K = np.array([np.sign(discovered.get(_name(one), 0.0)) for one in shown])
-        observed_K, null_RK = observed_K * signs_K, null_RK * signs_K
-    else:
+            observed_K = contrasts.estimates_K / contrasts.errors_K
+        null_RK = contrasts.studentized_RK
+    if discovered is None:
         observed_K, null_RK = np.abs(observed_K), np.abs(null_RK)
-    single_K = np.array(
-        [max_t_p_values(observed_K[[k]], null_RK[:, [k]])[0] for k in range(len(shown))]
-    )
+    else:
+        signs_K = np.array([np.sign(discovered.get(one.name) or 0.0) for one in shown])
+        observed_K, null_RK = observed_K * signs_K, null_RK * signs_K
+    single_K = np.full(len(shown), np.nan)
+    for k in range(len(shown)):
+        single_K[k] = max_t_p_values(observed_K[[k]], null_RK[:, [k]])[0]
     return _Tests(method, single_K, max_t_p_values(observed_K, null_RK), observed_K > 0)
 
 
 def _rows(
-    shown: Sequence[CohortSums], to: Base, numbers: _Numbers, tests: _Tests, level: float
+    shown: Sequence[CohortSums], contrasts: ContrastIntervals, tests: _Tests, how: _How
 ) -> list[Gap]:
+    rates = contrast_intervals(
+        [Contrast.of((1.0, one.own)) for one in shown],
+        rng_for(how.seed, "gaps"),
+        num_resamples=how.num_resamples,
+        level=how.level,
+    )
     rows = []
     for k, one in enumerate(shown):
-        base_errors_S, base_words_S = _base(one, to)
-        adjusted = _number(tests.adjusted_K[k])
-        rows.append(
-            Gap(
-                attribute=one.attribute,
-                value=one.value,
-                found_by=one.known.found_by,
-                speakers=one.speakers,
-                utterances=one.utterances,
-                words=one.words,
-                errors=one.errors,
-                wer=_divide(one.errors, one.words),
-                low=_rate(numbers.rates.lows_K[k]),
-                high=_rate(numbers.rates.highs_K[k]),
-                base_wer=_divide(base_errors_S.sum(), base_words_S.sum()),
-                gap=_number(_plain_gap(one, to)),
-                gap_low=_relative(numbers.gaps.lows_K[k]),
-                gap_high=_relative(numbers.gaps.highs_K[k]),
-                p_value=_number(tests.single_K[k]),
-                p_adjusted=adjusted,
-                confirmed=None
-                if adjusted is None
-                else bool(tests.agrees_K[k]) and adjusted <= 1.0 - level,
-            )
+        error, adjusted = contrasts.errors_K[k], _known(tests.adjusted_K[k])
+        row = Gap(
+            attribute=one.attribute,
+            value=one.value,
+            found_by=one.known.found_by,
+            speakers=one.speakers,
+            utterances=one.utterances,
+            words=one.words,
+            errors=one.errors,
+            wer=one.wer,
+            low=rates.ratio(k)[1],
+            high=rates.ratio(k)[2],
+            base_wer=one.base_wer(how.to),
+            gap=one.gap(how.to),
+            gap_low=contrasts.relative(k)[1],
+            gap_high=contrasts.relative(k)[2],
+            p_value=_known(tests.single_K[k]),
+            p_adjusted=adjusted,
+            confirmed=adjusted is not None
+            and bool(tests.agrees_K[k])
+            and adjusted <= 1.0 - how.level,
+            detectable_gap=_known(detectable_gap(error)) if error > 0.0 else None,
         )
+        rows.append(_without_errors(row, one, how) if one.errors == 0 else row)
     return rows
+
+
+def _without_errors(row: Gap, one: CohortSums, how: _How) -> Gap:
+    """Bounds for a cohort without a single error: resampling it can only give 0 again.
+
+    The upper bound is that of a Poisson count of 0, with words counted as what they are worth in
+    the rest, where errors of a speaker go together.
+    """
+    rest_errors_S, rest_words_S = one.rest
+    errors = rest_errors_S.sum()
+    if errors == 0:
+        return replace(row, low=0.0, gap_low=None, gap_high=None)
+    columns = rest_errors_S[:, None], rest_words_S[:, None]
+    poisson = math.sqrt(errors) / rest_words_S.sum()
+    clumping = max(1.0, float(rate_errors(*columns)[0] / poisson) ** 2)
+    high = -math.log((1.0 - how.level) / 2.0) * clumping / one.words
+    base_wer = row.base_wer
+    gap_high = high / base_wer - 1.0 if base_wer else None
+    return replace(row, low=0.0, high=high, gap_low=-1.0, gap_high=gap_high)
+
+
+def _shrink(rows: dict[tuple[str, str], Gap], shown: Sequence[CohortSums]) -> None:
+    for cohorts in _by_attribute(shown).values():
+        errors_SK = np.stack([one.errors_S for one in cohorts], axis=1)
+        words_SK = np.stack([one.words_S for one in cohorts], axis=1)
+        rates_K = errors_SK.sum(axis=0) / words_SK.sum(axis=0)
+        shrunken_K = shrink(rates_K, rate_errors(errors_SK, words_SK))
+        for one, rate in zip(cohorts, shrunken_K, strict=True):
+            rows[one.name] = replace(rows[one.name], shrunken_wer=_known(rate))
+
+
+def _adjust(
+    rows: dict[tuple[str, str], Gap],
+    table: Table,
+    cohorts: Cohorts,
+    adjust_for: Sequence[str],
+    how: _How,
+) -> list[str]:
+    """Fill in adjusted ratios; say which attributes could not be adjusted, and why."""
+    failures = []
+    for assignment in cohorts.assignments if adjust_for else ():
+        name = assignment.attribute
+        values = [value for attribute, value in rows if attribute == name]
+        columns = [column for column in adjust_for if column != name]
+        try:
+            found = adjusted_ratios(
+                table, assignment, columns, to=how.to, values=values, level=how.level
+            )
+        except CohortError as error:
+            failures.append(f"{name} could not be adjusted: {error.message}")
+            continue
+        for value, ratio, low, high in found:
+            rows[name, value] = replace(
+                rows[name, value], adjusted_ratio=ratio, adjusted_low=low, adjusted_high=high
+            )
+    return failures
+
+
+def _spreads(shown: Sequence[CohortSums], how: _How) -> tuple[Spread, ...]:
+    found = [
+        spread_between(
+            cohorts,
+            rng_for(how.seed, "spread", attribute),
+            num_resamples=how.num_resamples,
+            level=how.level,
+        )
+        for attribute, cohorts in _by_attribute(shown).items()
+    ]
+    return tuple(one for one in found if one is not None)
 
 
 def _suppressed(one: CohortSums) -> Gap:
@@ -219,12 +296,15 @@ def _suppressed(one: CohortSums) -> Gap:
     )
 
 
-def _with_discovery(row: Gap, discovered: dict[tuple[str, str], float]) -> Gap:
-    if row.suppressed:
-        return row
-    return replace(
-        row, discovered_gap=_number(discovered.get((row.attribute, row.value), math.nan))
-    )
+def _by_attribute(shown: Sequence[CohortSums]) -> dict[str, list[CohortSums]]:
+    groups: dict[str, list[CohortSums]] = defaultdict(list)
+    for one in shown:
+        groups[one.attribute].append(one)
+    return groups
+
+
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 def _check(cohorts: Cohorts, to: Base, num_resamples: int, level: float) -> None:
@@ -239,46 +319,3 @@ def _check(cohorts: Cohorts, to: Base, num_resamples: int, level: float) -> None
         raise CohortError(f"Intervals need at least 100 resamples, got {num_resamples}.")
     if not 0.5 <= level < 1.0:
         raise CohortError(f"The level of intervals must lie between 0.5 and 1, got {level}.")
-
-
-def _contrast(terms: Sequence[tuple[np.ndarray, np.ndarray, float]]) -> Contrast:
-    return Contrast(
-        np.stack([errors_S for errors_S, _, _ in terms], axis=1),
-        np.stack([words_S for _, words_S, _ in terms], axis=1),
-        np.array([sign for _, _, sign in terms]),
-    )
-
-
-def _base(one: CohortSums, to: Base) -> tuple[np.ndarray, np.ndarray]:
-    if to == "rest":
-        return one.rest
-    return one.known.errors_S, one.known.words_S
-
-
-def _plain_gap(one: CohortSums, to: Base) -> float:
-    base_errors_S, base_words_S = _base(one, to)
-    wer = _divide(one.errors, one.words)
-    base_wer = _divide(base_errors_S.sum(), base_words_S.sum())
-    if wer is None or not base_wer:
-        return math.nan
-    return wer / base_wer - 1.0
-
-
-def _name(one: CohortSums) -> tuple[str, str]:
-    return one.attribute, one.value
-
-
-def _divide(numerator: float, denominator: float) -> float | None:
-    return float(numerator) / float(denominator) if denominator else None
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
-
-
-def _rate(logarithm: float) -> float | None:
-    return math.exp(logarithm) if math.isfinite(logarithm) else None
-
-
-def _relative(logarithm: float) -> float | None:
-    return math.expm1(logarithm) if math.isfinite(logarithm) else None

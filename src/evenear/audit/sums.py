@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from evenear.audit.cohorts import Assignment, Cohorts
+from evenear.audit.gap import Base
 from evenear.audit.table import Table
 
 __all__ = ["CohortSums", "KnownSums", "cohort_sums", "whole_sums"]
@@ -47,6 +48,11 @@ class CohortSums:
         return self.known.attribute
 
     @property
+    def name(self) -> tuple[str, str]:
+        """Attribute and value."""
+        return self.attribute, self.value
+
+    @property
     def words(self) -> int:
         """Reference words of the cohort."""
         return int(self.words_S.sum())
@@ -55,6 +61,31 @@ class CohortSums:
     def errors(self) -> int:
         """Word errors of the cohort."""
         return int(self.errors_S.sum())
+
+    @property
+    def own(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each speaker's errors and words in the cohort."""
+        return self.errors_S, self.words_S
+
+    @property
+    def wer(self) -> float | None:
+        """Pooled word error rate of the cohort."""
+        return self.errors / self.words if self.words else None
+
+    def base(self, to: Base) -> tuple[np.ndarray, np.ndarray]:
+        """Each speaker's errors and words in what the cohort is compared with."""
+        return self.rest if to == "rest" else (self.known.errors_S, self.known.words_S)
+
+    def base_wer(self, to: Base) -> float | None:
+        """Pooled word error rate of what the cohort is compared with."""
+        errors_S, words_S = self.base(to)
+        words = words_S.sum()
+        return float(errors_S.sum() / words) if words else None
+
+    def gap(self, to: Base) -> float | None:
+        """(WER - WER of the base) / WER of the base; None where there is nothing to divide by."""
+        wer, base_wer = self.wer, self.base_wer(to)
+        return None if wer is None or not base_wer else wer / base_wer - 1.0
 
     @property
     def rest(self) -> tuple[np.ndarray, np.ndarray]:
