@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ConvRNN-T encoder; the laws it shares with every encoder are in test_base."""
+
+import torch
+
+from evenear.config import replace
+from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder, GlobalCnnConfig
+from evenear.nn.recurrent import LstmStackConfig
+from laws import ENCODERS, random_features, tiny_transducer
+
+
+def num_parameters(**settings) -> int:
+    lstm = LstmStackConfig(num_layers=1, hidden_dim=1, dim=1)
+    encoder = ConvRnnEncoder(ConvRnnConfig(lstm=lstm, **settings))
+    return sum(p.numel() for n, p in encoder.named_parameters() if not n.startswith("lstm"))
+
+
+def test_the_papers_sizes_have_the_papers_parameters():
+    """Local 2.9 M, global 2.5 M, together 5.40 M (tables 3 and 5)."""
+    join_one, join_both = 192 * 192 + 192, 2 * 192 * 192 + 192
+    local, wide = num_parameters(wide=None) - join_one, num_parameters(local=None) - join_one
+    assert local == 2_874_716
+    assert wide + join_both == 2_520_768
+    assert num_parameters() == 5_395_484
+
+
+def test_the_separable_reading_is_smaller():
+    assert num_parameters(wide=GlobalCnnConfig(separable=True)) < num_parameters() - 500_000
+
+
+@torch.no_grad()
+def test_the_gate_hears_the_distant_past_and_without_it_the_past_ends():
+    """Change one early frame: the running mean carries it on, the convolutions forget it."""
+    features_BTF = random_features(60)
+    other_BTF = features_BTF.clone()
+    other_BTF[:, 0] += 5.0
+
+    def influence_at_the_end(squeeze_excite: str) -> float:
+        config = ENCODERS["convrnn-global-only"]
+        wide = replace(config.wide, squeeze_excite=squeeze_excite)
+        torch.manual_seed(0)
+        encoder = ConvRnnEncoder(replace(config, wide=wide, reduction=1)).eval()
+        joined = []
+        encoder.join.register_forward_hook(lambda _m, _i, output: joined.append(output))
+        for frames_BTF in (features_BTF, other_BTF):
+            encoder(frames_BTF, torch.tensor([60]))
+        return float((joined[0][:, -1] - joined[1][:, -1]).abs().max())
+
+    with torch.random.fork_rng():
+        assert influence_at_the_end("running-mean") > 1e-5
+        assert influence_at_the_end("off") == 0.0
+
+
+def test_an_empty_utterance_has_no_frames():
+    encoder = tiny_transducer("convrnn-reduced-2").encoder
+    encoded = encoder(random_features(0), torch.tensor([0]))
+    assert encoded.encoded_BTD.shape == (1, 0, encoder.dim)
+    assert encoded.lengths_B.tolist() == [0]
+
+
+def test_padding_does_not_shift_the_statistics_of_training():
+    """Running statistics after a padded batch are those of the real frames alone."""
+    config = replace(ENCODERS["convrnn-global-only"], reduction=1)
+    features_BTF = random_features(12, batch_size=1)
+    padded_BTF = torch.cat([features_BTF, random_features(30, seed=5) * 9.0], dim=1)
+    norms = []
+    for frames_BTF, length in ((features_BTF, 12), (padded_BTF, 12)):
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            encoder = ConvRnnEncoder(config).train()
+            encoder(frames_BTF, torch.tensor([length]))
+        norms.append({n: b for n, b in encoder.named_buffers() if "wide.0.norm_wide" in n})
+    for name, buffer in norms[0].items():
+        torch.testing.assert_close(buffer, norms[1][name])
