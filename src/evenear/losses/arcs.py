@@ -114,9 +114,11 @@ def read_arcs(logits: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
     shape = (len(cells.num_frames), max(cells.num_frames), max(cells.num_tokens) + 1)
     blank_BTU = logits.new_full(shape, float("-inf"), dtype=dtype)
     label_BTU = torch.full_like(blank_BTU, float("-inf"))
+    scratch = logits.new_empty(_most_values(logits, cells), dtype=dtype)
     for b, logits_TRV in enumerate(cells.views(logits)):
         for frames in _chunks(logits_TRV):
-            log_probs_TRV = torch.log_softmax(logits_TRV[frames], dim=-1, dtype=dtype)
+            log_probs_TRV = _shaped_like(logits_TRV[frames], scratch)
+            torch.log_softmax(logits_TRV[frames], dim=-1, dtype=dtype, out=log_probs_TRV)
             label_TR1 = log_probs_TRV.gather(-1, cells.next_tokens(b, frames))
             cells.put(blank_BTU, b, frames, log_probs_TRV[..., cells.blank_id])
             cells.put(label_BTU, b, frames, label_TR1[..., 0])
@@ -139,18 +141,20 @@ def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: T
     gradient = _empty_like(logits)
     if not cells.is_packed:
         _clear_padding(gradient, cells)
+    needs_scratch = dtype != logits.dtype
+    scratch = logits.new_empty(_most_values(logits, cells) if needs_scratch else 0, dtype=dtype)
     pairs = zip(cells.views(logits), cells.views(gradient), strict=True)
     for b, (logits_TRV, gradient_TRV) in enumerate(pairs):
         for frames in _chunks(logits_TRV):
             blank_TR = cells.take(blank_BTU, b, frames)
             label_TR = cells.take(label_BTU, b, frames)
             target_TRV = gradient_TRV[frames]
-            values_TRV = target_TRV if dtype == logits.dtype else target_TRV.to(dtype)
+            values_TRV = _shaped_like(target_TRV, scratch) if needs_scratch else target_TRV
             torch.softmax(logits_TRV[frames], dim=-1, dtype=dtype, out=values_TRV)
             values_TRV *= (blank_TR + label_TR)[..., None]
             values_TRV[..., cells.blank_id] -= blank_TR
             values_TRV.scatter_add_(-1, cells.next_tokens(b, frames), -label_TR[..., None])
-            if values_TRV is not target_TRV:
+            if needs_scratch:
                 target_TRV.copy_(values_TRV)
     return gradient
 
@@ -204,11 +208,26 @@ def _compute_dtype(logits: Tensor) -> torch.dtype:
 
 
 def _chunks(values_TRV: Tensor) -> Iterator[slice]:
-    """Slices of frames: a megabyte at a time fits a processor's cache, 64 suit a GPU."""
+    """Slices of frames that hold about `_chunk_values` values each."""
     num_frames, num_rows, vocabulary = values_TRV.shape
-    num_values = 2**18 if values_TRV.device.type == "cpu" else 2**24
-    step = max(1, num_values // (num_rows * vocabulary))
+    step = max(1, _chunk_values(values_TRV.device) // (num_rows * vocabulary))
     return (slice(t, min(t + step, num_frames)) for t in range(0, num_frames, step))
+
+
+def _chunk_values(device: torch.device) -> int:
+    """A megabyte at a time fits a processor's cache; 64 suit a GPU."""
+    return 2**18 if device.type == "cpu" else 2**24
+
+
+def _most_values(logits: Tensor, cells: Cells) -> int:
+    """An upper bound on the values of a chunk, for one scratch tensor that serves them all."""
+    one_frame = max(cells.num_rows) * logits.shape[-1]
+    return min(max(one_frame, _chunk_values(logits.device)), one_frame * max(cells.num_frames))
+
+
+def _shaped_like(values_TRV: Tensor, scratch: Tensor) -> Tensor:
+    """The beginning of the scratch tensor, in the shape of `values_TRV`."""
+    return scratch[: values_TRV.numel()].view(values_TRV.shape)
 
 
 def _clear_padding(gradient_BTRV: Tensor, cells: Cells) -> None:

@@ -271,7 +271,7 @@ def _encoder_arcs(encoded_BTV: Tensor, predicted_BUV: Tensor, batch: Batch) -> _
     columns_U = torch.arange(predicted_BUV.shape[1], device=predicted_BUV.device)
     log_probs_BUV = predicted_BUV.log_softmax(-1)
     log_probs_BUV = log_probs_BUV.masked_fill((columns_U >= lengths_B1)[:, :, None], float("-inf"))
-    average_BV = log_probs_BUV.logsumexp(1) - lengths_B1.log()
+    average_BV = log_probs_BUV.logsumexp(1)
     log_probs_BTV = (encoded_BTV + average_BV[:, None]).log_softmax(-1)
     return log_probs_BTV[:, :, None, batch.blank_id], _next_by_frame(log_probs_BTV, batch)
 
