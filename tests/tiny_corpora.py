@@ -2,6 +2,7 @@
 """Tiny corpora of every kind, written for a test: tones of known length with known labels."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def write_lines(path: Path, lines: list[str]) -> Path:
     return path
 
 
-def write_json_lines(path: Path, rows: list[dict[str, object]]) -> Path:
+def write_json_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
     return write_lines(path, [json.dumps(row) for row in rows])
 
 

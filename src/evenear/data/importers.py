@@ -174,7 +174,7 @@ def read_common_voice_rows(path: Path) -> Iterator[Row]:
     """
     lines = read_lines(path)
     _, header = next(lines, (0, ""))
-    columns = header.split("\t") if isinstance(header, str) else []
+    columns = header.split("\t") if isinstance(header, str) and header else []
     for needed in ("client_id", "path", "sentence"):
         if needed not in columns:
             raise ManifestError(
@@ -187,18 +187,18 @@ def read_common_voice_rows(path: Path) -> Iterator[Row]:
             yield replace(row, problems=(line,))
             continue
         cells = line.split("\t")
-        if len(cells) > len(columns):
+        if len(cells) != len(columns):
             message = f"The line must have {len(columns)} columns, it has {len(cells)}."
             yield row.with_problem("columns", message)
             continue
-        values = dict(zip(columns, cells, strict=False))
-        clip, speaker = values.pop("path"), values.pop("client_id", "")
-        row = replace(row, speaker=speaker or None, text=values.pop("sentence", ""))
+        values = dict(zip(columns, cells, strict=True))
+        clip, speaker = values.pop("path"), values.pop("client_id")
+        row = replace(row, speaker=speaker or None, text=values.pop("sentence"))
+        if clip:
+            row = replace(row, utterance_id=Path(clip).stem, audio=path.parent / "clips" / clip)
         for name, cell in (("path", clip), ("client_id", speaker)):
             if not cell:
                 row = row.with_problem("missing-field", f"The column {name!r} is empty.")
-        if clip:
-            row = replace(row, utterance_id=Path(clip).stem, audio=path.parent / "clips" / clip)
         yield with_attributes(row, {"split": path.stem, **values})
 
 
