@@ -5,6 +5,7 @@ Dimensions: B streams, T frames, F feature width, D width, V vocabulary.
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from evenear.models.transducer import (
 from evenear.nn.conv import MaskedBatchNorm
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import map_state, split_state, stack_states, state_bytes, state_tensors
-from evenear.search import greedy_search
+from evenear.search import GreedySearch, greedy_search
 from evenear.seeding import torch_rng_for
 from evenear.tokenizer import Tokenizer
 
@@ -42,6 +43,7 @@ __all__ = [
     "law_step_does_not_touch_its_input",
     "law_the_future_is_invisible",
     "random_features",
+    "random_projected",
     "tiny_tokenizer",
     "tiny_transducer",
 ]
@@ -100,17 +102,12 @@ def tiny_transducer(
         vocabulary_size=vocabulary_size,
         blank_id=blank_id,
     )
-    rng = torch_rng_for(seed, "tiny model", (encoder, predictor))
-    with torch.random.fork_rng(devices=[]):
-        torch.random.set_rng_state(rng.get_state())
-        model = Transducer(config).eval()
-    with torch.no_grad():
-        for module in model.modules():  # statistics as after some training
-            if isinstance(module, MaskedBatchNorm):
-                module.mean_D.uniform_(-0.5, 0.5, generator=rng)
-                module.variance_D.uniform_(0.5, 2.0, generator=rng)
-        _make_talkative(model, rng)
-    return model
+    for attempt in itertools.count():
+        rng = torch_rng_for(seed, "tiny model", (encoder, predictor, attempt))
+        model = _random_model(config, rng)
+        if _is_talkative(model):
+            return model
+    raise AssertionError("unreachable")
 
 
 @functools.cache
@@ -127,8 +124,19 @@ def tiny_tokenizer() -> Tokenizer:
 
 def random_features(num_frames: int, *, batch_size: int = 1, seed: int = 0) -> Tensor:
     """Feature frames that no speech made, (B, T, F)."""
-    rng = torch_rng_for(seed, "features", (num_frames, batch_size))
-    return torch.randn(batch_size, num_frames, FEATURES.dim, generator=rng)
+    rows = [torch_rng_for(seed, "features", b) for b in range(batch_size)]
+    return torch.stack([torch.randn(num_frames, FEATURES.dim, generator=rng) for rng in rows])
+
+
+@torch.no_grad()
+def random_projected(
+    model: Transducer, num_frames: int, *, batch_size: int = 1, seed: int = 0
+) -> Tensor:
+    """Encoder frames of random features, ready for a search, (B, T, D)."""
+    num_features = num_frames * model.encoder.stride
+    features_BTF = random_features(num_features, batch_size=batch_size, seed=seed)
+    encoded = model.encode(features_BTF, torch.full((batch_size,), num_features))
+    return model.joiner.encoder_proj(encoded.encoded_BTD)
 
 
 @st.composite
@@ -225,6 +233,32 @@ def law_state_size_is_constant(encoder: Encoder, features_BTF: Tensor) -> None:
         assert state_bytes(state) == size
 
 
+@torch.no_grad()
+def _random_model(config: TransducerConfig, rng: torch.Generator) -> Transducer:
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(rng.get_state())
+        model = Transducer(config).eval()
+    for module in model.modules():  # statistics as after some training
+        if isinstance(module, MaskedBatchNorm):
+            module.mean_D.uniform_(-0.5, 0.5, generator=rng)
+            module.variance_D.uniform_(0.5, 2.0, generator=rng)
+    _make_talkative(model, rng)
+    return model
+
+
+def _is_talkative(model: Transducer) -> bool:
+    """Whether three streams of noise each make it say several different things, now and then."""
+    for seed in range(3):
+        search = GreedySearch(model)
+        projected_BTD = random_projected(model, 40, seed=seed)
+        found = search.best(search.step(projected_BTD, [search.initial_state()])[0])
+        if len(set(found.tokens)) < 2 or not 4 <= len(set(found.frames)) <= 25:
+            return False
+        if found.frames[0] > 15:
+            return False
+    return True
+
+
 def _make_talkative(model: Transducer, rng: torch.Generator) -> None:
     """Scale a random model so that its words differ, about one every two frames."""
     features_BTF = torch.randn(3, 60, FEATURES.dim, generator=rng)
@@ -234,7 +268,7 @@ def _make_talkative(model: Transducer, rng: torch.Generator) -> None:
     joiner.encoder_proj.weight.mul_(1.5 / joiner.encoder_proj(late_ND).std(dim=0)[:, None])
     joiner.encoder_proj.bias.sub_(joiner.encoder_proj(late_ND).mean(dim=0))
     predicted_1UD = model.predict(torch.arange(model.config.vocabulary_size)[None])
-    joiner.predictor_proj.weight.mul_(0.7 / predicted_1UD[0].std(dim=0).mean())
+    joiner.predictor_proj.weight.mul_(0.35 / predicted_1UD[0].std(dim=0).mean())
     predicted_1UD = model.predict(torch.arange(model.config.vocabulary_size)[None])
     logits_NV = joiner(joiner.encoder_proj(late_ND)[:, None], predicted_1UD).flatten(0, 1)
     output.weight.mul_(3.0 / logits_NV.std(dim=0)[:, None])

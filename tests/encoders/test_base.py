@@ -29,7 +29,7 @@ def encoder(name: str) -> Encoder:
 
 @pytest.fixture(autouse=True)
 def _without_gradients():
-    with torch.inference_mode():
+    with torch.no_grad():
         yield
 
 

@@ -9,6 +9,7 @@ from evenear.nn.recurrent import LstmStackConfig
 from laws import ENCODERS, FEATURES, random_features, tiny_transducer
 
 
+@torch.no_grad()
 def test_reduction_joins_frames_before_the_first_layer():
     """A reducing encoder is one of full rate on frames that were stacked beforehand."""
     config = ENCODERS["lstm-reduced-2"]
@@ -21,6 +22,7 @@ def test_reduction_joins_frames_before_the_first_layer():
     torch.testing.assert_close(first.encoded_BTD, second.encoded_BTD)
 
 
+@torch.no_grad()
 def test_an_incomplete_last_group_is_filled_with_zeros():
     encoder = tiny_transducer("lstm-reduced-3").encoder
     features_BTF = random_features(5)

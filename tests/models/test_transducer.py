@@ -19,7 +19,7 @@ laws = settings(deadline=None, max_examples=15, derandomize=True)
 
 @pytest.fixture(autouse=True)
 def _without_gradients():
-    with torch.inference_mode():
+    with torch.no_grad():
         yield
 
 
@@ -58,7 +58,7 @@ def test_a_stateless_predictor_forgets_and_an_lstm_does_not():
     pasts_BU = torch.tensor([[5, 8, 9, 10], [6, 8, 9, 10]])
     for predictor, differs in (("stateless", False), ("lstm", True)):
         predicted_BUD = tiny_transducer(predictor=predictor).predict(pasts_BU)
-        assert (not torch.equal(predicted_BUD[0, -1], predicted_BUD[1, -1])) == differs
+        assert (float((predicted_BUD[0, -1] - predicted_BUD[1, -1]).abs().max()) > 1e-5) == differs
 
 
 def test_hidden_tokens_are_read_as_blank():

@@ -1,7 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search: from encoder frames to tokens."""
+"""Search: from encoder frames to tokens, greedily or with a beam, for many streams at once."""
 
+from evenear.search.beam import BeamConfig, BeamSearch, BeamState, TokenScorer, beam_search
 from evenear.search.greedy import GreedySearch, GreedyState, greedy_search
 from evenear.search.hypotheses import Hypothesis, Search
 
-__all__ = ["GreedySearch", "GreedyState", "Hypothesis", "Search", "greedy_search"]
+__all__ = [
+    "BeamConfig",
+    "BeamSearch",
+    "BeamState",
+    "GreedySearch",
+    "GreedyState",
+    "Hypothesis",
+    "Search",
+    "TokenScorer",
+    "beam_search",
+    "greedy_search",
+]
