@@ -67,7 +67,8 @@ class Problem:
 
     def __str__(self) -> str:
         who = f" ({self.utterance_id})" if self.utterance_id is not None else ""
-        return f"{self.source}:{self.row}{who}: {self.message}"
+        line = f":{self.row}" if self.row else ""
+        return f"{self.source}{line}{who}: {self.message}"
 
 
 @dataclass(frozen=True)

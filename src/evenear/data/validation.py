@@ -207,8 +207,9 @@ def _audio_problems(row: Row, info: "AudioInfo") -> Iterator[Problem]:
     if info.num_samples == 0:
         yield row.problem("zero-length", "The audio file has 0 samples.")
     elif row.start_seconds is None:
-        if row.seconds is not None and not lengths_agree(row.seconds, info.seconds):
-            message = f"The row says {row.seconds:.3f} s, the file has {info.seconds:.3f} s."
+        seconds = row.seconds or info.seconds  # none at all has been said already
+        if seconds > 0 and not lengths_agree(seconds, info.seconds):
+            message = f"The row says {seconds:.3f} s, the file has {info.seconds:.3f} s."
             yield row.problem("seconds", message)
     else:
         end = row.start_seconds + (row.seconds or 0.0)
