@@ -128,10 +128,10 @@ def _columns(rows: pl.DataFrame, name: str) -> list[np.ndarray]:
         numbers = column.cast(pl.Float64).to_numpy().copy()
         missing = ~np.isfinite(numbers)
         known = numbers[~missing]
-        if len(known) == 0 or known.std() == 0:
-            return []
-        scaled = np.where(missing, 0.0, (numbers - known.mean()) / known.std())
-        return [scaled, missing * 1.0] if missing.any() else [scaled]
+        columns = [missing * 1.0] if missing.any() and len(known) else []
+        if len(known) and known.std() > 1e-9 * np.abs(known).max():
+            columns.append(np.where(missing, 0.0, (numbers - known.mean()) / known.std()))
+        return columns
     texts = rows.select(pl.col(name).cast(pl.String).fill_null("\0unknown").alias("level"), "words")
     words = texts.group_by("level").agg(pl.col("words").sum())
     rare = words.filter(pl.col("words") < MIN_WORDS)["level"]

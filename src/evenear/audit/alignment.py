@@ -109,7 +109,10 @@ def _word_numbers(
         pieces_per_text = np.ones(len(texts), dtype=np.int64)
         pieces = texts
     distinct = pieces.unique()
-    piece = pieces.replace_strict(distinct, pl.int_range(len(distinct), eager=True)).to_numpy()
+    order = pl.int_range(len(distinct), eager=True)
+    piece = (
+        pieces.replace_strict(distinct, order, return_dtype=pl.Int64).to_numpy().astype(np.int64)
+    )
     numbers, starts, lengths = _vocabulary(distinct, normalizer)
     lengths_of_pieces = lengths[piece]
     ends = np.cumsum(lengths_of_pieces)

@@ -36,6 +36,9 @@ __all__ = ["Contrast", "ContrastIntervals", "contrast_intervals", "resample_spea
 BYTES_AT_ONCE = 64 << 20
 """Size of one block of resampling counts."""
 
+NO_ERROR = 1e-9
+"""Standard errors below this are rounding: two systems that wrote the same."""
+
 
 class Contrast(NamedTuple):
     """A signed sum of log word error rates, from sums over each speaker.
@@ -162,8 +165,9 @@ class _Design(NamedTuple):
         members = np.flatnonzero(sums_SC.any(axis=1))
         sums_SC = sums_SC[members]
         first, second = np.triu_indices(sums_SC.shape[1])
-        speakers_T = np.maximum((contrast.words_ST > 0).sum(axis=0), 2)
-        corrections_T = np.sqrt(speakers_T / (speakers_T - 1))
+        speakers_T = (contrast.words_ST > 0).sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            corrections_T = np.where(speakers_T > 1, np.sqrt(speakers_T / (speakers_T - 1)), np.nan)
         products_SP = sums_SC[:, first] * sums_SC[:, second]
         return cls(sums_SC, products_SP, members, contrast.signs_T, corrections_T)
 
@@ -205,7 +209,11 @@ def _intervals(
     for k, (estimate, error) in enumerate(zip(estimates_K, errors_K, strict=True)):
         sizes = np.abs(studentized_RK[:, k])
         sizes = sizes[np.isfinite(sizes)]
-        if np.isfinite(estimate) and error > 0 and len(sizes) > 0:
+        if not (np.isfinite(estimate) and np.isfinite(error)):
+            continue
+        if error < NO_ERROR:
+            lows_K[k] = highs_K[k] = estimate
+        elif len(sizes) > 0:
             reach = np.quantile(sizes, level) * error
             lows_K[k], highs_K[k] = estimate - reach, estimate + reach
     return lows_K, highs_K

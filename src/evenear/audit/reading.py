@@ -88,7 +88,12 @@ def read_table(
                 hint="Are the names written alike in both?",
             )
     frame = _without_duplicates(reader.frame(), duplicates, notes)
-    return _finished(frame, name or path.name.split(".")[0], reader.normalizer, notes)
+    return _finished(
+        frame,
+        name or path.name.split(".")[0],
+        "as counted" if reader.counted else normalizer,
+        notes,
+    )
 
 
 @dataclass
@@ -150,6 +155,8 @@ class _Reader:
         self.texts = pl.DataFrame(schema=kinds)
         self.num_read = 0
         self.num_kept = 0
+        self.counted = False
+        """Whether the table brought its own counts."""
 
     def add(self, frame: pl.DataFrame, extras: Sequence[_Extra]) -> None:
         """Take one batch."""
@@ -197,10 +204,13 @@ class _Reader:
         """The frame with counts: its own if it has them, else those of aligning its texts."""
         parts = [name for name in COUNT_COLUMNS[2:] if name in frame.columns]
         if "words" in frame.columns and "errors" not in frame.columns and len(parts) == 3:
-            frame = frame.with_columns(pl.sum_horizontal(parts).alias("errors"))
+            numbers = pl.col(parts).cast(pl.Float64, strict=False)
+            total = pl.sum_horizontal(numbers, ignore_nulls=False)
+            frame = frame.with_columns(total.alias("errors"))
         if "words" in frame.columns and "errors" in frame.columns:
             frame = clean_counts(frame, ["words", "errors", *parts], self.notes)
-            self.normalizer = "as counted"
+            self._check_counts(frame)
+            self.counted = True
         elif not all(name in frame.columns for name in TEXT_COLUMNS):
             missing = [name for name in TEXT_COLUMNS if name not in frame.columns]
             raise missing_columns(self.source, found, missing)
@@ -212,6 +222,21 @@ class _Reader:
             for name, kind in absent.items()
             if name not in frame.columns
         )
+
+    def _check_counts(self, frame: pl.DataFrame) -> None:
+        """Tell, once, if the table's own counts are not those of its texts."""
+        if self.counted or not all(name in frame.columns for name in TEXT_COLUMNS):
+            return
+        some = frame.head(ALIGNED_AT_ONCE)
+        ours = count_word_errors(some["reference"], some["hypothesis"], normalizer=self.normalizer)
+        given = int(some["errors"].sum()), int(some["words"].sum())
+        found = int(ours.errors.sum()), int(ours.words.sum())
+        if given != found:
+            self.notes(
+                f"The table's own counts are used: {given[0]:,} errors in {given[1]:,} words. "
+                f"Aligning its texts with normalizer {self.normalizer!r} gives {found[0]:,} in "
+                f"{found[1]:,}."
+            )
 
     def _keep_texts(self, frame: pl.DataFrame) -> None:
         texts = [pl.col(name).cast(pl.String) for name in TEXT_COLUMNS]

@@ -17,8 +17,8 @@ counted as what they are worth when the errors of a speaker go together.
 Legend: R resamples, S speakers, K cohorts.
 
 Source: K. Lum, Y. Zhang and A. Bower, "De-biasing 'bias' measurement", 2022 (our reading of their
-double correction); B. Efron and C. Morris, "Data analysis using Stein's estimator", 1975; R. Paule and J. Mandel, 1982 (between-cohort
-variance for shrinkage).
+double correction); B. Efron and C. Morris, "Data analysis using Stein's estimator", 1975; R. Paule
+and J. Mandel, "Consensus values and weighting factors", 1982 (variance for shrinkage).
 """
 
 import math

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a report says, as one value, before it becomes a page or JSON.
+
+    table = read_table("results.jsonl")
+    report = audit(table, cohorts_by(table, ["age", "gender"]))
+    write_report(report, "report.html")
+
+`audit` measures the gaps, compares with a second recognizer if there is one, and picks utterances
+to show. It computes nothing of its own: every number is that of `gaps` and `compare`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from evenear.audit.cohorts import Cohorts
+from evenear.audit.comparison import Changes, compare
+from evenear.audit.gap import Gaps
+from evenear.audit.report.findings import Finding
+from evenear.audit.report.utterances import WorstUtterance, worst_utterances
+from evenear.audit.report.words import Headline, headline
+from evenear.audit.splits import split_speakers
+from evenear.audit.statistics import gaps
+from evenear.audit.table import Table
+from evenear.config import config
+from evenear.metrics.words import NORMALIZERS, normalizer_version
+
+__all__ = ["AuditSettings", "Report", "audit"]
+
+
+@config
+class AuditSettings:
+    """How an audit measures. The defaults are those of `gaps` and `compare`."""
+
+    to: Literal["rest", "overall"] = "rest"
+    """What a cohort is compared with: everyone else, or everyone."""
+    confirm_fraction: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    """Share of the speakers that numbers come from, when cohorts or directions come from others."""
+    adjust_for: tuple[str, ...] = ()
+    """Columns to hold fixed in the adjusted ratios."""
+    seed: int = 0
+    num_resamples: Annotated[int, Field(ge=100)] = 1000
+    level: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
+    min_speakers: Annotated[int, Field(ge=2)] = 10
+    """Cohorts with fewer are listed without numbers."""
+    min_words: Annotated[int, Field(ge=1)] = 500
+    """Cohorts with fewer reference words are listed without numbers."""
+    num_worst: Annotated[int, Field(ge=0)] = 5
+    """Utterances shown from each confirmed worse cohort; 0 leaves every text out of the report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """An audit, ready to be written."""
+
+    headline: Headline
+    gaps: Gaps
+    changes: Changes | None = None
+    findings: tuple[Finding, ...] = ()
+    worst_utterances: tuple[WorstUtterance, ...] = ()
+    methods: tuple[str, ...] = ()
+    limits: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What had to be repaired or left out, each said once."""
+        changed = self.changes.warnings if self.changes else ()
+        return tuple(dict.fromkeys((*self.gaps.warnings, *changed)))
+
+
+def audit(
+    table: Table,
+    cohorts: Cohorts,
+    settings: AuditSettings | None = None,
+    *,
+    findings: Sequence[Finding] = (),
+    other: Table | None = None,
+) -> Report:
+    """Audit one recognizer, or two on the same speech.
+
+    Args:
+        table: Results of the recognizer.
+        cohorts: Who belongs to which cohort. Cohorts that were found by looking at errors need a
+            `confirm_fraction`, and the same seed as the search.
+        settings: How to measure.
+        findings: What searches have to say beside the numbers.
+        other: Results of a second recognizer on the same speech, to be compared as "after".
+
+    Raises:
+        CohortError: There is nothing to compare.
+        TableError: The two recognizers were not scored on the same references.
+    """
+    how = settings or AuditSettings()
+    found = gaps(
+        table,
+        cohorts,
+        to=how.to,
+        confirm_fraction=how.confirm_fraction,
+        adjust_for=how.adjust_for,
+        seed=how.seed,
+        num_resamples=how.num_resamples,
+        level=how.level,
+        min_speakers=how.min_speakers,
+        min_words=how.min_words,
+    )
+    measured, changes = table, None
+    if how.confirm_fraction:
+        measured = split_speakers(
+            table, confirm_fraction=how.confirm_fraction, seed=how.seed
+        ).confirm
+    if other is not None:
+        changes = compare(
+            measured,
+            other.only_speakers(measured.speakers["speaker"]) if how.confirm_fraction else other,
+            cohorts,
+            to=how.to,
+            seed=how.seed,
+            num_resamples=how.num_resamples,
+            level=how.level,
+            min_speakers=how.min_speakers,
+            min_words=how.min_words,
+        )
+    return Report(
+        headline=headline(found, changes),
+        gaps=found,
+        changes=changes,
+        findings=tuple(findings),
+        worst_utterances=worst_utterances(
+            measured, cohorts, found, per_cohort=how.num_worst, other=other
+        ),
+        methods=_methods(found, table),
+        limits=_limits(found, findings),
+    )
+
+
+def _methods(found: Gaps, table: Table) -> tuple[str, ...]:
+    percent = f"{100 * found.level:g} %"
+    lines = [
+        "WER is pooled: the sum of word errors over the sum of reference words, after "
+        f"{_normalizer(found.normalizer)}.",
+        f"Every interval is a {percent} interval from resampling speakers, not utterances, "
+        f"{found.num_resamples:,} times (studentized, on the logarithm of the rate).",
+        f"A gap is confirmed if its p-value, adjusted for all {found.num_tried} measured cohorts "
+        f"at once ({found.p_value_method} of speakers, max-T), is at most {1 - found.level:.2g}: "
+        "the chance of any false confirmation in this report is at most that.",
+        f"Cohorts with fewer than {found.min_speakers} speakers or {found.min_words:,} words are "
+        "listed without numbers.",
+    ]
+    if found.confirm_fraction:
+        lines.append(
+            f"Cohorts and directions were found on {1 - found.confirm_fraction:.0%} of the "
+            f"{table.num_speakers:,} speakers; every number comes from the other "
+            f"{found.overall.speakers:,}."
+        )
+    if found.adjusted_for:
+        lines.append(
+            "The adjusted ratio is the error rate over that of what the cohort is compared with, "
+            f"with {', '.join(found.adjusted_for)} held fixed (mixed-effects Poisson regression "
+            "with an intercept for each speaker)."
+        )
+    lines.extend(_unknown(found))
+    lines.append(f"Seed {found.seed}; the same table, settings and seed give the same report.")
+    return tuple(lines)
+
+
+def _unknown(found: Gaps) -> list[str]:
+    """Which attributes are unknown for how much of the speech."""
+    parts = []
+    for attribute in found.attributes:
+        rows = found.of(attribute)
+        missing = found.overall.utterances - sum(row.utterances for row in rows)
+        if rows[0].found_by == "given" and missing > 0:
+            parts.append(f"{attribute} for {missing:,}")
+    if not parts:
+        return []
+    return [
+        f"Of {found.overall.utterances:,} utterances, the value is unknown of "
+        f"{'; '.join(parts)}. They count neither in a cohort nor in what it is compared with."
+    ]
+
+
+def _limits(found: Gaps, findings: Sequence[Finding]) -> tuple[str, ...]:
+    lines = [
+        "This report assesses one set of recordings. It does not show that a recognizer treats "
+        "everyone fairly, and no audit can.",
+        "A gap says that a cohort fares worse here, not why. Recording conditions, what was said "
+        "and who happened to be recorded all take part"
+        + (
+            "; the adjusted ratio removes only the columns it names."
+            if found.adjusted_for
+            else ", and no other column was held fixed."
+        ),
+        "A gap that was not confirmed may still be real: look at its interval, not only at the "
+        "verdict.",
+        "Attributes are taken as the table gives them. Whoever made the table knows whether "
+        "people named them themselves.",
+    ]
+    if any(row.suppressed for row in found.rows):
+        lines.append(
+            "Cohorts that are too small to measure are not thereby served well: nothing is known "
+            "of them until more of these speakers are recorded."
+        )
+    return (*lines, *dict.fromkeys(note for one in findings for note in one.notes))
+
+
+def _normalizer(name: str) -> str:
+    if name in NORMALIZERS:
+        return f"the normalizer {normalizer_version(name)}"
+    return "whatever made the counts in the table"

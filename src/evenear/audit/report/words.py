@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers and findings in plain words: what a report says before it shows a table.
+
+The headline names the confirmed cohort with the largest gap, or says that none was confirmed and
+how large a gap would have had to be. It speaks of values of attributes (accent "indian"), never of
+kinds of people, and it promises nothing: an audit assesses, it does not certify.
+"""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from evenear.audit.comparison import Change, Changes
+from evenear.audit.gap import Gap, Gaps
+
+__all__ = ["Headline", "cohort_name", "count", "headline", "number_of", "percent", "signed"]
+
+_CROSS = "×"
+_UNKNOWN = "–"
+_LISTED = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The finding in one sentence, and what it rests on in a few more."""
+
+    title: str
+    lines: tuple[str, ...]
+
+
+def headline(gaps: Gaps, changes: Changes | None = None) -> Headline:
+    """Say what an audit found.
+
+    Args:
+        gaps: The cohorts of one recognizer.
+        changes: The same cohorts under a second one.
+    """
+    worst = gaps.worst
+    if worst is not None:
+        title = f"{gaps.name} makes {_more(worst)} for {cohort_name(worst)} than for {_base(gaps)}"
+        lines = [_levels(gaps, worst), *_others(gaps, worst)]
+    elif not gaps.num_tried:
+        title = f"Nothing can be said about the cohorts of {gaps.name} yet"
+        lines = [_too_small(gaps)]
+    else:
+        title = f"No cohort of {gaps.name} was confirmed to fare worse than {_base(gaps)}"
+        lines = [_silence(gaps), *_others(gaps, None)]
+    lines.append(_overall(gaps))
+    if gaps.num_tried and gaps.num_tried < len(gaps.rows):
+        lines.append(_too_small(gaps))
+    if changes is not None:
+        lines.extend(_compared(changes))
+    return Headline(title=title, lines=tuple(lines))
+
+
+def cohort_name(row: Gap | Change) -> str:
+    """A cohort as a phrase: accent "indian", or age "teens" and gender "female"."""
+    attributes, values = row.attribute.split(_CROSS), row.value.split(_CROSS)
+    if len(attributes) != len(values):
+        attributes, values = [row.attribute], [row.value]
+    pairs = zip(attributes, values, strict=True)
+    return " and ".join(f"{attribute} “{value}”" for attribute, value in pairs)
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A rate as a percentage, with a dash for what is not known."""
+    return _UNKNOWN if value is None else f"{100.0 * value:.{digits}f} %"
+
+
+def signed(value: float | None, digits: int = 1) -> str:
+    """A relative difference as a percentage with its sign."""
+    if value is None:
+        return _UNKNOWN
+    text = f"{100.0 * value:+.{digits}f} %"
+    return text.replace("-", "−") if float(text[:-2]) else f"{0:.{digits}f} %"
+
+
+def count(value: int | None) -> str:
+    """A whole number with commas."""
+    return _UNKNOWN if value is None else f"{value:,}"
+
+
+def number_of(amount: int, singular: str, plural: str | None = None) -> str:
+    """An amount with its noun: 1 speaker, 2,229 words."""
+    return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
+
+
+def _more(row: Gap) -> str:
+    gap = row.gap or 0.0
+    if gap >= 1.0:
+        return f"{1.0 + gap:.1f} times the word errors"
+    return f"{100.0 * gap:.{0 if gap >= 0.1 else 1}f} % more word errors"
+
+
+def _base(gaps: Gaps) -> str:
+    return "the rest" if gaps.to == "rest" else "everyone"
+
+
+def _rate(value: float | None) -> str:
+    return _UNKNOWN if value is None else f"{100.0 * value:.1f}"
+
+
+def _levels(gaps: Gaps, row: Gap) -> str:
+    text = f"{_rate(row.wer)} word errors per 100 words"
+    if row.low is not None and row.high is not None:
+        text += f" ({percent(gaps.level, 0)} interval {_rate(row.low)} to {_rate(row.high)})"
+    text += f", against {_rate(row.base_wer)} for {_base(gaps)}: a gap of {signed(row.gap)}"
+    if row.gap_low is not None and row.gap_high is not None:
+        text += f" ({signed(row.gap_low)} to {signed(row.gap_high)})"
+    people = number_of(row.speakers, "speaker")
+    return f"{text}. Measured on {people} and {number_of(row.words or 0, 'word')}."
+
+
+def _others(gaps: Gaps, named: Gap | None) -> list[str]:
+    confirmed = [row for row in gaps.rows if row.confirmed and row is not named]
+    worse = sorted((row for row in confirmed if (row.gap or 0.0) > 0.0), key=_by_gap)
+    better = sorted((row for row in confirmed if (row.gap or 0.0) < 0.0), key=_by_gap)
+    lines = []
+    if worse:
+        lines.append(f"Also confirmed to fare worse: {_listed(reversed(worse), len(worse))}.")
+    if better:
+        lines.append(f"Confirmed to fare better: {_listed(better, len(better))}.")
+    return lines
+
+
+def _by_gap(row: Gap) -> float:
+    return row.gap or 0.0
+
+
+def _listed(rows: Iterable[Gap], amount: int) -> str:
+    names = [f"{cohort_name(row)} ({signed(row.gap)})" for row in rows]
+    if amount > _LISTED + 1:
+        names = [*names[:_LISTED], f"{amount - _LISTED} more"]
+    return ", ".join(names)
+
+
+def _silence(gaps: Gaps) -> str:
+    seen = [row.detectable_gap for row in gaps.rows if row.detectable_gap is not None]
+    text = f"{number_of(gaps.num_tried, 'cohort')} could be measured."
+    if seen:
+        typical = signed(statistics.median(seen), 0)
+        text += (
+            " That is not evidence that all are served alike: in the typical one, a gap smaller "
+            f"than {typical} would often go unseen."
+        )
+    return text
+
+
+def _overall(gaps: Gaps) -> str:
+    whole = gaps.overall
+    text = f"Overall: {_rate(whole.wer)} word errors per 100 words"
+    if whole.low is not None and whole.high is not None:
+        text += f" ({_rate(whole.low)} to {_rate(whole.high)})"
+    return (
+        f"{text}, {number_of(whole.speakers, 'speaker')}, "
+        f"{number_of(whole.utterances, 'utterance')}, {number_of(whole.words, 'word')}."
+    )
+
+
+def _too_small(gaps: Gaps) -> str:
+    small = sum(row.suppressed for row in gaps.rows)
+    verb = "is" if small == 1 else "are"
+    return (
+        f"{number_of(small, 'cohort')} {verb} too small to say anything about "
+        f"(fewer than {gaps.min_speakers} speakers or {gaps.min_words:,} words)."
+    )
+
+
+def _compared(changes: Changes) -> list[str]:
+    whole = changes.overall
+    text = (
+        f"From {changes.before} to {changes.after}, word errors change by {signed(whole.change)} "
+        f"overall ({signed(whole.change_low)} to {signed(whole.change_high)})."
+    )
+    measured = [row for row in changes.rows if not row.suppressed]
+    lost = changes.got_worse
+    if lost:
+        names = [f"{cohort_name(row)} ({signed(row.change)})" for row in lost]
+        return [text, f"Confirmed to get worse: {_short(names)}."]
+    unsure = sum(row in measured for row in changes.may_be_worse())
+    tail = (
+        f"a loss cannot be ruled out for {unsure} of {number_of(len(measured), 'measured cohort')}"
+        if unsure
+        else "each measured cohort gains, by its interval"
+    )
+    return [text, f"No cohort was confirmed to get worse; {tail}."] if measured else [text]
+
+
+def _short(names: Sequence[str]) -> str:
+    if len(names) <= _LISTED + 1:
+        return ", ".join(names)
+    return ", ".join([*names[:_LISTED], f"{len(names) - _LISTED} more"])

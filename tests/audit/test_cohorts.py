@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+import polars as pl
+import pytest
+
+from audit.planted import planted
+from evenear.audit import Assignment, Cohorts, cohorts_by, intersect
+from evenear.audit.sums import cohort_sums
+from evenear.errors import CohortError, TableError
+
+
+def test_an_attribute_of_speakers_is_assigned_to_speakers():
+    (gender,) = cohorts_by(planted(30), ["gender"]).assignments
+    assert gender.key == "speaker"
+    assert gender.frame.height == 30
+
+
+def test_an_attribute_that_varies_within_speakers_is_assigned_to_utterances():
+    table = planted(30)
+    (noise,) = cohorts_by(table, ["noise"]).assignments
+    assert noise.key == "utterance_id"
+    assert noise.frame.height == table.num_utterances
+
+
+@pytest.mark.parametrize("name", ["gender×age", "gender*age", "gender × age"])
+def test_an_intersection_has_the_values_of_both(name):
+    table = planted(100)
+    (both,) = cohorts_by(table, [name]).assignments
+    assert both.attribute == "gender×age"
+    expected = table.frame.select(pl.concat_str("gender", "age", separator="×")).to_series()
+    assert set(both.frame["value"]) == set(expected)
+
+
+@pytest.mark.parametrize("names", [("gender", "noise"), ("noise", "gender")])
+def test_speakers_and_utterances_intersect_as_utterances(names):
+    table = planted(40)
+    first, second = cohorts_by(table, names).assignments
+    both = intersect(table, first, second)
+    assert both.key == "utterance_id"
+    joined = table.frame.join(both.frame, on="utterance_id")
+    expected = joined.select(pl.concat_str(*names, separator="×")).to_series()
+    assert joined["value"].to_list() == expected.to_list()
+
+
+def test_unknown_values_belong_to_no_cohort():
+    table = planted(40)
+    unknown = table.with_attributes(
+        table.speakers.select("speaker", pl.lit(None, dtype=pl.String).alias("gender")).head(10)
+    )
+    assert unknown.frame["gender"].null_count() == unknown.num_utterances
+    (gender,) = cohorts_by(unknown, ["gender"]).assignments
+    assert gender.frame.height == 0
+
+
+def test_many_numbers_are_cut_into_ranges_of_equally_many_speakers():
+    table = planted(200)
+    years = pl.Series("years", range(200)).cast(pl.Int64)
+    table = table.with_attributes(table.speakers.select("speaker").hstack([years]))
+    ranges = cohort_sums(table, cohorts_by(table, ["years"], num_ranges=4))
+    assert sum(one.speakers for one in ranges) == 200
+    assert len(ranges) == 4
+    assert all(abs(one.speakers - 50) <= 1 for one in ranges)
+
+
+def test_few_numbers_stay_as_they_are():
+    table = planted(40)
+    ages = pl.Series("class", [row % 3 for row in range(40)])
+    table = table.with_attributes(table.speakers.select("speaker").hstack([ages]))
+    assert {one.value for one in cohort_sums(table, cohorts_by(table, ["class"]))} == {
+        "0",
+        "1",
+        "2",
+    }
+
+
+def test_an_attribute_may_be_assigned_once():
+    one = Cohorts((Assignment.of_speakers("region", {"s": "north"}),))
+    with pytest.raises(CohortError, match="region"):
+        one + one
+
+
+def test_a_missing_attribute_names_the_nearest():
+    with pytest.raises(TableError, match="accent"):
+        cohorts_by(planted(10), ["acent"])
+
+
+def test_cohorts_add():
+    table = planted(20)
+    found = Cohorts((Assignment.of_speakers("region", {"s0001": "north"}, found_by="geography"),))
+    assert (cohorts_by(table, ["age"]) + found).attributes == ("age", "region")

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from evenear.audit.columns import ALIASES, missing_columns, name_columns
+from evenear.errors import TableError
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        (["audio_filepath", "text", "pred_text"], ["utterance_id", "reference", "hypothesis"]),
+        (["client_id", "path", "sentence"], ["speaker", "utterance_id", "reference"]),
+        (["Utt ID", "SPK", "Ref", "Hyp"], ["utterance_id", "speaker", "reference", "hypothesis"]),
+        (["lat", "lng", "Zip-Code"], ["latitude", "longitude", "zip"]),
+    ],
+)
+def test_names_of_other_toolkits_are_known(theirs, ours):
+    assert name_columns(theirs) == dict(zip(theirs, ours, strict=True))
+
+
+def test_the_most_telling_name_wins_and_the_other_stays_as_it_is():
+    assert name_columns(["text", "reference"]) == {"reference": "reference"}
+    assert name_columns(["id", "path"]) == {"id": "utterance_id"}
+
+
+def test_a_chosen_column_beats_the_usual_one():
+    names = name_columns(["hypothesis", "rescored"], {"hypothesis": "rescored"})
+    assert names == {"rescored": "hypothesis"}
+
+
+def test_a_column_cannot_have_two_names():
+    assert name_columns(["path"], {"speaker": "path"}) == {"path": "speaker"}
+
+
+def test_choices_that_do_not_exist_name_the_nearest():
+    with pytest.raises(TableError, match="pred_text"):
+        name_columns(["pred_text"], {"hypothesis": "pred_txt"})
+    with pytest.raises(TableError, match="hypothesis"):
+        name_columns(["pred_text"], {"hypotesis": "pred_text"})
+
+
+def test_every_name_is_an_alias_of_itself_and_of_nothing_else():
+    aliases = [alias for names in ALIASES.values() for alias in names]
+    assert len(aliases) == len(set(aliases))
+    assert all(ours in names for ours, names in ALIASES.items())
+
+
+def test_what_is_missing_is_said_with_what_is_there():
+    error = missing_columns("results.csv", ["utt", "refrence"], ["reference", "hypothesis"])
+    assert "results.csv has no column for reference and hypothesis" in str(error)
+    assert "Did you mean 'refrence'?" in str(error)
+    assert "'utt', 'refrence'" in str(error)

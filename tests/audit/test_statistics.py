@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
+import polars as pl
+import pytest
+
+from audit.planted import planted
+from evenear.audit import Assignment, Cohorts, Table, cohorts_by, gaps, overall, split_speakers
+from evenear.errors import CohortError
+
+ALL = ["gender", "age", "accent"]
+
+
+def measure(table, names=("gender", "age", "accent"), **settings):
+    return gaps(table, cohorts_by(table, names), **{"num_resamples": 300, **settings})
+
+
+def test_a_planted_gap_is_found_and_nothing_else():
+    found = measure(planted(300, effects={("accent", "c"): 1.6}))
+    assert found.worst is not None
+    assert found.worst.value == "c"
+    assert found.worst.gap_low < 0.6 < found.worst.gap_high
+    others = [row for row in found.rows if row.attribute != "accent"]
+    assert not any(row.confirmed for row in others)
+
+
+def test_numbers_are_the_pooled_rates():
+    table = planted(150)
+    found = measure(table)
+    for row in found.rows:
+        own = table.frame.filter(pl.col(row.attribute) == row.value)
+        rest = table.frame.filter(pl.col(row.attribute) != row.value)
+        assert row.wer == own["errors"].sum() / own["words"].sum()
+        assert row.base_wer == rest["errors"].sum() / rest["words"].sum()
+        assert row.gap == pytest.approx((row.wer - row.base_wer) / row.base_wer)
+        assert row.speakers == own["speaker"].n_unique()
+        assert row.low < row.wer < row.high
+        assert row.gap_low < row.gap < row.gap_high
+        assert row.p_value <= row.p_adjusted
+    assert found.overall.wer == table.wer
+
+
+def test_gaps_to_overall_are_smaller_but_as_significant():
+    table = planted(200, effects={("gender", "female"): 1.4})
+    rest, whole = measure(table, ["gender"]), measure(table, ["gender"], to="overall")
+    for one, other in zip(rest.rows, whole.rows, strict=True):
+        assert abs(other.gap) < abs(one.gap)
+        assert other.p_adjusted == one.p_adjusted
+        assert other.base_wer == pytest.approx(table.wer)
+
+
+def test_two_halves_of_an_attribute_are_equally_significant():
+    female, male = measure(planted(100), ["gender"]).rows
+    assert female.p_value == male.p_value
+    assert (1 + female.gap) * (1 + male.gap) == pytest.approx(1.0)
+
+
+def test_the_same_seed_gives_the_same_numbers_whatever_the_order_of_rows():
+    table = planted(60)
+    shuffled = Table(table.frame.sample(fraction=1.0, shuffle=True, seed=7))
+    assert measure(table).rows == measure(shuffled).rows
+    assert measure(table, seed=1).rows != measure(table, seed=2).rows
+
+
+def test_small_cohorts_are_listed_without_numbers_and_not_counted_as_tried():
+    found = measure(planted(60), min_speakers=12)
+    small = [row for row in found.rows if row.suppressed]
+    assert small
+    assert all(row.speakers < 12 for row in small)
+    assert all(row.wer is row.gap is row.p_adjusted is row.words is None for row in small)
+    assert found.num_tried == len(found.rows) - len(small)
+    few_words = measure(planted(60), ["gender"], min_words=10_000)
+    assert all(row.suppressed for row in few_words.rows)
+
+
+def test_numbers_come_from_confirmation_speakers_alone():
+    table = planted(200, effects={("accent", "c"): 1.8})
+    found = measure(table, confirm_fraction=0.5, seed=3)
+    discover, confirm = split_speakers(table, confirm_fraction=0.5, seed=3)
+    alone, before = measure(confirm), measure(discover)
+    assert found.overall.speakers == confirm.num_speakers == 100
+    for row, other, earlier in zip(found.rows, alone.rows, before.rows, strict=True):
+        assert (row.wer, row.gap, row.speakers) == (other.wer, other.gap, other.speakers)
+        assert row.discovered_gap == pytest.approx(earlier.gap)
+
+
+def test_a_gap_that_turns_round_is_not_confirmed():
+    table = planted(200, effects={("gender", "female"): 2.0})
+    discover, confirm = split_speakers(table, seed=0)
+    turned = confirm.frame.with_columns(
+        pl.when(pl.col("gender") == "female")
+        .then(pl.lit("male"))
+        .otherwise(pl.lit("female"))
+        .alias("gender")
+    )
+    both = Table(pl.concat([discover.frame, turned]))
+    assert measure(table, ["gender"], confirm_fraction=0.5).worst is not None
+    assert measure(both, ["gender"], confirm_fraction=0.5).worst is None
+
+
+def test_what_varies_within_speakers_is_tested_by_the_bootstrap():
+    table = planted(100)
+    harder = pl.when(pl.col("noise") == "high").then(pl.col("errors") * 2).otherwise("errors")
+    table = Table(table.frame.with_columns(harder.alias("errors")))
+    found = measure(table, ["noise"])
+    assert found.p_value_method == "bootstrap"
+    assert found.worst is not None
+    assert found.worst.value == "high"
+    within = (1 + found.worst.gap_high) / (1 + found.worst.gap_low)
+    speakers = pl.Series("half", ["high", "low"] * 50)
+    between = table.with_attributes(table.speakers.select("speaker").hstack([speakers]))
+    (row, _) = measure(between, ["half"]).rows
+    assert within < (1 + row.gap_high) / (1 + row.gap_low)
+
+
+def test_a_cohort_without_errors_gets_an_upper_bound():
+    table = planted(60)
+    clean = pl.when(pl.col("gender") == "male").then(0).otherwise("errors").alias("errors")
+    found = measure(Table(table.frame.with_columns(clean)), ["gender"])
+    female, male = found.rows
+    assert (male.wer, male.low, male.gap, male.gap_low) == (0.0, 0.0, -1.0, -1.0)
+    assert 3.0 / male.words < male.high < 0.05
+    assert male.gap_high == pytest.approx(male.high / female.wer - 1.0)
+    assert female.gap is None
+
+
+def test_a_value_that_everyone_shares_has_a_rate_but_no_gap():
+    table = planted(30)
+    cohort = Assignment("all", table.speakers.select("speaker", pl.lit("x").alias("value")))
+    (row,) = gaps(table, Cohorts((cohort,)), num_resamples=100).rows
+    assert row.wer == table.wer
+    assert row.gap is row.gap_low is row.p_adjusted is None
+    assert row.confirmed is False
+
+
+def test_one_speaker_has_a_rate_but_no_interval():
+    table = planted(30).only_speakers(["s0003"])
+    found = overall(table, num_resamples=100)
+    assert found.wer == table.wer
+    assert found.low is found.high is None
+
+
+def test_shrunken_rates_lie_between_the_rate_and_the_others():
+    found = measure(planted(300, effects={("accent", "c"): 1.6}), ["accent"])
+    rates = [row.wer for row in found.rows]
+    for row in found.rows:
+        assert min(rates) <= row.shrunken_wer <= max(rates)
+    assert max(found.rows, key=lambda row: row.shrunken_wer).value == "c"
+
+
+def test_every_attribute_has_its_spread():
+    found = measure(planted(300, effects={("accent", "c"): 2.0}))
+    assert [spread.attribute for spread in found.spreads] == ALL
+    accent = found.spreads[2]
+    assert 0.0 < accent.corrected_variance < accent.variance
+    assert accent.worst_wer == max(row.wer for row in found.of("accent"))
+
+
+def test_a_gap_that_could_just_be_seen_is_about_as_wide_as_its_interval():
+    (row, _) = measure(planted(300), ["gender"]).rows
+    half = (row.gap_high - row.gap_low) / 2
+    assert half < row.detectable_gap < 2.5 * half
+
+
+def test_adjustment_that_is_impossible_is_a_warning_not_an_end():
+    table = planted(100)
+    twin = table.frame["gender"].alias("twin")
+    table = Table(table.frame.with_columns(twin))
+    found = measure(table, ["gender", "age"], adjust_for=["twin"])
+    assert any("gender could not be adjusted" in warning for warning in found.warnings)
+    assert all(row.adjusted_ratio is None for row in found.of("gender"))
+    assert all(row.adjusted_ratio is not None for row in found.of("age"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"to": "best"}, "'rest' or 'overall'"),
+        ({"num_resamples": 10}, "at least 100"),
+        ({"level": 95}, "between 0.5 and 1"),
+        ({"confirm_fraction": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, message):
+    with pytest.raises(CohortError, match=message):
+        measure(planted(20), **settings)
+
+
+def test_no_cohorts_are_refused():
+    with pytest.raises(CohortError, match="no cohorts"):
+        gaps(planted(20), Cohorts())
+
+
+def test_discovered_cohorts_keep_the_name_of_what_found_them():
+    table = planted(60)
+    north = dict.fromkeys(table.speakers["speaker"][:30], "north")
+    south = dict.fromkeys(table.speakers["speaker"][30:], "south")
+    region = Assignment.of_speakers("region", north | south, found_by="geography")
+    rows = gaps(table, Cohorts((region,)), num_resamples=100).rows
+    assert {row.found_by for row in rows} == {"geography"}
+
+
+@pytest.mark.slow
+def test_the_worst_of_many_is_rarely_confirmed_where_nothing_is():
+    alarms = sum(
+        measure(planted(80, seed=trial), confirm_fraction=fraction, seed=trial).worst is not None
+        for trial in range(100)
+        for fraction in (0.0, 0.5)
+    )
+    assert alarms <= 20  # 5 % of 200 is 10
+
+
+def test_results_are_values():
+    found = measure(planted(40))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        found.rows[0].gap = 0.0
