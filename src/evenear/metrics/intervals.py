@@ -66,18 +66,7 @@ def pooled_wer_interval(
         CohortError: The two differ in length, or hold negative or infinite numbers, or
             `num_resamples` or `level` is out of range.
     """
-    errors_S = _counts("errors", errors_by_speaker)
-    words_S = _counts("words", words_by_speaker)
-    if len(errors_S) != len(words_S):
-        raise CohortError(
-            f"Errors and words must be of the same speakers, got {len(errors_S)} and "
-            f"{len(words_S)} of them."
-        )
-    if not (0.0 < level < 1.0) or num_resamples < 1:
-        raise CohortError(
-            "An interval needs a level between 0 and 1 and at least one resample, got "
-            f"level {level} and {num_resamples} resamples."
-        )
+    errors_S, words_S = _checked(errors_by_speaker, words_by_speaker, num_resamples, level)
     total_words = float(words_S.sum())
     if total_words == 0:
         return Interval(None, None, None)
@@ -90,6 +79,25 @@ def pooled_wer_interval(
         return Interval(rate, None, None)
     low, high = np.quantile(rates_R, [tail, 1.0 - tail])
     return Interval(rate, float(low), float(high))
+
+
+def _checked(
+    errors_by_speaker: ArrayLike, words_by_speaker: ArrayLike, num_resamples: int, level: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Errors and words of each speaker, if an interval can be drawn from them."""
+    errors_S = _counts("errors", errors_by_speaker)
+    words_S = _counts("words", words_by_speaker)
+    if len(errors_S) != len(words_S):
+        raise CohortError(
+            f"Errors and words must be of the same speakers, got {len(errors_S)} and "
+            f"{len(words_S)} of them."
+        )
+    if not (0.0 < level < 1.0) or num_resamples < 1:
+        raise CohortError(
+            "An interval needs a level between 0 and 1 and at least one resample, got "
+            f"level {level} and {num_resamples} resamples."
+        )
+    return errors_S, words_S
 
 
 def _counts(name: str, values: ArrayLike) -> NDArray[np.float64]:
