@@ -118,3 +118,12 @@ def test_intervals_of_a_gap_that_is_not_there_cover_it(cohort):
         found = contrast_intervals([contrast], rng_for(trial, "test"), num_resamples=400)
         covered += found.lows_K[0] <= 0.0 <= found.highs_K[0]
     assert 0.92 <= covered / 400 <= 0.98
+
+
+def test_lots_of_contrasts_see_the_same_draws(monkeypatch):
+    contrasts = [Contrast.of((1.0, speakers(40, seed=seed))) for seed in range(5)]
+    whole = contrast_intervals(contrasts, rng_for(0, "test"), num_resamples=100)
+    monkeypatch.setattr("evenear.audit.bootstrap.STACK_BYTES", 8 * 5 * 40 * 2)
+    lots = contrast_intervals(contrasts, rng_for(0, "test"), num_resamples=100)
+    np.testing.assert_allclose(lots.studentized_RK, whole.studentized_RK)
+    np.testing.assert_allclose(lots.highs_K, whole.highs_K)

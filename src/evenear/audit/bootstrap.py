@@ -36,6 +36,9 @@ __all__ = ["Contrast", "ContrastIntervals", "contrast_intervals", "resample_spea
 BYTES_AT_ONCE = 64 << 20
 """Size of one block of resampling counts."""
 
+STACK_BYTES = 256 << 20
+"""Size of the columns of contrasts that are resampled together."""
+
 NO_ERROR = 1e-9
 """Standard errors below this are rounding: two systems that wrote the same."""
 
@@ -132,67 +135,87 @@ def contrast_intervals(
     if not contrasts:
         nothing = np.empty(0)
         return ContrastIntervals(nothing, nothing, nothing, nothing, np.empty((num_resamples, 0)))
-    num_speakers = len(contrasts[0].errors_ST)
-    designs = [_Design.of(contrast) for contrast in contrasts]
-    everyone = np.ones((1, num_speakers))
-    found = [design.estimate(everyone) for design in designs]
-    estimates_K = np.array([theta[0] for theta, _ in found])
-    errors_K = np.array([error[0] for _, error in found])
-    studentized_RK = np.full((num_resamples, len(contrasts)), np.nan)
-    start = 0
-    for counts_RS in resample_speakers(num_speakers, num_resamples, rng, strata_S=strata_S):
-        stop = start + len(counts_RS)
-        for k, design in enumerate(designs):
-            theta_R, error_R = design.estimate(counts_RS)
-            studentized_RK[start:stop, k] = _ratio(theta_R - estimates_K[k], error_R)
-        start = stop
+    entropy = int(rng.integers(2**63))
+    parts = []
+    for stack in _stacks(contrasts):
+        draws = np.random.Generator(np.random.Philox(entropy))
+        parts.append(_bootstrap(stack, draws, num_resamples, strata_S))
+    estimates_K, errors_K = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
+    studentized_RK = np.concatenate([part[2] for part in parts], axis=1)
     lows_K, highs_K = _intervals(estimates_K, errors_K, studentized_RK, level)
     return ContrastIntervals(estimates_K, errors_K, lows_K, highs_K, studentized_RK)
 
 
-class _Design(NamedTuple):
-    """Columns of a contrast, and the products of all pairs of them, one row per speaker."""
+class _Stack(NamedTuple):
+    """Columns of some contrasts side by side, and the products of all pairs of them.
 
-    sums_SC: np.ndarray
-    products_SP: np.ndarray
-    members: np.ndarray
-    signs_T: np.ndarray
-    corrections_T: np.ndarray
+    M = C + P columns for each contrast: first its sums, then their products.
+    """
+
+    columns_SKM: np.ndarray
+    signs_KT: np.ndarray
+    corrections_KT: np.ndarray
 
     @classmethod
-    def of(cls, contrast: Contrast) -> "_Design":
-        sums_SC = np.concatenate([contrast.errors_ST, contrast.words_ST], axis=1).astype(np.float64)
-        members = np.flatnonzero(sums_SC.any(axis=1))
-        sums_SC = sums_SC[members]
-        first, second = np.triu_indices(sums_SC.shape[1])
-        speakers_T = (contrast.words_ST > 0).sum(axis=0)
+    def of(cls, contrasts: Sequence[Contrast]) -> "_Stack":
+        num_speakers, num_terms = contrasts[0].errors_ST.shape
+        num_columns = 2 * num_terms
+        first, second = np.triu_indices(num_columns)
+        columns_SKM = np.empty((num_speakers, len(contrasts), num_columns + len(first)))
+        for k, contrast in enumerate(contrasts):
+            sums_SC = np.concatenate([contrast.errors_ST, contrast.words_ST], axis=1)
+            columns_SKM[:, k, :num_columns] = sums_SC
+            columns_SKM[:, k, num_columns:] = sums_SC[:, first] * sums_SC[:, second]
+        speakers_KT = np.stack([(contrast.words_ST > 0).sum(axis=0) for contrast in contrasts])
         with np.errstate(divide="ignore", invalid="ignore"):
-            corrections_T = np.where(speakers_T > 1, np.sqrt(speakers_T / (speakers_T - 1)), np.nan)
-        products_SP = sums_SC[:, first] * sums_SC[:, second]
-        return cls(sums_SC, products_SP, members, contrast.signs_T, corrections_T)
+            corrections_KT = np.sqrt(speakers_KT / (speakers_KT - 1))
+        corrections_KT[speakers_KT < 2] = np.nan
+        signs_KT = np.stack([contrast.signs_T for contrast in contrasts])
+        return cls(columns_SKM, signs_KT, corrections_KT)
 
     def estimate(self, counts_RS: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Theta and its standard error in each resample.
+        """Theta and its standard error in each resample, both (R, K).
 
         With g the gradient of theta in the sums, a speaker's influence is g'x, and the variance
         is the sum of its square: a quadratic form in the summed products.
         """
-        num_terms = len(self.signs_T)
-        counts_RM = counts_RS[:, self.members]
-        sums_RC = counts_RM @ self.sums_SC
-        products_RP = counts_RM @ self.products_SP
-        errors_RT, words_RT = sums_RC[:, :num_terms], sums_RC[:, num_terms:]
+        num_terms = self.signs_KT.shape[1]
+        flat = self.columns_SKM.reshape(len(self.columns_SKM), -1)
+        moments_RKM = (counts_RS @ flat).reshape(-1, *self.columns_SKM.shape[1:])
+        errors_RKT = moments_RKM[:, :, :num_terms]
+        words_RKT = moments_RKM[:, :, num_terms : 2 * num_terms]
+        products_RKP = moments_RKM[:, :, 2 * num_terms :]
+        first, second = np.triu_indices(2 * num_terms)
+        twice_P = np.where(first == second, 1.0, 2.0)
         with np.errstate(divide="ignore", invalid="ignore"):
-            theta_R = np.log(errors_RT / words_RT) @ self.signs_T
-            scaled_T = self.signs_T * self.corrections_T
-            gradient_RC = np.concatenate([scaled_T / errors_RT, -scaled_T / words_RT], axis=1)
-            first, second = np.triu_indices(2 * num_terms)
-            twice_P = np.where(first == second, 1.0, 2.0)
-            weights_RP = twice_P * gradient_RC[:, first] * gradient_RC[:, second]
-            variance_R = (weights_RP * products_RP).sum(axis=1)
-        theta_R = np.where(np.isfinite(theta_R), theta_R, np.nan)
-        with np.errstate(invalid="ignore"):
-            return theta_R, np.sqrt(np.maximum(variance_R, 0.0))
+            theta_RK = (np.log(errors_RKT / words_RKT) * self.signs_KT).sum(axis=2)
+            scaled_KT = self.signs_KT * self.corrections_KT
+            gradient_RKC = np.concatenate([scaled_KT / errors_RKT, -scaled_KT / words_RKT], axis=2)
+            weights_RKP = twice_P * gradient_RKC[:, :, first] * gradient_RKC[:, :, second]
+            error_RK = np.sqrt(np.maximum((weights_RKP * products_RKP).sum(axis=2), 0.0))
+        return np.where(np.isfinite(theta_RK), theta_RK, np.nan), error_RK
+
+
+def _stacks(contrasts: Sequence[Contrast]) -> Iterator[_Stack]:
+    """Contrasts in lots whose columns fit into memory; all lots see the same draws."""
+    num_speakers, num_terms = contrasts[0].errors_ST.shape
+    width = 2 * num_terms + num_terms * (2 * num_terms + 1)
+    lot = max(1, STACK_BYTES // (8 * width * max(num_speakers, 1)))
+    for start in range(0, len(contrasts), lot):
+        yield _Stack.of(contrasts[start : start + lot])
+
+
+def _bootstrap(
+    stack: _Stack, rng: np.random.Generator, num_resamples: int, strata_S: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Estimates, their standard errors, and the resampled studentized differences."""
+    num_speakers = len(stack.columns_SKM)
+    theta_1K, error_1K = stack.estimate(np.ones((1, num_speakers)))
+    studentized = []
+    for counts_RS in resample_speakers(num_speakers, num_resamples, rng, strata_S=strata_S):
+        theta_RK, error_RK = stack.estimate(counts_RS)
+        studentized.append(_ratio(theta_RK - theta_1K, error_RK))
+    return theta_1K[0], error_1K[0], np.concatenate(studentized)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
