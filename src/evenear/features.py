@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """From samples to feature frames: log-mel energies each 10 ms, stacked three by three.
 
-Offline and online are one code path: a whole utterance is a `FeatureStream` that was fed at once, and
-chunks of any size give the same numbers bit for bit. Frames are centered (Kaldi's
-`snip_edges=False`), so n samples make round(n / hop) log-mel frames, and no sound at the end is lost:
-the last, incomplete stack repeats its last frame.
+Offline and online are one code path: a whole utterance is a `FeatureStream` that was fed at once,
+and chunks of any size give the same numbers bit for bit. Frames are centered (Kaldi's
+`snip_edges=False`), so n samples make round(n / hop) log-mel frames, and no sound at the end is
+lost: the last, incomplete stack repeats its last frame.
 
 Legend: N samples, T frames, M mel bins, F feature width (M times the stack).
 
-Source: kaldi-native-fbank; 64 log-mel bins, 25 ms Hamming window, 10 ms hop, stack 3 and skip 3 as in
-Radfar et al. 2022, arXiv:2209.14868, section 3.1.
+Source: kaldi-native-fbank; 64 log-mel bins, 25 ms Hamming window, 10 ms hop, stack 3 and skip 3
+as in Radfar et al. 2022, arXiv:2209.14868, section 3.1.
 """
+
+from typing import Any
 
 import kaldi_native_fbank
 import numpy as np
@@ -64,7 +66,7 @@ class FeatureStream:
         """Take samples in [-1, 1]; return the feature frames that became known, (T, F)."""
         if len(samples_N):
             self._num_samples += len(samples_N)
-            self._fbank.accept_waveform(SAMPLE_RATE, np.ascontiguousarray(samples_N, np.float32))
+            _accept(self._fbank, samples_N)
         return self._stack(self._take())
 
     def finish(self) -> Features:
@@ -107,18 +109,22 @@ def log_mel(samples_N: NDArray[np.float32], config: FeatureConfig) -> Features:
     if not len(samples_N):
         return np.zeros((0, config.num_mel_bins), np.float32)
     fbank = kaldi_native_fbank.OnlineFbank(_options(config))
-    fbank.accept_waveform(SAMPLE_RATE, np.ascontiguousarray(samples_N, np.float32))
+    _accept(fbank, samples_N)
     fbank.input_finished()
     frames = [fbank.get_frame(i) for i in range(fbank.num_frames_ready)]
     return np.array(frames, np.float32).reshape(-1, config.num_mel_bins)
 
 
 def stack_frames(frames_TM: Features, config: FeatureConfig) -> Features:
-    """Log-mel frames joined by `config.stack`, the last group filled with its last frame, (T, F)."""
+    """Log-mel frames joined by `config.stack`, the last group filled up with its last, (T, F)."""
     missing = -len(frames_TM) % config.stack
     if missing:
         frames_TM = np.concatenate([frames_TM, np.repeat(frames_TM[-1:], missing, 0)])
     return frames_TM.reshape(-1, config.dim)
+
+
+def _accept(fbank: Any, samples_N: NDArray[np.float32]) -> None:
+    fbank.accept_waveform(SAMPLE_RATE, np.ascontiguousarray(samples_N, np.float32))
 
 
 def _options(config: FeatureConfig) -> "kaldi_native_fbank.FbankOptions":

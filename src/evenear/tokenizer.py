@@ -110,7 +110,7 @@ class Tokenizer:
             )
             raise TokenizerError(
                 f"The tokenizer has no piece for {' '.join(map(repr, unknown))} in {text!r}.",
-                hint="Normalize the text (upper case, digits spelled out) or train another tokenizer.",
+                hint="Normalize the text (upper case, no digits) or train another tokenizer.",
             )
         return ids
 

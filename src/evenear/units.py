@@ -48,4 +48,4 @@ class FrameClock:
 
     def frame_at(self, seconds: Seconds) -> Frames:
         """The frame in which the moment `seconds` lies."""
-        return int(round(seconds * self.sample_rate)) // self.frame_samples
+        return round(seconds * self.sample_rate) // self.frame_samples

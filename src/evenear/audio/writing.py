@@ -9,13 +9,13 @@ Legend: N samples, C channels.
 
 import io
 import os
-import secrets
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import ArrayLike, NDArray
 
+from evenear.atomic import write_bytes
 from evenear.audio.recordings import BLOCK_SAMPLES
 from evenear.audio.resampling import check_rate
 from evenear.audio.samples import check_finite, to_float32
@@ -69,7 +69,12 @@ def write_audio(
             f"with {samples_NC.shape[1]} channels: {error}",
             hint=nearest_names(subtype, soundfile.available_subtypes(form)),
         ) from None
-    _replace_file(target, encoded)
+    if target.exists() and not target.is_file():
+        raise AudioError(f"{target} must be a file, or not exist yet.")
+    try:
+        write_bytes(target, encoded)
+    except OSError as error:
+        raise AudioError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def _format_of(target: Path) -> tuple[str, str]:
@@ -106,20 +111,3 @@ def _encode(
         for start in range(0, len(samples_NC), BLOCK_SAMPLES):
             file.write(samples_NC[start : start + BLOCK_SAMPLES])
     return buffer.getvalue()
-
-
-def _replace_file(target: Path, content: bytes) -> None:
-    """Put `content` under the name `target`, whole or not at all."""
-    if target.exists() and not target.is_file():
-        raise AudioError(f"{target} must be a file, or not exist yet.")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise AudioError(f"{target} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

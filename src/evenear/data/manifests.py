@@ -14,12 +14,12 @@ Source: Zelasko et al. 2021, Lhotse, arXiv:2110.12561.
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evenear.atomic import writing
 from evenear.data.cuts import cut_from_json, cuts_from_rows, refused
 from evenear.data.rows import (
     UNKNOWN_SPEAKER,
@@ -122,19 +122,12 @@ def save_cuts(cuts: "CutSet", path: str | Path) -> Path:
             hint="Choose such a name, or an existing folder.",
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            if target.suffix == ".gz":
-                with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
-                    packed.writelines(_lines(cuts))
-            else:
-                file.writelines(_lines(cuts))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with writing(target) as file:
+        if target.suffix == ".gz":
+            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+                packed.writelines(_lines(cuts))
+        else:
+            file.writelines(_lines(cuts))
     return target
 
 

@@ -5,8 +5,8 @@
     encoded_BTD, state = encoder.step(features_BTF, state)      # a chunk of any length, even zero
     tail_BTD = encoder.flush(state)                             # what still waits at the end
 
-An encoder keeps no history outside its state, never changes the state it is given, and hears at most
-`lookahead_frames` ahead. `forward` encodes padded whole utterances for training; the laws in
+An encoder keeps no history outside its state, never changes the state it is given, and hears at
+most `lookahead_frames` ahead. `forward` encodes padded whole utterances for training; the laws in
 `tests/laws.py` hold it equal to `step`.
 
 Legend: B streams, T frames, F feature width, D encoder width.

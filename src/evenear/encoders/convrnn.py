@@ -4,15 +4,15 @@
     features ── local CNN ──┬── global CNN ──┐
                             └────────────────┴── concatenate ── linear ── (reduce) ── LSTMs
 
-Every convolution is causal, and the squeeze-and-excite gate of the global CNN is a running mean over
-the frames heard so far, so the encoder streams without look-ahead.
+Every convolution is causal, and the squeeze-and-excite gate of the global CNN is a running mean
+over the frames heard so far, so the encoder streams without look-ahead.
 
 Legend: B streams, T frames, F feature width, D encoder width, C planes of the 2-D convolutions.
 
 Source: Radfar et al. 2022, ConvRNN-T, arXiv:2209.14868, section 2, tables 3 to 5.
-Our reading, from the paper's parameter counts: the dilated "depth-wise" convolution is dense from 2D
-to D and the squeeze-and-excite bottleneck has reduction 1 (`separable` gives what the prose says);
-dilations are 2**0 … 2**5; the local CNN ends in a linear projection back to the feature width.
+Our reading, from the paper's parameter counts: the dilated "depth-wise" convolution is dense from
+2D to D and the squeeze-and-excite bottleneck has reduction 1 (`separable` gives what the prose
+says); dilations are 2**0 … 2**5; the local CNN ends in a projection back to the feature width.
 Departs from the paper on request: `planes` reads stacked frames as planes of one image, frequency
 strides and `reduction` save computation.
 """

@@ -15,6 +15,7 @@ Source: Graves 2012, arXiv:1211.3711; sizes of Radfar et al. 2022, arXiv:2209.14
 (additive joiner, width 512); stateless predictor of Ghodsi et al. 2020, arXiv:2003.07705.
 """
 
+from abc import ABC, abstractmethod
 from typing import Any, Literal
 
 import torch
@@ -33,6 +34,7 @@ __all__ = [
     "Joiner",
     "LstmPredictor",
     "LstmPredictorConfig",
+    "Predictor",
     "StatelessPredictor",
     "StatelessPredictorConfig",
     "Transducer",
@@ -78,7 +80,22 @@ class TransducerConfig:
     """An auxiliary CTC head on the encoder, for training."""
 
 
-class LstmPredictor(nn.Module):
+class Predictor(nn.Module, ABC):
+    """Reads tokens and predicts what may follow; its state is a value, as an encoder's is."""
+
+    dim: int
+    """Width of a prediction."""
+
+    @abstractmethod
+    def initial_state(self, batch_size: int) -> Any:
+        """The state of `batch_size` streams that have read nothing."""
+
+    @abstractmethod
+    def step(self, tokens_BU: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Read tokens; return the prediction after each of them, and the state."""
+
+
+class LstmPredictor(Predictor):
     """An embedding and LSTM layers."""
 
     def __init__(self, config: LstmPredictorConfig, vocabulary_size: int, blank_id: int) -> None:
@@ -97,7 +114,7 @@ class LstmPredictor(nn.Module):
         return self.lstm.step(self.embedding(tokens_BU), state)
 
 
-class StatelessPredictor(nn.Module):
+class StatelessPredictor(Predictor):
     """An embedding and a convolution over the last K tokens. Its state is those tokens."""
 
     def __init__(
@@ -145,8 +162,7 @@ class Transducer(nn.Module):
         self.config = config
         self.blank_id = config.blank_id
         self.encoder = _build_encoder(config.encoder)
-        predictor = LstmPredictor if config.predictor.kind == "lstm" else StatelessPredictor
-        self.predictor = predictor(config.predictor, config.vocabulary_size, config.blank_id)  # pyright: ignore[reportArgumentType]
+        self.predictor = _build_predictor(config)
         self.joiner = Joiner(
             self.encoder.dim, self.predictor.dim, config.joiner_dim, config.vocabulary_size
         )
@@ -201,6 +217,13 @@ class Transducer(nn.Module):
             cells = projected_BTD[b, :num_frames, None] + predicted_BUD[b, None, : num_tokens + 1]
             rows.append(cells.flatten(0, 1))
         return self.joiner.output(torch.tanh(torch.cat(rows)))
+
+
+def _build_predictor(config: TransducerConfig) -> Predictor:
+    settings, size, blank = config.predictor, config.vocabulary_size, config.blank_id
+    if isinstance(settings, LstmPredictorConfig):
+        return LstmPredictor(settings, size, blank)
+    return StatelessPredictor(settings, size, blank)
 
 
 def _build_encoder(config: EncoderConfig) -> LstmEncoder | ConvRnnEncoder:

@@ -80,7 +80,7 @@ class CausalConv2d(nn.Module):
         separable: Depthwise taps followed by a pointwise mixing.
     """
 
-    def __init__(  # noqa: PLR0913 - one argument per axis of the kernel
+    def __init__(
         self,
         in_planes: int,
         out_planes: int,

@@ -63,12 +63,9 @@ class LstmStack(nn.Module):
 
     def initial_state(self, batch_size: int) -> LstmState:
         """Zeros: nothing heard yet."""
-        weight = self.projections[0].weight
         shape = (batch_size, self.config.num_layers, self.config.hidden_dim)
-        return LstmState(
-            torch.zeros(shape, dtype=torch.float32, device=weight.device),
-            torch.zeros(shape, dtype=torch.float32, device=weight.device),
-        )
+        device = next(self.parameters()).device
+        return LstmState(torch.zeros(shape, device=device), torch.zeros(shape, device=device))
 
     def step(self, x_BTD: Tensor, state: LstmState) -> tuple[Tensor, LstmState]:
         """Run a chunk of any length; the state is float32 whatever the arithmetic."""

@@ -24,7 +24,7 @@ def map_state(function: Callable[..., Tensor], *states: S) -> S:
     """Apply `function` to the tensors at the same place of one or more states of one structure."""
     first = states[0]
     if isinstance(first, Tensor):
-        return function(*states)
+        return function(*states)  # pyright: ignore[reportReturnType]
     if not all(type(state) is type(first) and len(state) == len(first) for state in states):
         kinds = sorted({type(state).__name__ for state in states})
         raise StateError(

@@ -2,11 +2,11 @@
 """Transcript files: which format they have, reading them, and writing them whole or not at all."""
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from evenear.atomic import write_bytes
 from evenear.errors import TranscriptError, nearest_names
 from evenear.transcripts.nist import (
     format_ctm,
@@ -138,7 +138,12 @@ def write_transcript(
         content = format_transcript(segments, form).encode()
     except UnicodeEncodeError as error:
         raise TranscriptError(f"{target} cannot be written as UTF-8: {error}.") from None
-    _replace_file(target, content)
+    if target.exists() and not target.is_file():
+        raise TranscriptError(f"{target} must be a file, or not exist yet.")
+    try:
+        write_bytes(target, content)
+    except OSError as error:
+        raise TranscriptError(f"{target} cannot be written: {error.strerror}.") from error
 
 
 def _format_named(name: str) -> _Format:
@@ -194,20 +199,3 @@ def _read_text(path: Path) -> str:
         ) from None
     except OSError as error:
         raise TranscriptError(f"{path} cannot be read: {error.strerror}.") from None
-
-
-def _replace_file(target: Path, content: bytes) -> None:
-    """Put `content` under the name `target`, whole or not at all."""
-    if target.exists() and not target.is_file():
-        raise TranscriptError(f"{target} must be a file, or not exist yet.")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise TranscriptError(f"{target} cannot be written: {error.strerror}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Batches of similar length, planned for a whole epoch from nothing but a seed and a number.
+
+The plan of an epoch is a pure function of the store, the seed and the epoch, so a run resumes at
+batch k of epoch e by computing the plan again and starting there: no batch is replayed.
+
+Legend: B utterances, T frames, M mel bins, F feature width, U tokens.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from evenear.config import config
+from evenear.data.augmentation import FrameAugmentation, augment_frames
+from evenear.data.store import FrameStore
+from evenear.features import FeatureConfig, stack_frames
+from evenear.seeding import rng_for
+from evenear.tokenizer import Tokenizer
+
+__all__ = ["Batch", "BatchConfig", "BatchMaker", "collate"]
+
+
+class Batch(NamedTuple):
+    """Padded utterances and their tokens."""
+
+    utterance_ids: tuple[str, ...]
+    features_BTF: Tensor
+    lengths_B: Tensor
+    targets_BU: Tensor
+    target_lengths_B: Tensor
+
+
+@config
+class BatchConfig:
+    """How an epoch is made."""
+
+    seconds: float = Field(default=120.0, gt=0)
+    """Speech in a batch, padding included."""
+    max_utterances: int = Field(default=64, ge=1)
+    min_seconds: float = Field(default=0.3, ge=0)
+    max_seconds: float = Field(default=16.0, gt=0)
+    augmentation: FrameAugmentation | None = FrameAugmentation()
+
+
+class BatchMaker:
+    """Plans epochs over a store and makes their batches.
+
+    Args:
+        store: Frames and texts.
+        tokenizer: Turns texts into targets.
+        settings: Sizes and augmentation.
+        features: How log-mel frames are stacked.
+        seed: The run's seed.
+        repeats: Times an utterance occurs in an epoch, by its id, where that is not once; a
+            fraction takes it in so many epochs.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        tokenizer: Tokenizer,
+        settings: BatchConfig,
+        features: FeatureConfig,
+        *,
+        seed: int,
+        repeats: Mapping[str, float] | None = None,
+    ) -> None:
+        self.store, self.settings = store, settings
+        self.repeats = repeats or {}
+        self.features, self.seed = features, seed
+        self._tokens = [tokenizer.encode(u.text) for u in store.utterances]
+        self._copies: dict[str, list[int]] = {}
+        for index, utterance in enumerate(store.utterances):
+            seconds = utterance.num_frames * features.hop_milliseconds / 1000
+            if settings.min_seconds <= seconds <= settings.max_seconds:
+                self._copies.setdefault(utterance.utterance_id, []).append(index)
+
+    def plan(self, epoch: int) -> list[list[int]]:
+        """Batches of store indices for one epoch."""
+        rng = rng_for(self.seed, "epoch", epoch)
+        chosen: list[int] = []
+        for utterance_id, copies in self._copies.items():
+            repeats = self.repeats.get(utterance_id, 1.0)
+            times = int(repeats) + int(rng.random() < repeats - int(repeats))
+            start = int(rng.integers(len(copies)))
+            chosen += [copies[(start + k) % len(copies)] for k in range(times)]
+        return self._grouped(chosen, rng)
+
+    def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from number `first` on."""
+        for group in self.plan(epoch)[first:]:
+            yield self.batch(group, epoch)
+
+    def batch(self, group: list[int], epoch: int) -> Batch:
+        """One batch: frames augmented afresh for this epoch, stacked and padded."""
+        ids, frames, targets = [], [], []
+        for place, index in enumerate(group):
+            utterance = self.store.utterances[index]
+            frames_TM = self.store.frames(index)
+            if self.settings.augmentation is not None:
+                key = (epoch, place, utterance.utterance_id, utterance.copy)
+                rng = rng_for(self.seed, "frames", key)
+                frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
+            ids.append(utterance.utterance_id)
+            frames.append(stack_frames(frames_TM, self.features))
+            targets.append(self._tokens[index])
+        return collate(ids, frames, targets)
+
+    def _grouped(self, chosen: list[int], rng: np.random.Generator) -> list[list[int]]:
+        """Sort by length with some noise, cut into batches, shuffle the batches."""
+        lengths = np.array([self.store.utterances[i].num_frames for i in chosen], np.float64)
+        order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(chosen)), kind="stable")
+        limit = self.settings.seconds * 1000 / self.features.hop_milliseconds
+        groups: list[list[int]] = []
+        longest = 0
+        for place in order:
+            longest_with = max(longest, int(lengths[place]))
+            full = groups and (
+                longest_with * (len(groups[-1]) + 1) > limit
+                or len(groups[-1]) >= self.settings.max_utterances
+            )
+            if full or not groups:
+                groups.append([])
+                longest_with = int(lengths[place])
+            groups[-1].append(chosen[place])
+            longest = longest_with
+        return [groups[i] for i in rng.permutation(len(groups))]
+
+
+def collate(utterance_ids: list[str], frames: list[np.ndarray], targets: list[list[int]]) -> Batch:
+    """Pad stacked frames (T, F) and tokens into a batch."""
+    longest = max(len(f) for f in frames)
+    features_BTF = torch.zeros(len(frames), longest, frames[0].shape[1])
+    targets_BU = torch.zeros(len(frames), max([1, *map(len, targets)]), dtype=torch.int64)
+    for row, (frame_TF, tokens) in enumerate(zip(frames, targets, strict=True)):
+        features_BTF[row, : len(frame_TF)] = torch.from_numpy(np.ascontiguousarray(frame_TF))
+        targets_BU[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
+    return Batch(
+        tuple(utterance_ids),
+        features_BTF,
+        torch.tensor([len(f) for f in frames]),
+        targets_BU,
+        torch.tensor([len(t) for t in targets]),
+    )

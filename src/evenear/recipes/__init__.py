@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recipes: functions that return a whole training config."""
+
+from collections.abc import Callable
+
+from evenear.errors import ConfigError, nearest_names
+from evenear.recipes import english_small
+from evenear.training.settings import TrainingConfig
+
+__all__ = ["RECIPES", "recipe"]
+
+RECIPES: dict[str, Callable[[], TrainingConfig]] = {
+    "evenear-en-small": english_small.recipe,
+    "evenear-en-small-lstm": english_small.lstm,
+    "tiny": english_small.tiny,
+}
+"""Every recipe by the name that the command line takes."""
+
+
+def recipe(name: str) -> TrainingConfig:
+    """The config of a named recipe.
+
+    Raises:
+        ConfigError: There is no such recipe.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"There is no recipe {name!r}.", hint=nearest_names(name, RECIPES))
+    return RECIPES[name]()

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From manifests to what a run needs: speakers held out, a tokenizer, stored frames, their mean.
+
+Legend: T frames, M mel bins, F feature width.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evenear.atomic import write_bytes
+from evenear.data.manifests import Utterance, load_cuts, utterance
+from evenear.data.store import FrameStore, build_store
+from evenear.errors import ManifestError
+from evenear.metrics.words import normalize
+from evenear.models.transducer import Transducer
+from evenear.seeding import rng_for, torch_rng_for
+from evenear.tokenizer import Tokenizer
+from evenear.training.settings import DataConfig, TrainingConfig
+
+__all__ = ["Corpus", "Source", "build_model", "feature_statistics", "prepare", "split_speakers"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Training and held-out utterances, stored, with the tokenizer learned from the former."""
+
+    train: FrameStore
+    dev: FrameStore
+    tokenizer: Tokenizer
+    repeats: dict[str, float]
+    """Times a training utterance occurs in an epoch, by its id."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A manifest, and how often its utterances occur in an epoch."""
+
+    manifest: Path
+    repeats: float = 1.0
+
+    @classmethod
+    def parse(cls, text: str) -> "Source":
+        """Read `PATH` or `PATH:REPEATS`, as the command line takes it."""
+        path, colon, repeats = text.rpartition(":")
+        try:
+            return cls(Path(path), float(repeats)) if colon else cls(Path(text))
+        except ValueError:
+            return cls(Path(text))
+
+
+def prepare(
+    sources: Sequence[Source],
+    settings: DataConfig,
+    folder: Path,
+    *,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> Corpus:
+    """Read sources, hold speakers out, learn word pieces and store the frames under `folder`.
+
+    Raises:
+        ManifestError: Nothing is left to train on or to hold out.
+    """
+    utterances, repeats = _read(sources, settings.excluded_splits)
+    train, dev = split_speakers(utterances, settings.dev_speakers, seed=seed)
+    tokenizer_path = folder / "tokenizer.model"
+    if tokenizer_path.exists():
+        tokenizer = Tokenizer.load(tokenizer_path)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer = Tokenizer.train((u.text for u in train), settings.vocabulary_size)
+        write_bytes(tokenizer_path, tokenizer.model)
+    cores = os.cpu_count() or 1
+    parts = folder / "frames"
+    kept = settings.store
+    train_store = build_store(train, parts, kept, num_processes=cores, progress=progress)
+    plain = replace(kept, augment=False)
+    dev_store = build_store(dev, parts, plain, num_processes=cores, progress=progress)
+    return Corpus(train_store, dev_store, tokenizer, repeats)
+
+
+def split_speakers(
+    utterances: Sequence[Utterance], num_dev: int, *, seed: int
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Hold out `num_dev` recorded speakers; none of their utterances is trained on.
+
+    They are drawn from those with at least half as much speech as the one with the most: a speaker
+    of a few commands says little about a model of sentences.
+    """
+    seconds: dict[str, float] = {}
+    for u in utterances:
+        if not u.attributes.get("synthesized", False):
+            seconds[u.speaker] = seconds.get(u.speaker, 0.0) + u.seconds
+    if len(seconds) <= num_dev:
+        raise ManifestError(
+            f"Holding out {num_dev} recorded speakers needs more of them, got {len(seconds)}.",
+            hint="Give more data, or lower data.dev_speakers.",
+        )
+    most = max(seconds.values())
+    heard = [s for s in seconds if 2 * seconds[s] >= most]
+    pool = heard if len(heard) > num_dev else list(seconds)
+    held = set(sorted(pool, key=lambda s: rng_for(seed, "dev speaker", s).random())[:num_dev])
+    return (
+        [u for u in utterances if u.speaker not in held],
+        [u for u in utterances if u.speaker in held],
+    )
+
+
+def feature_statistics(store: FrameStore, stack: int) -> tuple[Tensor, Tensor]:
+    """Mean and inverse deviation of stacked features (F,), from up to 2,000 utterances."""
+    step = max(1, len(store) // 2000)
+    frames_TM = np.concatenate([store.frames(i) for i in range(0, len(store), step)])
+    mean_M = torch.from_numpy(frames_TM.mean(axis=0, dtype=np.float64)).float()
+    scale_M = torch.from_numpy(1.0 / (frames_TM.std(axis=0, dtype=np.float64) + 1e-5)).float()
+    return mean_M.repeat(stack), scale_M.repeat(stack)
+
+
+def build_model(config: TrainingConfig, corpus: Corpus) -> Transducer:
+    """A fresh model, initialized from the run's seed, that knows the features' statistics."""
+    transducer = config.model.transducer(
+        vocabulary_size=len(corpus.tokenizer),
+        blank_id=corpus.tokenizer.blank_id,
+        with_ctc=config.objective.ctc_weight > 0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.random.set_rng_state(torch_rng_for(config.seed, "weights").get_state())
+        model = Transducer(transducer)
+    mean_F, scale_F = feature_statistics(corpus.train, config.data.store.features.stack)
+    model.mean_F.copy_(mean_F)
+    model.scale_F.copy_(scale_F)
+    return model
+
+
+def _read(
+    sources: Sequence[Source], excluded_splits: Sequence[str]
+) -> tuple[list[Utterance], dict[str, float]]:
+    """Utterances with text, normalized, outside the excluded splits; and their repeats."""
+    utterances: list[Utterance] = []
+    repeats: dict[str, float] = {}
+    for source in sources:
+        for cut in iter(load_cuts(source.manifest)):
+            u = utterance(cut)
+            text = normalize(u.text, "basic")
+            if not text or u.attributes.get("split") in excluded_splits:
+                continue
+            utterances.append(replace(u, text=text))
+            if source.repeats != 1.0:
+                repeats[u.utterance_id] = source.repeats
+    return utterances, repeats

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that decides a training run, as one value that is saved with its results."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from evenear.config import config
+from evenear.data.batches import BatchConfig
+from evenear.data.store import StoreConfig
+from evenear.models.transducer import (
+    EncoderConfig,
+    LstmPredictorConfig,
+    StatelessPredictorConfig,
+    TransducerConfig,
+)
+
+__all__ = ["DataConfig", "ModelConfig", "ObjectiveConfig", "OptimizerConfig", "TrainingConfig"]
+
+
+@config
+class DataConfig:
+    """What is learned from, and what is held out."""
+
+    store: StoreConfig = StoreConfig()
+    batches: BatchConfig = BatchConfig()
+    vocabulary_size: int = Field(default=256, ge=8)
+    dev_speakers: int = Field(default=12, ge=1)
+    """Recorded speakers held out of training to choose checkpoints by."""
+    excluded_splits: tuple[str, ...] = ("test",)
+    """Utterances whose `split` attribute is one of these are never read."""
+
+
+@config
+class ModelConfig:
+    """A transducer without what the tokenizer decides."""
+
+    encoder: EncoderConfig
+    predictor: LstmPredictorConfig | StatelessPredictorConfig = Field(discriminator="kind")
+    joiner_dim: int = Field(default=512, ge=1)
+
+    def transducer(
+        self, *, vocabulary_size: int, blank_id: int, with_ctc: bool
+    ) -> TransducerConfig:
+        """The whole config, once the tokenizer is known."""
+        return TransducerConfig(
+            encoder=self.encoder,
+            predictor=self.predictor,
+            joiner_dim=self.joiner_dim,
+            vocabulary_size=vocabulary_size,
+            blank_id=blank_id,
+            ctc=with_ctc,
+        )
+
+
+@config
+class ObjectiveConfig:
+    """The loss."""
+
+    ctc_weight: float = Field(default=0.3, ge=0)
+    """Weight of the auxiliary CTC loss; 0 leaves the head out."""
+    fastemit: float = Field(default=0.0, ge=0)
+
+
+@config
+class OptimizerConfig:
+    """AdamW with a warm-up, a plateau and a decay."""
+
+    peak_rate: float = Field(default=2e-3, gt=0)
+    warmup_updates: int = Field(default=500, ge=1)
+    decay_from: float = Field(default=0.5, ge=0, le=1)
+    """Part of the run after which the rate falls linearly to `final_ratio` of its peak."""
+    final_ratio: float = Field(default=0.02, ge=0, le=1)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    max_gradient_norm: float = Field(default=5.0, gt=0)
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    """Decay of the moving average of weights that is evaluated and kept."""
+
+    def rate(self, update: int, num_updates: int) -> float:
+        """Learning rate of update number `update`, counted from 1."""
+        if update < self.warmup_updates:
+            return self.peak_rate * update / self.warmup_updates
+        start = self.decay_from * num_updates
+        if update <= start:
+            return self.peak_rate
+        left = (num_updates - update) / max(num_updates - start, 1.0)
+        return self.peak_rate * (self.final_ratio + (1 - self.final_ratio) * max(left, 0.0))
+
+
+@config
+class TrainingConfig:
+    """A training run."""
+
+    name: str
+    seed: int = 0
+    num_updates: int = Field(ge=1)
+    data: DataConfig = DataConfig()
+    model: ModelConfig
+    objective: ObjectiveConfig = ObjectiveConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the encoder and joiner; the loss, weights and state stay float32."""
+    evaluate_every: int = Field(default=500, ge=1)
+    snapshot_every: int = Field(default=200, ge=1)
