@@ -18,11 +18,12 @@ from torch import Tensor
 from evenear.config import config
 from evenear.data.augmentation import FrameAugmentation, augment_frames
 from evenear.data.store import FrameStore
+from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, stack_frames
 from evenear.seeding import rng_for
 from evenear.tokenizer import Tokenizer
 
-__all__ = ["Batch", "BatchConfig", "BatchMaker", "collate"]
+__all__ = ["Batch", "BatchConfig", "BatchMaker", "Pick", "collate"]
 
 
 class Batch(NamedTuple):
@@ -33,6 +34,18 @@ class Batch(NamedTuple):
     lengths_B: Tensor
     targets_BU: Tensor
     target_lengths_B: Tensor
+
+
+class Pick(NamedTuple):
+    """A place in an epoch. As an index it is that of the stored utterance."""
+
+    stored: int
+    """Which stored utterance."""
+    occurrence: int = 0
+    """How often the epoch held the same stored utterance before; each time it is varied anew."""
+
+    def __index__(self) -> int:
+        return self.stored
 
 
 @config
@@ -79,16 +92,22 @@ class BatchMaker:
             seconds = utterance.num_frames * features.hop_milliseconds / 1000
             if settings.min_seconds <= seconds <= settings.max_seconds:
                 self._copies.setdefault(utterance.utterance_id, []).append(index)
+        if not self._copies:
+            raise ManifestError(
+                f"A batch needs an utterance between {settings.min_seconds} and "
+                f"{settings.max_seconds} seconds; of {len(store)} stored ones none is.",
+                hint="Change data.batches.min_seconds or max_seconds, or cut the recordings.",
+            )
 
-    def plan(self, epoch: int) -> list[list[int]]:
-        """Batches of store indices for one epoch."""
+    def plan(self, epoch: int) -> list[list[Pick]]:
+        """Batches of one epoch, as places in the store."""
         rng = rng_for(self.seed, "epoch", epoch)
-        chosen: list[int] = []
+        chosen: list[Pick] = []
         for utterance_id, copies in self._copies.items():
             repeats = self.repeats.get(utterance_id, 1.0)
             times = int(repeats) + int(rng.random() < repeats - int(repeats))
-            start = int(rng.integers(len(copies)))
-            chosen += [copies[(start + k) % len(copies)] for k in range(times)]
+            start, many = int(rng.integers(len(copies))), len(copies)
+            chosen += [Pick(copies[(start + k) % many], k // many) for k in range(times)]
         return self._grouped(chosen, rng)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
@@ -96,27 +115,27 @@ class BatchMaker:
         for group in self.plan(epoch)[first:]:
             yield self.batch(group, epoch)
 
-    def batch(self, group: list[int], epoch: int) -> Batch:
+    def batch(self, group: list[Pick], epoch: int) -> Batch:
         """One batch: frames augmented afresh for this epoch, stacked and padded."""
         ids, frames, targets = [], [], []
-        for place, index in enumerate(group):
-            utterance = self.store.utterances[index]
-            frames_TM = self.store.frames(index)
+        for stored, occurrence in group:
+            utterance = self.store.utterances[stored]
+            frames_TM = self.store.frames(stored)
             if self.settings.augmentation is not None:
-                key = (epoch, place, utterance.utterance_id, utterance.copy)
+                key = (epoch, occurrence, utterance.utterance_id, utterance.copy)
                 rng = rng_for(self.seed, "frames", key)
                 frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
             ids.append(utterance.utterance_id)
             frames.append(stack_frames(frames_TM, self.features))
-            targets.append(self._tokens[index])
+            targets.append(self._tokens[stored])
         return collate(ids, frames, targets)
 
-    def _grouped(self, chosen: list[int], rng: np.random.Generator) -> list[list[int]]:
+    def _grouped(self, chosen: list[Pick], rng: np.random.Generator) -> list[list[Pick]]:
         """Sort by length with some noise, cut into batches, shuffle the batches."""
         lengths = np.array([self.store.utterances[i].num_frames for i in chosen], np.float64)
         order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(chosen)), kind="stable")
         limit = self.settings.seconds * 1000 / self.features.hop_milliseconds
-        groups: list[list[int]] = []
+        groups: list[list[Pick]] = []
         longest = 0
         for place in order:
             longest_with = max(longest, int(lengths[place]))
