@@ -60,14 +60,10 @@ class Report:
     changes: Changes | None = None
     findings: tuple[Finding, ...] = ()
     worst_utterances: tuple[WorstUtterance, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """What had to be repaired or left out, and in whose results."""
     methods: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What had to be repaired or left out, each said once."""
-        changed = self.changes.warnings if self.changes else ()
-        return tuple(dict.fromkeys((*self.gaps.warnings, *changed)))
 
 
 def audit(
@@ -130,8 +126,20 @@ def audit(
         worst_utterances=worst_utterances(
             measured, cohorts, found, per_cohort=how.num_worst, other=other
         ),
+        warnings=_warnings(found, changes, other),
         methods=_methods(found, table),
         limits=_limits(found, findings),
+    )
+
+
+def _warnings(found: Gaps, changes: Changes | None, other: Table | None) -> tuple[str, ...]:
+    if changes is None or other is None:
+        return found.warnings
+    known = {*found.warnings, *other.warnings}
+    return (
+        *(f"{found.name}: {line}" for line in found.warnings),
+        *(f"{other.name}: {line}" for line in other.warnings),
+        *(line for line in changes.warnings if line not in known),
     )
 
 

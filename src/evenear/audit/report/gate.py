@@ -262,10 +262,8 @@ def _value(call: _Call, report: Report) -> float:
     if name == "wer" and not call.arguments:
         return _known(call, [report.gaps.overall.wer])
     if name == "spread":
-        chosen = [row for row in report.gaps.spreads if row.attribute in (*call.arguments[:1],)]
-        if call.arguments:
-            _check_names(call, report.gaps.rows, ())
-        spreads = chosen if call.arguments else report.gaps.spreads
+        _check_names(call, report.gaps.rows, ())
+        spreads = [row for row in report.gaps.spreads if _asked(call, 0, row.attribute)]
         return _known(call, [row.standard_deviation for row in spreads])
     if name in ("wer_after", "gap_after", "change", "change_high", "lost"):
         return _of_changes(call, report)
@@ -296,12 +294,7 @@ def _of_changes(call: _Call, report: Report) -> float:
 
 def _chosen(call: _Call, rows: Sequence[Gap] | Sequence[Change]) -> list:
     _check_names(call, rows, call.arguments[1:])
-    return [
-        row
-        for row in rows
-        if call.arguments[:1] in ((), (_plain(row.attribute),), (row.attribute,))
-        and call.arguments[1:] in ((), (_plain(row.value),), (row.value,))
-    ]
+    return [row for row in rows if _asked(call, 0, row.attribute) and _asked(call, 1, row.value)]
 
 
 def _check_names(
@@ -310,23 +303,24 @@ def _check_names(
     if not call.arguments:
         return
     attribute = call.arguments[0]
-    inside = [row for row in rows if attribute in (row.attribute, _plain(row.attribute))]
+    inside = [row for row in rows if _asked(call, 0, row.attribute)]
     if not inside:
         names = sorted({row.attribute for row in rows})
         raise CohortError(
             f"{call} asks for {attribute!r}, of which no cohorts were measured.",
             hint=nearest_names(attribute, names),
         )
-    if values and not any(values[0] in (row.value, _plain(row.value)) for row in inside):
+    if values and not any(_asked(call, 1, row.value) for row in inside):
         raise CohortError(
             f"{call} asks for {values[0]!r}, which is no value of {attribute}.",
             hint=nearest_names(values[0], {row.value for row in inside}),
         )
 
 
-def _plain(name: str) -> str:
-    """The name as it may be typed: age*gender for age×gender."""
-    return name.replace("×", "*")
+def _asked(call: _Call, place: int, name: str) -> bool:
+    """Whether a name is the one asked for, which may be typed age*gender for age×gender."""
+    wanted = call.arguments[place : place + 1]
+    return not wanted or wanted[0].replace("*", "×") == name or wanted[0] == name
 
 
 def _known(call: _Call, values: Sequence[float | None]) -> float:

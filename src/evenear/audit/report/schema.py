@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A report as JSON: the same content as the page, in a versioned schema.
 
-`AuditDocument` is the schema. Within a major version fields are only added; a field that is renamed,
-removed or given another meaning starts the next major version. Rates and gaps are fractions, not
-percent; what cannot be said is null, never NaN. Fields are described in docs/reference/audit-json.md.
+`AuditDocument` is the schema. Within a major version fields are only added; a field that is
+renamed, removed or given another meaning starts the next major version. Rates and gaps are
+fractions, not percent; what cannot be said is null, never NaN. docs/reference/audit-json.md
+describes every field.
 """
 
 import json

@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from evenear.audit.comparison import Change, Changes
 from evenear.audit.gap import Gap, Gaps
 
-__all__ = ["Headline", "cohort_name", "count", "headline", "number_of", "percent", "signed"]
+__all__ = [
+    "Headline",
+    "cohort_name",
+    "count",
+    "headline",
+    "interval",
+    "number_of",
+    "percent",
+    "signed",
+]
 
 _CROSS = "×"
 _UNKNOWN = "–"
@@ -45,9 +54,6 @@ def headline(gaps: Gaps, changes: Changes | None = None) -> Headline:
     else:
         title = f"No cohort of {gaps.name} was confirmed to fare worse than {_base(gaps)}"
         lines = [_silence(gaps), *_others(gaps, None)]
-    lines.append(_overall(gaps))
-    if gaps.num_tried and gaps.num_tried < len(gaps.rows):
-        lines.append(_too_small(gaps))
     if changes is not None:
         lines.extend(_compared(changes))
     return Headline(title=title, lines=tuple(lines))
@@ -73,6 +79,16 @@ def signed(value: float | None, digits: int = 1) -> str:
         return _UNKNOWN
     text = f"{100.0 * value:+.{digits}f} %"
     return text.replace("-", "−") if float(text[:-2]) else f"{0:.{digits}f} %"
+
+
+def interval(low: float | None, high: float | None, *, with_sign: bool = False) -> str:
+    """The bounds of an interval with one percent sign; empty if they are not known."""
+    if low is None or high is None:
+        return ""
+    low_text, high_text = (
+        (signed(low), signed(high)) if with_sign else (percent(low), percent(high))
+    )
+    return f"{low_text.removesuffix(' %')} to {high_text}"
 
 
 def count(value: int | None) -> str:
@@ -105,8 +121,8 @@ def _levels(gaps: Gaps, row: Gap) -> str:
     if row.low is not None and row.high is not None:
         text += f" ({percent(gaps.level, 0)} interval {_rate(row.low)} to {_rate(row.high)})"
     text += f", against {_rate(row.base_wer)} for {_base(gaps)}: a gap of {signed(row.gap)}"
-    if row.gap_low is not None and row.gap_high is not None:
-        text += f" ({signed(row.gap_low)} to {signed(row.gap_high)})"
+    if bounds := interval(row.gap_low, row.gap_high, with_sign=True):
+        text += f" ({bounds})"
     people = number_of(row.speakers, "speaker")
     return f"{text}. Measured on {people} and {number_of(row.words or 0, 'word')}."
 
@@ -146,17 +162,6 @@ def _silence(gaps: Gaps) -> str:
     return text
 
 
-def _overall(gaps: Gaps) -> str:
-    whole = gaps.overall
-    text = f"Overall: {_rate(whole.wer)} word errors per 100 words"
-    if whole.low is not None and whole.high is not None:
-        text += f" ({_rate(whole.low)} to {_rate(whole.high)})"
-    return (
-        f"{text}, {number_of(whole.speakers, 'speaker')}, "
-        f"{number_of(whole.utterances, 'utterance')}, {number_of(whole.words, 'word')}."
-    )
-
-
 def _too_small(gaps: Gaps) -> str:
     small = sum(row.suppressed for row in gaps.rows)
     verb = "is" if small == 1 else "are"
@@ -168,9 +173,10 @@ def _too_small(gaps: Gaps) -> str:
 
 def _compared(changes: Changes) -> list[str]:
     whole = changes.overall
+    bounds = interval(whole.change_low, whole.change_high, with_sign=True)
     text = (
         f"From {changes.before} to {changes.after}, word errors change by {signed(whole.change)} "
-        f"overall ({signed(whole.change_low)} to {signed(whole.change_high)})."
+        f"overall{f' ({bounds})' if bounds else ''}."
     )
     measured = [row for row in changes.rows if not row.suppressed]
     lost = changes.got_worse

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an audit found, as a page that works offline and as JSON for machines.
+
+    report = audit(table, cohorts_by(table, ["age", "gender"]))
+    write_report(report, "report.html")
+
+`AuditSettings` says how to measure, `Finding` what a search for cohorts adds, and
+`parse_condition` turns `gap(gender) > 0.1` into a gate.
+"""
+
+from evenear.audit.report.contents import AuditSettings, Report, audit
+from evenear.audit.report.findings import Candidate, Dot, Finding, Region
+from evenear.audit.report.gate import Condition, Verdict, parse_condition
+from evenear.audit.report.page import render_page
+from evenear.audit.report.schema import (
+    SCHEMA_VERSION,
+    AuditDocument,
+    json_schema,
+    parse_document,
+    to_document,
+    to_json,
+)
+from evenear.audit.report.utterances import WorstUtterance
+from evenear.audit.report.words import Headline
+from evenear.audit.report.writing import write_report
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "AuditDocument",
+    "AuditSettings",
+    "Candidate",
+    "Condition",
+    "Dot",
+    "Finding",
+    "Headline",
+    "Region",
+    "Report",
+    "Verdict",
+    "WorstUtterance",
+    "audit",
+    "json_schema",
+    "parse_condition",
+    "parse_document",
+    "render_page",
+    "to_document",
+    "to_json",
+    "write_report",
+]

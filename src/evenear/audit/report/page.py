@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as one page: a single HTML file that needs no network, no server and no script to read.
+
+Style and script are written into the file, and a content security policy forbids it to load
+anything. The script only adds comforts: sorting, a choice of cohort, light or dark, the JSON that
+lies inside the page as a file. Everything that comes from the table is escaped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from evenear import __version__
+from evenear.audit.comparison import Change
+from evenear.audit.gap import Gap, Spread
+from evenear.audit.report.contents import Report
+from evenear.audit.report.land import LAND_SOURCE, land_near
+from evenear.audit.report.plots import draw, hundred_words
+from evenear.audit.report.scales import Scale, gap_scale, rate_scale
+from evenear.audit.report.schema import to_json
+from evenear.audit.report.words import cohort_name, count, interval, number_of, percent, signed
+
+__all__ = ["render_page"]
+
+_THIN_SPACE = "\u202f"
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The cohorts of one attribute, worst first."""
+
+    attribute: str
+    rows: tuple[Gap, ...]
+    small: tuple[Gap, ...]
+    spread: Spread | None
+    summary: str
+    found_by: str
+    descriptions: dict[str, str]
+
+
+def render_page(report: Report) -> str:
+    """The report as HTML."""
+    template = _environment().get_template("page.html")
+    return template.render(**_view(report))
+
+
+def _view(report: Report) -> dict[str, Any]:
+    found, changes = report.gaps, report.changes
+    groups = [_group(report, attribute) for attribute in found.attributes]
+    shown = [one for one in report.findings if one.attribute in found.attributes]
+    drawn = [(one, draw(one, found.of(one.attribute), land_near(one.regions))) for one in shown]
+    return {
+        "report": report,
+        "gaps": found,
+        "changes": changes,
+        "change_rows": _change_rows(changes.rows) if changes else (),
+        "groups": groups,
+        "drawings": [(finding, drawing) for finding, drawing in drawn if drawing],
+        "scale": gap_scale(
+            value for row in found.rows for value in (row.gap, row.gap_low, row.gap_high)
+        ),
+        "rates": _rates(changes.rows) if changes else None,
+        "land_source": LAND_SOURCE,
+        "has_adjusted": any(row.adjusted_ratio is not None for row in found.rows),
+        "has_discovered": any(row.discovered_gap is not None for row in found.rows),
+        "num_confirmed": sum(bool(row.confirmed) for row in found.rows),
+        "filters": _filters(report),
+        "style": Markup(_asset("page.css")),  # our own file
+        "script": Markup(_asset("page.js")),  # our own file
+        "data": Markup(_inert(to_json(report))),
+        "version": __version__,
+    }
+
+
+def _group(report: Report, attribute: str) -> _Group:
+    rows = report.gaps.of(attribute)
+    measured = [row for row in rows if not row.suppressed]
+    finding = next((one for one in report.findings if one.attribute == attribute), None)
+    spreads = [one for one in report.gaps.spreads if one.attribute == attribute]
+    return _Group(
+        attribute=attribute,
+        rows=tuple(sorted(measured, key=lambda row: -(row.gap or 0.0))),
+        small=tuple(row for row in rows if row.suppressed),
+        spread=spreads[0] if spreads else None,
+        summary=finding.summary if finding else "",
+        found_by=rows[0].found_by,
+        descriptions=dict(finding.descriptions) if finding else {},
+    )
+
+
+def _change_rows(rows: Sequence[Change]) -> tuple[Change, ...]:
+    measured = [row for row in rows if not row.suppressed]
+    return tuple(sorted(measured, key=lambda row: -(row.change or 0.0)))
+
+
+def _rates(rows: Sequence[Change]) -> Scale:
+    return rate_scale(rate for row in rows for rate in (row.wer_before, row.wer_after))
+
+
+def _filters(report: Report) -> list[tuple[str, str]]:
+    """Cohorts of the utterances on the page, as key and name, confirmed worse ones first."""
+    inside = {place for one in report.worst_utterances for place in one.cohorts}
+    rows = [row for row in report.gaps.rows if (row.attribute, row.value) in inside]
+    rows.sort(key=lambda row: (not (row.confirmed and (row.gap or 0.0) > 0.0), -(row.gap or 0.0)))
+    return [(f"{row.attribute}={row.value}", cohort_name(row)) for row in rows]
+
+
+def _verdict(row: Gap | Change) -> str:
+    """Say in a word or two what may be said about a row."""
+    if row.suppressed:
+        return "too small"
+    if row.confirmed is None:
+        return "cannot be tested"
+    if not row.confirmed:
+        return "not confirmed"
+    size = row.gap if isinstance(row, Gap) else row.change
+    return "confirmed worse" if (size or 0.0) > 0.0 else "confirmed better"
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _inert(text: str) -> str:
+    """JSON that can stand in a script element: no tag or comment can end it early."""
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _thin(text: object) -> str:
+    """Percent signs that stay with their number."""
+    return str(text).replace(" %", f"{_THIN_SPACE}%")
+
+
+def _asset(name: str) -> str:
+    return files("evenear.audit.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(_asset),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"thin": _thin}
+    environment.globals |= {
+        "percent": lambda value, digits=1: _thin(percent(value, digits)),
+        "signed": lambda value, digits=1: _thin(signed(value, digits)),
+        "interval": lambda low, high: _thin(interval(low, high)),
+        "signed_interval": lambda low, high: _thin(interval(low, high, with_sign=True)),
+        "count": count,
+        "number_of": number_of,
+        "cohort_name": cohort_name,
+        "verdict": _verdict,
+        "hundred_words": hundred_words,
+        "p_value": _p_value,
+    }
+    return environment

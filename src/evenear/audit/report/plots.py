@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The map of regions and the plane of voices, as SVG that any browser draws offline.
+
+Both speak one language: a cohort has a number; color means that it is confirmed to fare worse or
+better, the fuller the larger its gap; what was not confirmed stays gray. The numbers are explained
+in a list beside the drawing, in text that stays readable on a phone.
+
+The map is a plate carrée with the width of a degree taken at the middle of what is shown. Outlines
+may run beyond ±180° so that a region across the antimeridian stays whole.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup
+
+from evenear.audit.gap import Gap
+from evenear.audit.report.findings import Dot, Finding
+from evenear.audit.report.words import percent, signed
+
+__all__ = ["Drawing", "KeyEntry", "draw", "hundred_words"]
+
+WIDTH = 1000.0
+MOST_DOTS = 2500
+STRONGEST = math.log(2.0)
+"""A cohort with twice (or half) the errors has the fullest color."""
+
+Places = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class KeyEntry:
+    """What a number in the drawing stands for."""
+
+    number: int
+    row: Gap
+    description: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A drawing and its key."""
+
+    title: str
+    svg: Markup
+    key: tuple[KeyEntry, ...]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """From degrees (or any plane) to the drawing."""
+
+    left: float
+    top: float
+    scale_x: float
+    scale_y: float
+    height: float
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        return (x - self.left) * self.scale_x, (self.top - y) * self.scale_y
+
+
+def draw(finding: Finding, rows: Sequence[Gap], land: Places = ()) -> Drawing | None:
+    """Draw the cohorts of a finding: a map if it has regions, else the plane of voices.
+
+    Args:
+        finding: What was found.
+        rows: The cohorts of its attribute.
+        land: Points (longitude, latitude) to draw behind the regions for orientation.
+    """
+    numbered = {row.value: (number, row) for number, row in enumerate(rows, start=1)}
+    regions = [one for one in finding.regions if one.value in numbered]
+    dots = [one for one in finding.dots if one.value in numbered]
+    if regions:
+        corners = [place for one in regions for outline in one.outlines for place in outline]
+        frame = _frame(corners, by_degrees=True)
+        body = _land(frame, land, corners) + _graticule(frame)
+        for one in regions:
+            body += _region(frame, one.outlines, *numbered[one.value])
+        body += _numbers(frame, {one.value: _centers(one.outlines) for one in regions}, numbered)
+        title = f"Map of {finding.attribute}"
+    elif dots:
+        corners = [(one.x, one.y) for one in dots]
+        frame = _frame(corners, by_degrees=False)
+        body = _dots(frame, dots, numbered)
+        body += _numbers(frame, {value: [_middle(dots, value)] for value in numbered}, numbered)
+        title = f"Speakers in the plane of {finding.attribute}"
+    else:
+        return None
+    svg = Markup(
+        '<svg class="drawing" viewBox="0 0 {w:.0f} {h:.0f}" role="img" aria-label="{title}">'
+        "{body}</svg>"
+    ).format(w=WIDTH, h=frame.height, title=title, body=body)
+    key = [
+        KeyEntry(number, row, finding.descriptions.get(row.value, ""))
+        for number, row in numbered.values()
+    ]
+    return Drawing(title, svg, tuple(key))
+
+
+def hundred_words(rate: float) -> Markup:
+    """A square of a hundred words, as many of them filled as a recognizer gets wrong."""
+    wrong = min(100, round(100.0 * rate))
+    cells = [f"M{10 * (k % 10)} {9 * (k // 10)}h8.5v7h-8.5z" for k in range(100)]
+    return Markup(
+        '<svg class="hundred" viewBox="-1 -1 100.5 90" aria-hidden="true">'
+        '<path class="right" d="{}"/><path class="wrong" d="{}"/></svg>'
+    ).format("".join(cells[wrong:]), "".join(cells[:wrong]))
+
+
+def _frame(corners: Places, *, by_degrees: bool) -> _Frame:
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    middle = math.radians(min(80.0, abs(sum((min(ys), max(ys))) / 2.0)))
+    stretch = math.cos(middle) if by_degrees else 1.0
+    wide = max(max(xs) - min(xs), 1e-6)
+    tall = max(max(ys) - min(ys), 1e-6)
+    height = min(1000.0, max(420.0, WIDTH * tall / (wide * stretch)))
+    scale_y = min(WIDTH / (wide * stretch), height / tall) * 0.92
+    scale_x = scale_y * stretch
+    return _Frame(
+        left=min(xs) - (WIDTH / scale_x - wide) / 2.0,
+        top=max(ys) + (height / scale_y - tall) / 2.0,
+        scale_x=scale_x,
+        scale_y=scale_y,
+        height=height,
+    )
+
+
+def _graticule(frame: _Frame) -> Markup:
+    """Lines of longitude and latitude with their degrees."""
+    step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60) if WIDTH / frame.scale_x / s <= 8)
+    body = Markup()
+    line = Markup('<path class="graticule" d="M{:.0f} {:.0f}L{:.0f} {:.0f}"/>')
+    text = Markup('<text class="degrees" x="{:.0f}" y="{:.0f}">{}</text>')
+    right, bottom = frame.left + WIDTH / frame.scale_x, frame.top - frame.height / frame.scale_y
+    for k in range(math.ceil(frame.left / step), math.floor(right / step) + 1):
+        x, _ = frame.at(k * step, 0.0)
+        body += line.format(x, 0, x, frame.height)
+        body += text.format(x + 6, frame.height - 10, _degrees(k * step, "E", "W"))
+    for k in range(math.ceil(bottom / step), math.floor(frame.top / step) + 1):
+        _, y = frame.at(0.0, k * step)
+        body += line.format(0, y, WIDTH, y)
+        body += text.format(8, y - 6, _degrees(k * step, "N", "S"))
+    return body
+
+
+def _degrees(value: float, positive: str, negative: str) -> str:
+    if positive == "E":
+        value = (value + 180.0) % 360.0 - 180.0
+    side = positive if value > 0 else negative if value < 0 else ""
+    return f"{abs(value):g}°{side}"
+
+
+def _land(frame: _Frame, land: Places, corners: Places) -> Markup:
+    """Where people live, as one faint path of dots, for orientation."""
+    low_x, high_x = min(x for x, _ in corners), max(x for x, _ in corners)
+    low_y, high_y = min(y for _, y in corners), max(y for _, y in corners)
+    near = [
+        frame.at(x, y)
+        for x, y in land
+        if low_x - 5 <= x <= high_x + 5 and low_y - 5 <= y <= high_y + 5
+    ]
+    inside = [(x, y) for x, y in near if 0 <= x <= WIDTH and 0 <= y <= frame.height]
+    if not inside:
+        return Markup()
+    path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in inside)
+    return Markup('<path class="land" d="{}"/>').format(path)
+
+
+def _region(frame: _Frame, outlines: Sequence[Places], number: int, row: Gap) -> Markup:
+    path = ""
+    for outline in outlines:
+        places = [frame.at(x, y) for x, y in outline]
+        path += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) + "Z"
+    return Markup(
+        '<path class="region {kind}" d="{path}" fill-rule="evenodd" '
+        'style="fill-opacity:{fill:.2f}"><title>{title}</title></path>'
+    ).format(kind=_kind(row), path=path, fill=_fill(row), title=_title(number, row))
+
+
+def _dots(frame: _Frame, dots: Sequence[Dot], numbered: Mapping[str, tuple[int, Gap]]) -> Markup:
+    """One path per cohort; a large crowd is thinned evenly."""
+    step = math.ceil(len(dots) / MOST_DOTS)
+    body = Markup()
+    for value, (number, row) in numbered.items():
+        own = [frame.at(one.x, one.y) for one in dots[::step] if one.value == value]
+        path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in own)
+        body += Markup(
+            '<path class="voices {kind}" d="{path}" style="stroke-opacity:{fill:.2f}">'
+            "<title>{title}</title></path>"
+        ).format(kind=_kind(row), path=path, fill=0.4 + 0.6 * _fill(row), title=_title(number, row))
+    return body
+
+
+def _numbers(
+    frame: _Frame,
+    places: Mapping[str, Places],
+    numbered: Mapping[str, tuple[int, Gap]],
+) -> Markup:
+    body = Markup()
+    for value, centers in places.items():
+        number, row = numbered[value]
+        for center in centers:
+            if math.isnan(center[0]):
+                continue
+            x, y = frame.at(*center)
+            body += Markup(
+                '<g class="number {}"><circle cx="{:.0f}" cy="{:.0f}" r="24"/>'
+                '<text x="{:.0f}" y="{:.0f}">{}</text></g>'
+            ).format(_kind(row), x, y, x, y + 10, number)
+    return body
+
+
+def _kind(row: Gap) -> str:
+    if not row.confirmed or row.gap is None:
+        return "unsure"
+    return "worse" if row.gap > 0 else "better"
+
+
+def _fill(row: Gap) -> float:
+    if not row.confirmed or row.gap is None:
+        return 0.12
+    size = abs(math.log1p(row.gap)) if row.gap > -1.0 else STRONGEST
+    return 0.25 + 0.5 * min(1.0, size / STRONGEST)
+
+
+def _title(number: int, row: Gap) -> str:
+    if row.suppressed:
+        return f"{number}: {row.value}, too small to measure"
+    verdict = "confirmed" if row.confirmed else "not confirmed"
+    return f"{number}: {row.value}, WER {percent(row.wer)}, gap {signed(row.gap)}, {verdict}"
+
+
+def _centers(outlines: Sequence[Places]) -> Places:
+    """The middle of the largest outline."""
+    largest = max(outlines, key=lambda outline: abs(_area(outline)))
+    area = _area(largest)
+    if abs(area) < 1e-12:
+        xs, ys = [x for x, _ in largest], [y for _, y in largest]
+        return [(sum(xs) / len(xs), sum(ys) / len(ys))]
+    x = y = 0.0
+    for (x0, y0), (x1, y1) in _edges(largest):
+        cross = x0 * y1 - x1 * y0
+        x, y = x + (x0 + x1) * cross, y + (y0 + y1) * cross
+    return [(x / (6.0 * area), y / (6.0 * area))]
+
+
+def _area(outline: Places) -> float:
+    return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in _edges(outline)) / 2.0
+
+
+def _edges(outline: Places) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    return list(pairwise([*outline, outline[0]]))
+
+
+def _middle(dots: Sequence[Dot], value: str) -> tuple[float, float]:
+    own = [one for one in dots if one.value == value]
+    if not own:
+        return math.nan, math.nan
+    xs, ys = sorted(one.x for one in own), sorted(one.y for one in own)
+    return xs[len(xs) // 2], ys[len(ys) // 2]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write a report to a file: a page or JSON, as its name says, whole or not at all."""
+
+from pathlib import Path
+
+from evenear.atomic import write_bytes
+from evenear.audit.report.contents import Report
+from evenear.audit.report.page import render_page
+from evenear.audit.report.schema import to_json
+from evenear.errors import ConfigError, TableError
+
+__all__ = ["check_report_path", "write_report"]
+
+_PAGES = (".html", ".htm")
+
+
+def write_report(report: Report, path: str | Path) -> None:
+    """Write a page to `.html`, or JSON to `.json`.
+
+    Raises:
+        ConfigError: The name has another suffix, or its folder does not exist.
+        TableError: The file cannot be written.
+    """
+    target = check_report_path(path)
+    text = render_page(report) if target.suffix.lower() in _PAGES else to_json(report)
+    try:
+        write_bytes(target, text.encode("utf-8", errors="replace"))
+    except OSError as error:
+        raise TableError(
+            f"The report could not be written to {str(target)!r}: {error.strerror or error}.",
+            hint="Nothing was left behind. Choose another place.",
+        ) from None
+
+
+def check_report_path(path: str | Path) -> Path:
+    """Check the name of a report before the work is done.
+
+    Raises:
+        ConfigError: The name has an unknown suffix, or its folder does not exist.
+    """
+    target = Path(path)
+    if target.suffix.lower() not in (*_PAGES, ".json"):
+        raise ConfigError(
+            f"A report must be named .html or .json, got {target.name!r}.",
+            hint=f"Name it {target.stem or 'report'}.html.",
+        )
+    if not target.parent.is_dir():
+        raise ConfigError(
+            f"There is no folder {str(target.parent)!r} to write the report to.",
+            hint="Create it first.",
+        )
+    return target
