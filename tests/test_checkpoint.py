@@ -13,7 +13,9 @@ import torch
 from evenear.checkpoint import load_model, save_model, shipped_models
 from evenear.errors import CheckpointError
 from evenear.features import FeatureConfig
+from evenear.language import NgramModel
 from evenear.search import greedy_search
+from evenear.tokenizer import Tokenizer
 from laws import ENCODERS, FEATURES, random_features, tiny_tokenizer, tiny_transducer
 
 FILES = ["card.md", "config.json", "manifest.json", "tokenizer.model", "weights.safetensors"]
@@ -69,6 +71,42 @@ def test_float16_halves_matrices_and_keeps_vectors_exact(tmp_path):
             torch.testing.assert_close(loaded[name], tensor, rtol=1e-3, atol=1e-7)
         else:
             assert torch.equal(loaded[name], tensor)
+
+
+def test_int8_quarters_matrices_and_rounds_each_row_by_its_own_scale(tmp_path):
+    wide, narrow = saved(tmp_path / "wide"), saved(tmp_path / "narrow", dtype="int8")
+    sizes = [(f / "weights.safetensors").stat().st_size for f in (wide, narrow)]
+    assert sizes[1] < 0.7 * sizes[0]  # much of so small a file is names and vectors
+    own, loaded = tiny_transducer().state_dict(), load_model(narrow).model.state_dict()
+    assert own.keys() == loaded.keys()
+    for name, tensor in own.items():
+        if tensor.ndim > 1:
+            rows, error = tensor.flatten(1), (loaded[name] - tensor).flatten(1)
+            half_steps = rows.abs().amax(dim=1) / 254
+            assert (error.abs().amax(dim=1) <= half_steps * 1.001).all()
+        else:
+            assert torch.equal(loaded[name], tensor)
+
+
+def test_a_language_model_travels_with_the_recognizer(tmp_path):
+    language_model = NgramModel.train(["THE CAT SAT ON THE MAT"], tiny_tokenizer())
+    folder = saved(tmp_path / "m", language_model=language_model)
+    assert load_model(saved(tmp_path / "without")).language_model is None
+    loaded = load_model(folder).language_model
+    tokens = tiny_tokenizer().encode("THE CAT")
+    assert torch.equal(loaded.next_log_probs(tokens), language_model.next_log_probs(tokens))
+    content = bytearray((folder / "language.npz").read_bytes())
+    content[100] ^= 1
+    (folder / "language.npz").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"language\.npz is damaged"):
+        load_model(folder)
+
+
+def test_a_language_model_of_another_tokenizer_is_refused(tmp_path):
+    other = Tokenizer.train(["A CAT AND A HAT", "THE HAT OF THE CAT"], 16)
+    language_model = NgramModel.train(["A CAT"], other)
+    with pytest.raises(CheckpointError, match="another tokenizer"):
+        saved(tmp_path / "m", language_model=language_model)
 
 
 def test_a_weight_too_large_for_float16_is_refused(tmp_path):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained recognizer as one folder: weights, settings, tokenizer and card.
 
-    weights.safetensors    the weights, float32 or float16
+    weights.safetensors    the weights: float32, float16 or int8 with a scale for each row
     config.json            the model and the features it listens to
     tokenizer.model        the sentencepiece model
     card.md                what it was trained on, what it can and cannot do
@@ -33,6 +33,7 @@ from torch import Tensor
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError, nearest_names
 from evenear.features import FeatureConfig
+from evenear.language import NgramModel
 from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.tokenizer import Tokenizer
 
@@ -40,7 +41,8 @@ __all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
 
 _FORMAT = 1
 _WEIGHTS, _CONFIG, _TOKENIZER = "weights.safetensors", "config.json", "tokenizer.model"
-_CARD, _MANIFEST = "card.md", "manifest.json"
+_CARD, _LANGUAGE, _MANIFEST = "card.md", "language.npz", "manifest.json"
+_SCALE = ":scale"  # no parameter's name ends so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,7 @@ class Bundle:
     tokenizer: Tokenizer
     card: str
     """Markdown; empty if there is none."""
+    language_model: NgramModel | None
     name: str
     """The name of the folder."""
 
@@ -64,7 +67,8 @@ def save_model(
     features: FeatureConfig,
     tokenizer: Tokenizer,
     card: str = "",
-    dtype: Literal["float32", "float16"] = "float32",
+    language_model: NgramModel | None = None,
+    dtype: Literal["float32", "float16", "int8"] = "float32",
 ) -> None:
     """Write a recognizer to a folder, replacing what is there only when all is written.
 
@@ -74,7 +78,9 @@ def save_model(
         features: The features it was trained on.
         tokenizer: The tokenizer it was trained with.
         card: Markdown that says what the model is.
-        dtype: Type of matrices in the file; vectors and statistics always stay float32.
+        language_model: A language model that was trained with this tokenizer.
+        dtype: Type of matrices in the file; vectors and statistics always stay float32, and a
+            loaded model always computes in float32.
 
     Raises:
         CheckpointError: The parts do not fit each other, or the folder cannot be written; what was
@@ -92,6 +98,9 @@ def save_model(
         _TOKENIZER: tokenizer.model,
         _CARD: card.encode(),
     }
+    if language_model is not None:
+        language_model.check_fits(tokenizer)
+        files[_LANGUAGE] = language_model.to_bytes()
     _write_folder(Path(folder), files)
 
 
@@ -110,6 +119,10 @@ def load_model(name_or_folder: str | Path) -> Bundle:
     except TokenizerError as error:
         raise CheckpointError(f"{folder / _TOKENIZER} is no tokenizer: {error}") from None
     _check_fit(transducer, features, tokenizer)
+    language_model = None
+    if _LANGUAGE in files:
+        language_model = NgramModel.from_bytes(files[_LANGUAGE])
+        language_model.check_fits(tokenizer)
     with torch.random.fork_rng(devices=[]):
         model = Transducer(transducer)
     _load_weights(folder, model, files[_WEIGHTS])
@@ -118,6 +131,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         features=features,
         tokenizer=tokenizer,
         card=files.get(_CARD, b"").decode(),
+        language_model=language_model,
         name=folder.name,
     )
 
@@ -176,23 +190,43 @@ def _stored(model: Transducer, dtype: str) -> dict[str, Tensor]:
         return {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
     stored = {}
     for name, tensor in weights.items():
-        narrow = tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
-        if not narrow.isfinite().all():
-            raise CheckpointError(
-                f"The weight {name} does not fit float16: it reaches {tensor.abs().max():.3g}.",
-                hint="Save it with dtype='float32'.",
-            )
-        stored[name] = narrow
+        if not tensor.is_floating_point() or tensor.ndim < 2:
+            stored[name] = tensor
+        elif dtype == "int8":
+            rows = tensor.flatten(1).float()
+            scale = rows.abs().amax(dim=1).clamp_min(1e-30) / 127
+            stored[name] = (rows / scale[:, None]).round().to(torch.int8).view_as(tensor)
+            stored[name + _SCALE] = scale
+        else:
+            stored[name] = _narrow(name, tensor)
     return stored
+
+
+def _narrow(name: str, tensor: Tensor) -> Tensor:
+    narrow = tensor.half()
+    if not narrow.isfinite().all():
+        raise CheckpointError(
+            f"The weight {name} does not fit float16: it reaches {tensor.abs().max():.3g}.",
+            hint="Save it with dtype='float32'.",
+        )
+    return narrow
+
+
+def _widened(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as the model computes with them."""
+    wide = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
+    for name in [name for name in wide if name + _SCALE in wide]:
+        rows = wide[name].flatten(1) * wide.pop(name + _SCALE)[:, None]
+        wide[name] = rows.view_as(wide[name])
+    return wide
 
 
 def _load_weights(folder: Path, model: Transducer, content: bytes) -> None:
     """Fill the model, refusing weights that are missing, extra or of another shape."""
     try:
-        weights = safetensors.torch.load(content)
+        wide = _widened(safetensors.torch.load(content))
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{folder / _WEIGHTS} is no safetensors file: {error}") from None
-    wide = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
     own = model.state_dict()
     missing, extra = sorted(own.keys() - wide.keys()), sorted(wide.keys() - own.keys())
     reshaped = [name for name in own.keys() & wide.keys() if own[name].shape != wide[name].shape]
