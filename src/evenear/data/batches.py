@@ -58,6 +58,10 @@ class BatchConfig:
     min_seconds: float = Field(default=0.3, ge=0)
     max_seconds: float = Field(default=16.0, gt=0)
     augmentation: FrameAugmentation | None = FrameAugmentation()
+    easy_epochs: int = Field(default=0, ge=0)
+    """First epochs of short utterances as they are stored: alignment is found there much sooner."""
+    easy_seconds: float = Field(default=3.0, gt=0)
+    """Greatest length of an utterance in the easy epochs."""
 
 
 class BatchMaker:
@@ -89,8 +93,7 @@ class BatchMaker:
         self._tokens = [tokenizer.encode(u.text) for u in store.utterances]
         self._copies: dict[str, list[int]] = {}
         for index, utterance in enumerate(store.utterances):
-            seconds = utterance.num_frames * features.hop_milliseconds / 1000
-            if settings.min_seconds <= seconds <= settings.max_seconds:
+            if settings.min_seconds <= self._seconds(index) <= settings.max_seconds:
                 self._copies.setdefault(utterance.utterance_id, []).append(index)
         if not self._copies:
             raise ManifestError(
@@ -103,7 +106,10 @@ class BatchMaker:
         """Batches of one epoch, as places in the store."""
         rng = rng_for(self.seed, "epoch", epoch)
         chosen: list[Pick] = []
+        is_easy = epoch < self.settings.easy_epochs
         for utterance_id, copies in self._copies.items():
+            if is_easy and self._seconds(copies[0]) > self.settings.easy_seconds:
+                continue
             repeats = self.repeats.get(utterance_id, 1.0)
             times = int(repeats) + int(rng.random() < repeats - int(repeats))
             start, many = int(rng.integers(len(copies))), len(copies)
@@ -121,7 +127,7 @@ class BatchMaker:
         for stored, occurrence in group:
             utterance = self.store.utterances[stored]
             frames_TM = self.store.frames(stored)
-            if self.settings.augmentation is not None:
+            if self.settings.augmentation is not None and epoch >= self.settings.easy_epochs:
                 key = (epoch, occurrence, utterance.utterance_id, utterance.copy)
                 rng = rng_for(self.seed, "frames", key)
                 frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
@@ -130,9 +136,13 @@ class BatchMaker:
             targets.append(self._tokens[stored])
         return collate(ids, frames, targets)
 
+    def _seconds(self, stored: int) -> float:
+        frames = self.store.utterances[stored].num_frames
+        return frames * self.features.hop_milliseconds / 1000
+
     def _grouped(self, chosen: list[Pick], rng: np.random.Generator) -> list[list[Pick]]:
         """Sort by length with some noise, cut into batches, shuffle the batches."""
-        lengths = np.array([self.store.utterances[i].num_frames for i in chosen], np.float64)
+        lengths = np.array([self.store.utterances[p.stored].num_frames for p in chosen], np.float64)
         order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(chosen)), kind="stable")
         limit = self.settings.seconds * 1000 / self.features.hop_milliseconds
         groups: list[list[Pick]] = []

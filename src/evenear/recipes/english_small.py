@@ -2,13 +2,14 @@
 """The recipe of the shipped English model, its LSTM rival of equal size, and a tiny one to try."""
 
 from evenear.config import replace
+from evenear.data.augmentation import FrameAugmentation
 from evenear.data.batches import BatchConfig
 from evenear.data.store import StoreConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.models.transducer import LstmPredictorConfig
 from evenear.nn.recurrent import LstmStackConfig
-from evenear.training.settings import DataConfig, ModelConfig, TrainingConfig
+from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
 __all__ = ["lstm", "recipe", "tiny"]
 
@@ -20,7 +21,7 @@ def recipe() -> TrainingConfig:
     """
     layers = LstmStackConfig(num_layers=4, hidden_dim=384, dim=256, layer_norm=True, residual=True)
     encoder = ConvRnnConfig(
-        local=LocalCnnConfig(channels=(32, 32, 48, 48), planes=3, frequency_strides=(2, 2, 2, 1)),
+        local=LocalCnnConfig(channels=(16, 32, 32, 32), planes=3, frequency_strides=(2, 2, 2, 1)),
         wide=GlobalCnnConfig(num_blocks=2, separable=True, se_reduction=4),
         lstm=layers,
         reduction=2,
@@ -32,12 +33,20 @@ def recipe() -> TrainingConfig:
     )
     return TrainingConfig(
         name="evenear-en-small",
-        num_updates=4500,
+        num_updates=8500,
         data=DataConfig(
             store=StoreConfig(copies=6, synthesized_copies=1),
-            batches=BatchConfig(seconds=90.0),
+            batches=BatchConfig(
+                seconds=40.0,
+                easy_epochs=2,
+                augmentation=FrameAugmentation(
+                    warp_chance=0.5, tempo_chance=0.5, max_frequency_ratio=0.2
+                ),
+            ),
+            vocabulary_size=128,
         ),
         model=ModelConfig(encoder=encoder, predictor=predictor, joiner_dim=256),
+        optimizer=OptimizerConfig(peak_rate=1.5e-3, warmup_updates=300, max_gradient_norm=20.0),
         precision="bfloat16",
     )
 

@@ -55,6 +55,10 @@ def load_snapshot(path: Path) -> Snapshot:
             f"There is no snapshot at {path}.", hint="Start the run without --resume."
         )
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
         return Snapshot(**torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
         raise CheckpointError(

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: parse, call one function, print.
+
+Data go to standard output, everything else to standard error. Exit codes: 0 done, 1 it could not be
+done, 2 the command was not understood. Each command imports what it needs when it runs, so `--help`
+is quick and `audit` needs no torch.
+"""
+
+import logging
+import sys
+
+import typer
+
+from evenear import __version__
+from evenear.cli.console import fail, note
+from evenear.errors import ConfigError, EvenearError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="evenear",
+    help="Streaming speech recognition that hears everyone evenly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"evenear {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    """Streaming speech recognition that hears everyone evenly."""
+    del version
+
+
+def _register() -> None:
+    from evenear.cli import audit, corpora, demo, doctor, evaluate, listen, train, transcribe
+
+    app.command("demo")(demo.demo)
+    app.command("transcribe")(transcribe.transcribe)
+    app.command("listen")(listen.listen)
+    app.command("train")(train.train)
+    app.command("evaluate")(evaluate.evaluate)
+    app.command("audit")(audit.audit)
+    app.add_typer(corpora.app, name="data")
+    app.command("doctor")(doctor.doctor)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line and exit with 0, 1 or 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        app(standalone_mode=True)
+    except ConfigError as error:
+        fail(error, code=2)
+    except EvenearError as error:
+        fail(error, code=1)
+    except KeyboardInterrupt:
+        note("Interrupted.")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

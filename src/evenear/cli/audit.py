@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evenear audit`: who a recognizer fails, as text, as one offline page, and as a gate.
+
+Exit codes: 0 done, 1 a `--fail-if` condition holds or the audit could not be done, 2 the command
+was not understood.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from evenear.cli.console import need, note
+from evenear.errors import ConfigError, TableError, nearest_names
+
+if TYPE_CHECKING:
+    from evenear.audit import Table
+    from evenear.audit.report import Condition, Report
+
+__all__ = ["WAYS", "audit"]
+
+WAYS = ("geography", "census", "voice", "subgroups")
+"""What cohorts can be found by."""
+
+
+def audit(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            help="Results of a recognizer: JSONL, CSV, TSV, Parquet, SegLST or kaldi text."
+        ),
+    ],
+    by: Annotated[
+        str | None,
+        typer.Option(help="Columns that divide speakers, with commas; age*gender crosses two."),
+    ] = None,
+    discover: Annotated[
+        str | None,
+        typer.Option(help=f"Find cohorts by any of {', '.join(WAYS)}, with commas."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Results of a second recognizer: RESULTS is before, this is after."),
+    ] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="The references, if RESULTS holds only hypotheses.")
+    ] = None,
+    attributes: Annotated[
+        list[Path] | None,
+        typer.Option(help="A table of columns by speaker or utterance; may be repeated."),
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="Voices by utterance or speaker (.npz, .parquet), for voice."),
+    ] = None,
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Write the report to this .html or .json; may be repeated."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(help='Exit with 1 if this holds: "gap(gender) > 0.1"; may be repeated.'),
+    ] = None,
+    to: Annotated[str, typer.Option(help="Compare each cohort with the rest or overall.")] = "rest",
+    adjust_for: Annotated[
+        str | None,
+        typer.Option(help="Columns to hold fixed in adjusted ratios; also utterance_length."),
+    ] = None,
+    confirm_fraction: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of speakers that numbers come from; the others find cohorts and "
+            "directions.  [default: 0.5 with --discover, else 0: all speakers]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides the split and every draw.")] = 0,
+    resamples: Annotated[int, typer.Option(help="Draws of speakers for each interval.")] = 1000,
+    level: Annotated[float, typer.Option(help="Coverage of intervals.")] = 0.95,
+    min_speakers: Annotated[
+        int, typer.Option(help="Cohorts with fewer are listed without numbers.")
+    ] = 10,
+    min_words: Annotated[
+        int, typer.Option(help="Cohorts with fewer words are listed without numbers.")
+    ] = 500,
+    worst: Annotated[
+        int, typer.Option(help="Utterances to quote from each cohort; 0 leaves all texts out.")
+    ] = 5,
+    normalizer: Annotated[
+        str, typer.Option(help="How texts are made comparable: basic, characters or none.")
+    ] = "basic",
+    duplicates: Annotated[
+        str, typer.Option(help="Repeated utterance ids: error, first or keep.")
+    ] = "error",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="A column under another name: hypothesis=my_output; may be repeated."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What to call this recognizer; with --compare: first,second.")
+    ] = None,
+) -> None:
+    """Find who a recognizer fails, from any recognizer's results."""
+    need("polars", extra="audit", purpose="An audit")
+    need("jinja2", extra="audit", purpose="A report")
+    source = _Source(
+        reference, tuple(attributes or ()), normalizer, duplicates, tuple(column or ())
+    )
+    settings = {
+        "to": to,
+        "adjust_for": _names(adjust_for),
+        "confirm_fraction": (0.5 if discover else 0.0)
+        if confirm_fraction is None
+        else confirm_fraction,
+        "seed": seed,
+        "num_resamples": resamples,
+        "level": level,
+        "min_speakers": min_speakers,
+        "min_words": min_words,
+        "num_worst": worst,
+    }
+    plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings)
+    conditions = _check(plan, out or (), fail_if or ())
+    report = _report(plan, source, name)
+    _print(report, out or (), as_json=as_json)
+    if _any_holds(report, conditions):
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """How tables are read."""
+
+    reference: Path | None
+    attributes: tuple[Path, ...]
+    normalizer: str
+    duplicates: str
+    columns: tuple[str, ...]
+
+    def read(self, path: Path, name: str) -> "Table":
+        from evenear.audit import read_table
+        from evenear.metrics.words import NORMALIZERS
+
+        if self.normalizer not in NORMALIZERS:
+            raise ConfigError(
+                f"There is no normalizer {self.normalizer!r}.",
+                hint=nearest_names(self.normalizer, NORMALIZERS),
+            )
+        _one_of("--duplicates", self.duplicates, ("error", "first", "keep"))
+        columns = dict(_column(one) for one in self.columns)
+        try:
+            return read_table(
+                path,
+                reference=self.reference,
+                attributes=self.attributes,
+                columns=columns,
+                normalizer=self.normalizer,
+                duplicates=self.duplicates,  # pyright: ignore[reportArgumentType]
+                name=name,
+            )
+        except TableError as error:
+            raise TableError(error.message, hint=_as_options(error.hint)) from None
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to audit, and how."""
+
+    results: Path
+    compare: Path | None
+    by: tuple[str, ...]
+    discover: tuple[str, ...]
+    embeddings: Path | None
+    settings: dict[str, object]
+
+
+def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Condition"]:
+    """Find mistakes in the command before any work is done."""
+    from evenear.audit.report import parse_condition
+    from evenear.audit.report.writing import check_report_path
+
+    for way in plan.discover:
+        _one_of("--discover", way, WAYS)
+    if plan.discover and not plan.settings["confirm_fraction"]:
+        raise ConfigError(
+            "Cohorts that are found must be confirmed on other speakers; got --confirm-fraction 0.",
+            hint="Leave it at 0.5.",
+        )
+    if plan.embeddings and "voice" not in plan.discover:
+        raise ConfigError("--embeddings are for --discover voice, which was not asked for.")
+    for path in out:
+        check_report_path(path)
+    return [parse_condition(text) for text in fail_if]
+
+
+def _report(plan: _Plan, source: _Source, name: str | None) -> "Report":
+    from evenear.audit import Cohorts, cohorts_by
+    from evenear.audit.report import AuditSettings, audit
+    from evenear.config import from_dict
+
+    settings = from_dict(AuditSettings, plan.settings)
+    names = _call(plan, name)
+    table = source.read(plan.results, names[0])
+    _require(plan, table)
+    other = source.read(plan.compare, names[1]) if plan.compare else None
+    cohorts, findings = cohorts_by(table, plan.by), ()
+    if plan.discover:
+        from evenear.audit.report.discovery import discover
+
+        found = discover(table, plan.discover, settings, embeddings=plan.embeddings)
+        cohorts, findings = cohorts + found.cohorts, found.findings
+        for line in found.notes:
+            note(line)
+    return audit(table, cohorts or Cohorts(), settings, findings=findings, other=other)
+
+
+def _require(plan: _Plan, table: "Table") -> None:
+    """Check the names of columns, which are part of the command."""
+    wanted = [part.strip() for name in plan.by for part in name.replace("×", "*").split("*")]
+    adjust_for = plan.settings["adjust_for"]
+    assert isinstance(adjust_for, tuple)
+    wanted += [one for one in adjust_for if one != "utterance_length"]
+    for name in wanted:
+        if name not in table.attributes:
+            raise ConfigError(
+                f"There is no attribute {name!r} in {plan.results.name}.",
+                hint=nearest_names(name, table.attributes)
+                if table.attributes
+                else "It has none: add columns, or join a table with --attributes.",
+            )
+    if not plan.by and not plan.discover:
+        raise ConfigError(
+            "Say what divides the speakers, with --by or --discover.",
+            hint=f"This table has --by {','.join(table.attributes)}"
+            if table.attributes
+            else "This table has no attributes: join one with --attributes.",
+        )
+
+
+def _print(report: "Report", out: Sequence[Path], *, as_json: bool) -> None:
+    from evenear.audit.report import to_json, to_text, write_report
+
+    for line in report.warnings:
+        note(f"note: {line}")
+    typer.echo(to_json(report) if as_json else to_text(report), nl=False)
+    sys.stdout.flush()
+    for path in out:
+        write_report(report, path)
+        note(f"Report: {path}")
+
+
+def _any_holds(report: "Report", conditions: Sequence["Condition"]) -> bool:
+    held = False
+    for condition in conditions:
+        verdict = condition.judge(report)
+        values = ", ".join(f"{name} is {value:.4g}" for name, value in verdict.values)
+        note(f"{'FAILED' if verdict.holds else 'passed'}: {condition.text} ({values})")
+        held = held or verdict.holds
+    return held
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Names between commas, each once."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _call(plan: _Plan, name: str | None) -> tuple[str, str]:
+    """What to call the recognizers: names that were given, or as much of the paths as differs."""
+    paths = [plan.results, *([plan.compare] if plan.compare else [])]
+    given = [part.strip() for part in name.split(",")] if name and plan.compare else [name or ""]
+    if name and (len(given) != len(paths) or not all(given)):
+        raise ConfigError(
+            f"--name must name {len(paths)} recognizers, got {name!r}.",
+            hint="Write it like --name first,second.",
+        )
+    if not name:
+        parts = [[*path.absolute().parts[1:-1], path.name.split(".")[0]] for path in paths]
+        while len(parts) == 2 and parts[0][-1] == parts[1][-1] and min(map(len, parts)) > 1:
+            parts = [[*one[:-2], f"{one[-2]}/{one[-1]}"] for one in parts]
+        given = [one[-1] for one in parts]
+    return given[0], given[-1]
+
+
+def _column(text: str) -> tuple[str, str]:
+    ours, sign, theirs = text.partition("=")
+    if not (ours and sign and theirs):
+        raise ConfigError(
+            f"--column takes ours=theirs, got {text!r}.",
+            hint="Write it like --column hypothesis=my_output.",
+        )
+    return ours.strip(), theirs.strip()
+
+
+def _as_options(hint: str | None) -> str | None:
+    """A hint that names arguments of `read_table`, with the options of this command instead."""
+    if hint is None:
+        return None
+    hint = re.sub(r"columns=\{'(\w+)': '…'\}", r"--column \1=…", hint)
+    return re.sub(r"duplicates='(\w+)'", r"--duplicates \1", hint)
+
+
+def _one_of(option: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ConfigError(f"{option} does not know {given!r}.", hint=nearest_names(given, known))

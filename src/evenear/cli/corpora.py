@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evenear data`: bring corpora in, and say what is wrong with them."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenear.cli.console import need, note, progress_bar
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Bring corpora in, and say what is wrong with them.", no_args_is_help=True)
+
+
+class Kind(StrEnum):
+    """Kinds of corpora that can be brought in."""
+
+    utterances = "utterances"
+    lhotse = "lhotse"
+    librispeech = "librispeech"
+    kaldi = "kaldi"
+    nemo = "nemo"
+    commonvoice = "commonvoice"
+
+
+@app.command("import")
+def import_corpus(
+    kind: Annotated[Kind, typer.Argument(help="What the corpus looks like.")],
+    source: Annotated[Path, typer.Argument(help="Its folder or file.")],
+    out: Annotated[Path, typer.Option(help="The manifest to write, for example cuts.jsonl.gz.")],
+) -> None:
+    """Read a corpus and write it as a manifest of cuts."""
+    need("lhotse", extra="asr", purpose="Reading corpora")
+    from evenear.data import importers
+    from evenear.data.manifests import load_cuts, save_cuts
+
+    read = {
+        Kind.utterances: importers.import_utterances_jsonl,
+        Kind.lhotse: load_cuts,
+        Kind.librispeech: importers.import_librispeech,
+        Kind.kaldi: importers.import_kaldi,
+        Kind.nemo: importers.import_nemo,
+        Kind.commonvoice: importers.import_common_voice,
+    }[kind]
+    cuts = read(source)
+    written = save_cuts(cuts, out)
+    note(f"{len(cuts)} utterances. Check them with: evenear data validate {written}")
+    typer.echo(str(written))
+
+
+@app.command("validate")
+def validate_corpus(
+    source: Annotated[Path, typer.Argument(help="A manifest or a corpus folder.")],
+    decode: Annotated[bool, typer.Option(help="Also decode every file to its end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a report for machines.")] = False,
+) -> None:
+    """Name every broken row of a corpus; exit with 1 if there is one."""
+    need("lhotse", extra="asr", purpose="Reading corpora")
+    from evenear.data.validation import validate
+
+    with progress_bar("rows") as bar:
+        task = bar.add_task("Checking", total=None, status="")
+        report = validate(source, decode=decode, progress=lambda n: bar.advance(task, n))
+    if as_json:
+        problems = [
+            {"row": p.row, "utterance_id": p.utterance_id, "kind": p.kind, "message": p.message}
+            for p in report.problems
+        ]
+        counts = {
+            "rows": report.rows,
+            "utterances": report.utterances,
+            "speakers": report.speakers,
+            "seconds": report.seconds,
+        }
+        typer.echo(json.dumps({**counts, "problems": problems}, indent=2, ensure_ascii=False))
+    else:
+        for problem in report.problems:
+            typer.echo(str(problem))
+        hours = report.seconds / 3600
+        typer.echo(
+            f"{report.rows} rows: {report.utterances} utterances of {report.speakers} speakers, "
+            f"{hours:.2f} hours; {len(report.problems)} problems"
+        )
+    if not report.is_valid:
+        sys.exit(1)

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`evenear train`: a recipe, corpora and a folder; goes on where it was killed with --resume."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evenear.cli.console import need, note, progress_bar
+from evenear.errors import CheckpointError
+
+__all__ = ["train"]
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, for example tiny.")],
+    data: Annotated[
+        list[str],
+        typer.Option(help="A manifest or its folder; PATH:3 takes it three times an epoch. Repeat."),
+    ],
+    out: Annotated[Path, typer.Option(help="Where the run's files go.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as optimizer.peak_rate=0.001.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The run's seed.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the folder's snapshot.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+) -> None:
+    """Train a recognizer."""
+    need("accelerate", extra="train", purpose="Training")
+    from evenear.config import replace, set_path, to_json
+    from evenear.recipes import recipe as find_recipe
+    from evenear.training.run import Run
+    from evenear.training.preparation import Source
+
+    config = replace(find_recipe(recipe), seed=seed)
+    for assignment in settings or []:
+        config = set_path(config, assignment)
+    if not resume and (out / "snapshot.pt").exists():
+        raise CheckpointError(
+            f"{out} holds a run already.", hint="Go on with --resume, or choose another folder."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.json").write_text(to_json(config), encoding="utf-8")
+    with progress_bar("utterances") as bar:
+        task = bar.add_task("Storing frames", total=None, status="")
+        run = Run.prepare(
+            config,
+            [Source.parse(text) for text in data],
+            out,
+            threads=threads,
+            progress=lambda done: bar.advance(task, done),
+        )
+    note(run.description)
+    if resume:
+        run.trainer.resume()
+        note(f"Going on after update {run.trainer.update}.")
+    try:
+        _watch(run, config.num_updates)
+    except KeyboardInterrupt:
+        run.trainer.save()
+        note(f"Stopped after update {run.trainer.update}. Go on with the same command and --resume.")
+        sys.exit(1)
+    note(f"The model is in {run.model_folder}. Try: evenear evaluate {run.model_folder} DATA")
+
+
+def _watch(run, num_updates: int) -> None:  # noqa: ANN001 - its type is imported late
+    """Train, showing a bar on a terminal and a line now and then elsewhere."""
+    is_terminal = sys.stderr.isatty()
+    dev = "dev WER unknown"
+    with progress_bar("updates") as bar:
+        task = bar.add_task("Training", total=num_updates, completed=run.trainer.update, status="")
+        for step in run.train():
+            if step.dev_wer is not None:
+                dev = f"dev WER {100 * step.dev_wer:.1f} %"
+                bar.console.print(f"update {step.update}: loss {step.loss:.2f}, {dev}")
+            bar.update(task, completed=step.update, status=f"loss {step.loss:.2f}, {dev}")
+            if not is_terminal and step.update % 50 == 0:
+                speed = f"{step.audio_seconds_per_second:.0f} x real time"
+                note(f"update {step.update} of {num_updates}: loss {step.loss:.2f}, {dev}, {speed}")
