@@ -9,11 +9,12 @@ with intervals from resampled speakers and permuted p-values. The peak memory is
 The promise: one million utterances of ten thousand speakers, 1,000 resamples, in at most 60 s and
 4 GB on 2 cores; cost linear to ten million.
 
-Run: python benchmarks/audit_speed.py [--millions 1 3 10] [--formats parquet jsonl] [--resamples 1000]
+Run: python benchmarks/audit_speed.py [--millions 1 3 10] [--formats parquet jsonl]
 """
 
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -113,6 +114,7 @@ def audit(path: Path, num_resamples: int) -> dict[str, float]:
         "read_and_align_seconds": round(read - start, 2),
         "statistics_seconds": round(done - read, 2),
         "seconds": round(done - start, 2),
+        "processor_seconds": round(time.process_time(), 2),
         "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2),
         "utterances": table.num_utterances,
         "speakers": table.num_speakers,
@@ -126,7 +128,14 @@ def measure(millions: float, suffix: str, num_resamples: int, seed: int) -> dict
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"corpus.{suffix}"
         write_corpus(path, round(millions * 1e6), seed)
-        command = [sys.executable, __file__, "--audit", str(path), "--resamples", str(num_resamples)]
+        command = [
+            sys.executable,
+            __file__,
+            "--audit",
+            str(path),
+            "--resamples",
+            str(num_resamples),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         size = path.stat().st_size / 2**30
     return {"gigabytes_on_disk": round(size, 3), **json.loads(done.stdout)}
@@ -154,7 +163,9 @@ def main() -> None:
     results = {
         "command": "python benchmarks/audit_speed.py " + " ".join(sys.argv[1:]),
         "commit": commit(),
-        "machine": f"{platform.processor() or platform.machine()}, Python {platform.python_version()}",
+        "machine": platform.processor() or platform.machine(),
+        "python": platform.python_version(),
+        "cores": len(os.sched_getaffinity(0)),
         "seed": arguments.seed,
         "resamples": arguments.resamples,
         "rows": rows,

@@ -172,6 +172,25 @@ def test_adjustment_that_is_impossible_is_a_warning_not_an_end():
     assert all(row.adjusted_ratio is not None for row in found.of("age"))
 
 
+def test_within_strata_what_is_the_same_for_a_stratum_explains_nothing():
+    """Site b is harder, and women were mostly recorded there: no gap within either site."""
+    table = planted(300, scatter=0.2, effects={("gender", "female"): 1.5})
+    site = pl.when(pl.col("gender") == "female").then(pl.lit("b")).otherwise(pl.lit("a"))
+    swapped = pl.col("speaker").str.slice(1).cast(pl.Int64) % 5 == 0
+    gender = pl.when(swapped).then(pl.lit("male")).otherwise("gender")
+    table = Table(table.frame.with_columns(site.alias("site"), gender.alias("gender")))
+    across, within = measure(table, ["gender"]), measure(table, ["gender"], strata="site")
+    assert across.worst is not None
+    assert within.worst is None
+    assert within.strata == "site"
+    assert across.rows[0].gap == within.rows[0].gap
+
+
+def test_strata_must_belong_to_speakers():
+    with pytest.raises(CohortError, match="one value of 'noise' for each speaker"):
+        measure(planted(30), ["gender"], strata="noise")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

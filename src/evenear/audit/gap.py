@@ -114,6 +114,8 @@ class Gaps:
     """Share of the speakers that numbers come from; 0 if all of them give everything."""
     adjusted_for: tuple[str, ...] = ()
     """Columns held fixed in the adjusted ratios."""
+    strata: str | None = None
+    """Column within whose values speakers were drawn and permuted."""
     min_speakers: int
     min_words: int
     name: str = "results"

@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from evenear.audit.adjustment import adjusted_ratios
 from evenear.audit.bootstrap import Contrast, ContrastIntervals, contrast_intervals
@@ -47,6 +48,7 @@ def gaps(
     to: Base = "rest",
     confirm_fraction: float = 0.0,
     adjust_for: Sequence[str] = (),
+    strata: str | None = None,
     seed: int = 0,
     num_resamples: int = 1000,
     level: float = 0.95,
@@ -62,6 +64,8 @@ def gaps(
         confirm_fraction: Share of the speakers that every number comes from, when directions are
             to come from the others; 0 uses all speakers for everything.
         adjust_for: Columns to hold fixed in the adjusted ratios; see `adjusted_ratios`.
+        strata: A column of speakers, such as the recording site: speakers are drawn, and trade
+            places, only within the same value of it.
         seed: Decides the split, the draws and the permutations.
         num_resamples: Draws of speakers for the intervals, and as many permutations.
         level: Coverage of each interval; 1 - level is the chance of any false confirmation.
@@ -72,20 +76,15 @@ def gaps(
         CohortError: A setting is out of range, or there is nothing to compare.
     """
     _check(cohorts, to, num_resamples, level)
-    how = _How(to, seed, num_resamples, level)
     measured, discovered = table, None
     if confirm_fraction:
         discover, measured = split_speakers(table, confirm_fraction=confirm_fraction, seed=seed)
         discovered = {one.name: one.gap(to) for one in cohort_sums(discover, cohorts)}
+    how = _How(to, seed, num_resamples, level, _strata(measured, strata))
     found = cohort_sums(measured, cohorts)
     shown = [one for one in found if one.speakers >= min_speakers and one.words >= min_words]
-    contrasts = contrast_intervals(
-        [Contrast.of((1.0, one.own), (-1.0, one.base(to))) for one in shown],
-        rng_for(seed, "gaps"),
-        num_resamples=num_resamples,
-        level=level,
-    )
-    tests = _tests(measured, shown, contrasts, discovered, seed)
+    contrasts = how.intervals([Contrast.of((1.0, one.own), (-1.0, one.base(to))) for one in shown])
+    tests = _tests(measured, shown, contrasts, discovered, how)
     rows = dict(zip([one.name for one in shown], _rows(shown, contrasts, tests, how), strict=True))
     _shrink(rows, shown)
     failures = _adjust(rows, measured, cohorts, adjust_for, how)
@@ -105,6 +104,7 @@ def gaps(
         p_value_method=tests.method,
         confirm_fraction=confirm_fraction,
         adjusted_for=tuple(adjust_for),
+        strata=strata,
         min_speakers=min_speakers,
         min_words=min_words,
         name=table.name,
@@ -133,10 +133,37 @@ def overall(
 
 
 class _How(NamedTuple):
+    """Settings that every step needs."""
+
     to: Base
     seed: int
     num_resamples: int
     level: float
+    strata_S: np.ndarray | None
+
+    def intervals(self, contrasts: Sequence[Contrast]) -> ContrastIntervals:
+        """Estimates and intervals, always from the same draws."""
+        return contrast_intervals(
+            contrasts,
+            rng_for(self.seed, "gaps"),
+            num_resamples=self.num_resamples,
+            level=self.level,
+            strata_S=self.strata_S,
+        )
+
+
+def _strata(table: Table, strata: str | None) -> np.ndarray | None:
+    """A whole number for each speaker, or None; unknown values are a stratum of their own."""
+    if strata is None:
+        return None
+    table.require_attribute(strata)
+    values = table.frame.select("speaker", strata).unique()
+    if values.height != table.num_speakers:
+        raise CohortError(
+            f"Strata need one value of {strata!r} for each speaker; some speakers have several.",
+            hint="Take a column that belongs to speakers, such as the recording site.",
+        )
+    return values.sort("speaker")[strata].cast(pl.String).fill_null("").rank("dense").to_numpy()
 
 
 class _Tests(NamedTuple):
@@ -151,7 +178,7 @@ def _tests(
     shown: Sequence[CohortSums],
     contrasts: ContrastIntervals,
     discovered: Mapping[tuple[str, str], float | None] | None,
-    seed: int,
+    how: _How,
 ) -> _Tests:
     """Test each cohort: two-sided, or in the direction that discovery speakers gave it."""
     if shown and all(one.known.by_speaker for one in shown):
@@ -159,8 +186,9 @@ def _tests(
         observed_K, null_RK = permuted_statistics(
             shown,
             whole_sums(table),
-            rng_for(seed, "permutation"),
-            num_permutations=len(contrasts.studentized_RK),
+            rng_for(how.seed, "permutation"),
+            num_permutations=how.num_resamples,
+            strata_S=how.strata_S,
         )
     else:
         method = "bootstrap"
@@ -181,12 +209,7 @@ def _tests(
 def _rows(
     shown: Sequence[CohortSums], contrasts: ContrastIntervals, tests: _Tests, how: _How
 ) -> list[Gap]:
-    rates = contrast_intervals(
-        [Contrast.of((1.0, one.own)) for one in shown],
-        rng_for(how.seed, "gaps"),
-        num_resamples=how.num_resamples,
-        level=how.level,
-    )
+    rates = how.intervals([Contrast.of((1.0, one.own)) for one in shown])
     rows = []
     for k, one in enumerate(shown):
         error, adjusted = contrasts.errors_K[k], _known(tests.adjusted_K[k])

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Does an audit find what is there, and nothing else? Corpora whose truth is known.
+
+`null`: corpora without any effect of any group. Intervals of 95 % must cover the truth in 93 to
+97 % of cases, and a worst cohort may be confirmed in at most 5 % of corpora. Beside the audit's own
+interval stand two common ones: percentiles over resampled speakers, and over resampled utterances.
+
+`effect`: the same corpora with one cohort of one attribute made worse. How often it is confirmed,
+how often anything else is, and whether the interval covers the planted gap.
+
+Speakers differ (gamma, coefficient of variation 0.5), say different amounts (Poisson times
+log-normal), and err in bursts (errors of an utterance are over-dispersed). Attributes are drawn
+independently of all that. Cohorts hold between about 10 and 150 of 300 speakers.
+
+Run: python benchmarks/audit_planted.py [--part null effect] [--corpora 200] [--resamples 1000]
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from evenear.audit import Gaps, Table, cohorts_by, gaps
+from evenear.audit.sums import cohort_sums
+from evenear.seeding import rng_for
+
+SPEAKERS = 300
+WER = 0.12
+SHARES = {
+    "gender": {"female": 0.45, "male": 0.55},
+    "age": {"teens": 0.06, "twenties": 0.4, "thirties": 0.3, "forties": 0.16, "fifties": 0.08},
+    "accent": {f"accent {number}": share for number, share in enumerate(
+        (0.4, 0.2, 0.12, 0.1, 0.08, 0.06, 0.04)
+    )},
+}  # fmt: skip
+PLANTED = ("accent", "accent 3")
+
+
+def corpus(seed: int, effect: float = 1.0) -> Table:
+    """One corpus; the planted cohort errs `effect` times as much."""
+    rng = rng_for(seed, "planted")
+    people = {
+        name: rng.choice(list(shares), SPEAKERS, p=list(shares.values()))
+        for name, shares in SHARES.items()
+    }
+    rates = rng.gamma(4.0, WER / 4.0, SPEAKERS)
+    rates *= np.where(people[PLANTED[0]] == PLANTED[1], effect, 1.0)
+    counts = rng.poisson(12 * rng.lognormal(0.0, 0.5, SPEAKERS)) + 2
+    who = np.repeat(np.arange(SPEAKERS), counts)
+    words = rng.poisson(9, len(who)) + 1
+    bursts = rng.gamma(2.0, 0.5, len(who))
+    frame = pl.DataFrame(
+        {
+            "utterance_id": [f"u{row}" for row in range(len(who))],
+            "speaker": [f"s{row:03d}" for row in who],
+            "reference": pl.Series([None] * len(who), dtype=pl.String),
+            "hypothesis": pl.Series([None] * len(who), dtype=pl.String),
+            "words": words.astype(np.int64),
+            "errors": rng.poisson(rates[who] * words * bursts).astype(np.int64),
+            **{name: values[who] for name, values in people.items()},
+        }
+    )
+    return Table(frame)
+
+
+def audit(table: Table, seed: int, num_resamples: int, **settings: Any) -> Gaps:
+    """An audit of all three attributes."""
+    cohorts = cohorts_by(table, list(SHARES))
+    return gaps(table, cohorts, seed=seed, num_resamples=num_resamples, **settings)
+
+
+def percentiles(
+    table: Table, seed: int, num_resamples: int, unit: str
+) -> dict[tuple[str, str], Any]:
+    """Plain percentile intervals of the gaps, over resampled speakers or utterances."""
+    if unit == "utterance":
+        table = Table(table.frame.with_columns(pl.col("utterance_id").alias("speaker")))
+    rng = rng_for(seed, "percentiles", unit)
+    found: dict[tuple[str, str], Any] = {}
+    for one in cohort_sums(table, cohorts_by(table, list(SHARES))):
+        columns = np.stack([*one.own, *one.rest], axis=1)
+        size = len(columns)
+        draws = [columns[rng.integers(size, size=size)].sum(axis=0) for _ in range(num_resamples)]
+        own_errors, own_words, errors, words = np.array(draws).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            drawn = own_errors / own_words / (errors / words) - 1.0
+        found[one.name] = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+    return found
+
+
+def share(count: float, total: float) -> dict[str, float]:
+    """A share of cases, with its own Wilson interval."""
+    if total == 0:
+        return {"count": 0, "of": 0}
+    rate, z2 = count / total, 1.96**2
+    middle = (rate + z2 / (2 * total)) / (1 + z2 / total)
+    half = 1.96 * math.sqrt(rate * (1 - rate) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return {
+        "share": round(rate, 4), "low": round(middle - half, 4), "high": round(middle + half, 4),
+        "count": int(count), "of": int(total),
+    }  # fmt: skip
+
+
+def null(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
+    """Corpora without an effect."""
+    covered: dict[str, list[float]] = defaultdict(list)
+    by_size: dict[str, list[bool]] = defaultdict(list)
+    alarms = defaultdict(int)
+    for seed in range(first, first + corpora):
+        table = corpus(seed)
+        found = audit(table, seed, num_resamples)
+        split = audit(table, seed, num_resamples, confirm_fraction=0.5)
+        shown = [row for row in found.rows if not row.suppressed]
+        hits = [row.gap_low <= 0.0 <= row.gap_high for row in shown]
+        covered["gap"].append(float(np.mean(hits)))
+        covered["wer"].append(float(np.mean([row.low <= WER <= row.high for row in shown])))
+        overall = found.overall
+        covered["overall wer"].append(float(overall.low <= WER <= overall.high))
+        for row, hit in zip(shown, hits, strict=True):
+            size = "under 20" if row.speakers < 20 else "20 to 59" if row.speakers < 60 else "60 on"
+            by_size[size].append(hit)
+        for unit in ("speaker", "utterance"):
+            plain = percentiles(table, seed, num_resamples // 2, unit)
+            inside = [
+                plain[row.attribute, row.value][0] <= 0.0 <= plain[row.attribute, row.value][1]
+                for row in shown
+            ]
+            covered[f"gap, {unit} percentiles"].append(float(np.mean(inside)))
+        alarms["worst cohort confirmed"] += found.worst is not None
+        alarms["worst cohort confirmed on held-out speakers"] += split.worst is not None
+        alarms["anything confirmed"] += any(row.confirmed for row in found.rows)
+        alarms["anything confirmed on held-out speakers"] += any(
+            row.confirmed for row in split.rows
+        )
+        alarms["any p-value below 0.05 without adjustment"] += any(
+            row.p_value is not None and row.p_value <= 0.05 for row in shown
+        )
+    return {
+        "corpora": corpora,
+        "coverage_of_95_percent_intervals": {
+            name: {
+                "mean": round(float(np.mean(values)), 4),
+                "standard_error": round(float(np.std(values) / math.sqrt(len(values))), 4),
+            }
+            for name, values in covered.items()
+        },
+        "gap_coverage_by_speakers": {
+            name: share(sum(values), len(values)) for name, values in sorted(by_size.items())
+        },
+        "false_alarms": {name: share(count, corpora) for name, count in alarms.items()},
+    }
+
+
+def effect(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
+    """Corpora in which one cohort is worse."""
+    results = {}
+    for factor in (1.3, 1.6):
+        counts = defaultdict(int)
+        for seed in range(first, first + corpora):
+            table = corpus(seed, factor)
+            for name, settings in (("all", {}), ("held-out", {"confirm_fraction": 0.5})):
+                found = audit(table, seed, num_resamples, **settings)
+                planted = next(row for row in found.rows if (row.attribute, row.value) == PLANTED)
+                others = [row for row in found.rows if row.attribute != PLANTED[0]]
+                counts[f"{name}: planted cohort confirmed"] += bool(planted.confirmed)
+                counts[f"{name}: cohort of another attribute confirmed"] += any(
+                    row.confirmed for row in others
+                )
+                if planted.gap_low is not None and planted.gap_high is not None:
+                    inside = planted.gap_low <= factor - 1.0 <= planted.gap_high
+                    counts[f"{name}: interval covers the planted gap"] += inside
+        results[f"+{factor - 1:.0%}"] = {
+            name: share(count, corpora) for name, count in counts.items()
+        }
+    return {"corpora": corpora, "planted": " = ".join(PLANTED), **results}
+
+
+PARTS = {"null": null, "effect": effect}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--corpora", type=int, default=200)
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first corpus")
+    parser.add_argument("--out", type=Path, help="where to write the results as JSON")
+    arguments = parser.parse_args()
+    out = arguments.out or Path(__file__).parent / "results" / "audit_planted.json"
+    results = json.loads(out.read_text()) if out.exists() else {}
+    for part in arguments.part:
+        found = PARTS[part](arguments.corpora, arguments.resamples, arguments.seed)
+        results[part] = {
+            "command": "python benchmarks/audit_planted.py " + " ".join(sys.argv[1:]),
+            "commit": commit(),
+            "seed": arguments.seed,
+            "resamples": arguments.resamples,
+            **found,
+        }
+        print(json.dumps(results[part], indent=2), file=sys.stderr)
+    out.parent.mkdir(exist_ok=True)
+    out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def commit() -> str:
+    """The commit that was measured."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
