@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All that a run needs to go on as if it had never stopped, in one file, whole or absent."""
 
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
