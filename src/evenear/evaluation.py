@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """How well and how fast a recognizer hears a corpus, streamed chunk by chunk as it would be live.
 
-Each utterance gives a row with its words, its counts and what is known of its speaker: the table that
-an audit reads. The whole gives a pooled word error rate with an interval that resamples speakers,
-the real-time factor and the latency of chunks.
+Each utterance gives a row with its words, its counts and what is known of its speaker: the table
+that an audit reads. The whole gives a pooled word error rate with an interval that resamples
+speakers, the real-time factor and the latency of chunks.
 """
 
 import json

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`evenear evaluate`: word errors with an interval, computing time, and a table that audits read."""
+"""`evenear evaluate`: word errors with an interval, computing time, and a table for audits."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,9 @@ def evaluate(
     by: Annotated[
         str | None, typer.Option(help="Also print cohorts by these attributes, with commas.")
     ] = None,
-    beam: Annotated[int, typer.Option(min=1, help="Width of the search; 1 is greedy.")] = 1,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="Width of the search; 1 is greedy.")
+    ] = None,
     lm_weight: Annotated[
         float | None, typer.Option(help="Weight of the model's language model in the search.")
     ] = None,
@@ -45,9 +47,7 @@ def evaluate(
     rows = []
     with progress_bar("utterances") as bar:
         task = bar.add_task("Recognizing", total=len(utterances), status="")
-        for row in recognize(
-            recognizer, utterances, chunk_seconds=chunk_milliseconds / 1000
-        ):
+        for row in recognize(recognizer, utterances, chunk_seconds=chunk_milliseconds / 1000):
             rows.append(row)
             bar.advance(task)
     result = summarize(rows, chunk_seconds=chunk_milliseconds / 1000)
@@ -65,6 +65,7 @@ def evaluate(
 
 def _lines(n: dict) -> list[str]:
     """The numbers in words."""
+
     def percent(rate: float | None) -> str:
         return "unknown" if rate is None else f"{100 * rate:.2f} %"
 
@@ -72,7 +73,8 @@ def _lines(n: dict) -> list[str]:
     rtf = "unknown" if n["rtf"] is None else f"{n['rtf']:.4f}"
     return [
         f"WER {percent(n['wer'])}{interval}: {n['errors']} errors in {n['words']} words "
-        f"({n['substitutions']} substituted, {n['deletions']} deleted, {n['insertions']} inserted)",
+        f"({n['substitutions']} substituted, {n['deletions']} deleted, "
+        f"{n['insertions']} inserted)",
         f"{n['utterances']} utterances of {n['speakers']} speakers, {n['seconds'] / 3600:.2f} hours;"
         f" interval: 95 %, speakers resampled; normalizer {n['normalizer']}",
         f"real-time factor {rtf}; chunks of {1000 * n['chunk_seconds']:.0f} ms: p50 "

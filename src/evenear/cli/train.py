@@ -17,7 +17,9 @@ def train(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, for example tiny.")],
     data: Annotated[
         list[str],
-        typer.Option(help="A manifest or its folder; PATH:3 takes it three times an epoch. Repeat."),
+        typer.Option(
+            help="A manifest or its folder; PATH:3 takes it three times an epoch. Repeat."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where the run's files go.")],
     settings: Annotated[
@@ -31,8 +33,8 @@ def train(
     need("accelerate", extra="train", purpose="Training")
     from evenear.config import replace, set_path, to_json
     from evenear.recipes import recipe as find_recipe
-    from evenear.training.run import Run
     from evenear.training.preparation import Source
+    from evenear.training.run import Run
 
     config = replace(find_recipe(recipe), seed=seed)
     for assignment in settings or []:
@@ -60,12 +62,14 @@ def train(
         _watch(run, config.num_updates)
     except KeyboardInterrupt:
         run.trainer.save()
-        note(f"Stopped after update {run.trainer.update}. Go on with the same command and --resume.")
+        note(
+            f"Stopped after update {run.trainer.update}. Go on with the same command and --resume."
+        )
         sys.exit(1)
     note(f"The model is in {run.model_folder}. Try: evenear evaluate {run.model_folder} DATA")
 
 
-def _watch(run, num_updates: int) -> None:  # noqa: ANN001 - its type is imported late
+def _watch(run, num_updates: int) -> None:
     """Train, showing a bar on a terminal and a line now and then elsewhere."""
     is_terminal = sys.stderr.isatty()
     dev = "dev WER unknown"
