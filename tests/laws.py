@@ -4,19 +4,23 @@
 Dimensions: B streams, T frames, F feature width, D width, V vocabulary.
 """
 
+import copy
 import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
+from evenear.checkpoint import Bundle
 from evenear.encoders.base import Encoder
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
-from evenear.features import FeatureConfig
+from evenear.features import FeatureConfig, extract
+from evenear.language import NgramModel
 from evenear.models.transducer import (
     LstmPredictorConfig,
     StatelessPredictorConfig,
@@ -26,8 +30,8 @@ from evenear.models.transducer import (
 from evenear.nn.conv import MaskedBatchNorm
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import map_state, split_state, stack_states, state_bytes, state_tensors
-from evenear.search import GreedySearch, greedy_search
-from evenear.seeding import torch_rng_for
+from evenear.search import BeamConfig, GreedySearch, greedy_search
+from evenear.seeding import rng_for, torch_rng_for
 from evenear.tokenizer import Tokenizer
 
 __all__ = [
@@ -44,6 +48,8 @@ __all__ = [
     "law_the_future_is_invisible",
     "random_features",
     "random_projected",
+    "random_sound",
+    "tiny_bundle",
     "tiny_tokenizer",
     "tiny_transducer",
 ]
@@ -137,6 +143,36 @@ def random_projected(
     features_BTF = random_features(num_features, batch_size=batch_size, seed=seed)
     encoded = model.encode(features_BTF, torch.full((batch_size,), num_features))
     return model.joiner.encoder_proj(encoded.encoded_BTD)
+
+
+@functools.cache
+def tiny_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bundle:
+    """A recognizer of noise: a talkative model that knows the statistics of `random_sound`."""
+    model = copy.deepcopy(tiny_transducer(encoder, predictor))
+    frames_TF = torch.from_numpy(extract(random_sound(20.0, seed=99), FEATURES))
+    model.mean_F.copy_(frames_TF.mean(dim=0))
+    model.scale_F.copy_(1.0 / frames_TF.std(dim=0))
+    return Bundle(
+        model=model,
+        features=FEATURES,
+        tokenizer=tiny_tokenizer(),
+        card="",
+        language_model=NgramModel.train(["THE CAT SAT ON THE MAT", "A DOG RAN"], tiny_tokenizer()),
+        search=BeamConfig(width=1),
+        name="tiny",
+    )
+
+
+def random_sound(seconds: float, *, sample_rate: int = 16_000, seed: int = 0) -> np.ndarray:
+    """Noise whose color changes ten times a second, in [-1, 1]."""
+    rng = rng_for(seed, "sound")
+    num_samples = round(seconds * sample_rate)
+    pieces, length = [], sample_rate // 10
+    while sum(map(len, pieces)) < num_samples:
+        noise = rng.standard_normal(length)
+        gain, mix = 10 ** rng.uniform(-2.5, -1.0), rng.uniform(-0.95, 0.95)
+        pieces.append(gain * (noise + mix * np.roll(noise, 1)))
+    return np.concatenate([*pieces, np.zeros(0)])[:num_samples].clip(-1, 1).astype(np.float32)
 
 
 @st.composite

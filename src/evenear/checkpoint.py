@@ -35,6 +35,7 @@ from evenear.errors import CheckpointError, ConfigError, TokenizerError, nearest
 from evenear.features import FeatureConfig
 from evenear.language import NgramModel
 from evenear.models.transducer import Transducer, TransducerConfig
+from evenear.search import BeamConfig
 from evenear.tokenizer import Tokenizer
 
 __all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
@@ -56,6 +57,8 @@ class Bundle:
     card: str
     """Markdown; empty if there is none."""
     language_model: NgramModel | None
+    search: BeamConfig
+    """How to search, as whoever made the model recommends."""
     name: str
     """The name of the folder."""
 
@@ -68,6 +71,7 @@ def save_model(
     tokenizer: Tokenizer,
     card: str = "",
     language_model: NgramModel | None = None,
+    search: BeamConfig | None = None,
     dtype: Literal["float32", "float16", "int8"] = "float32",
 ) -> None:
     """Write a recognizer to a folder, replacing what is there only when all is written.
@@ -79,6 +83,7 @@ def save_model(
         tokenizer: The tokenizer it was trained with.
         card: Markdown that says what the model is.
         language_model: A language model that was trained with this tokenizer.
+        search: How to search with it; None: greedily.
         dtype: Type of matrices in the file; vectors and statistics always stay float32, and a
             loaded model always computes in float32.
 
@@ -91,6 +96,7 @@ def save_model(
         "format": _FORMAT,
         "transducer": to_dict(model.config),
         "features": to_dict(features),
+        "search": to_dict(search or BeamConfig(width=1)),
     }
     files = {
         _WEIGHTS: safetensors.torch.save(_stored(model, dtype)),
@@ -113,7 +119,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
     """
     folder = _find(name_or_folder)
     files = _read_files(folder)
-    transducer, features = _read_settings(folder, files[_CONFIG])
+    transducer, features, search = _read_settings(folder, files[_CONFIG])
     try:
         tokenizer = Tokenizer(files[_TOKENIZER])
     except TokenizerError as error:
@@ -132,6 +138,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         tokenizer=tokenizer,
         card=files.get(_CARD, b"").decode(),
         language_model=language_model,
+        search=search,
         name=folder.name,
     )
 
@@ -242,7 +249,9 @@ def _load_weights(folder: Path, model: Transducer, content: bytes) -> None:
     model.load_state_dict(wide, strict=True)
 
 
-def _read_settings(folder: Path, content: bytes) -> tuple[TransducerConfig, FeatureConfig]:
+def _read_settings(
+    folder: Path, content: bytes
+) -> tuple[TransducerConfig, FeatureConfig, BeamConfig]:
     settings: dict[str, Any] = _json(folder / _CONFIG, content)
     if settings.get("format") != _FORMAT:
         raise CheckpointError(
@@ -253,6 +262,7 @@ def _read_settings(folder: Path, content: bytes) -> tuple[TransducerConfig, Feat
         return (
             from_dict(TransducerConfig, settings.get("transducer", {})),
             from_dict(FeatureConfig, settings.get("features", {})),
+            from_dict(BeamConfig, settings.get("search", {})),
         )
     except ConfigError as error:
         raise CheckpointError(

@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recognizer says the same whatever the chunks, the company and the door of the sound."""
+
+import io
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evenear.audio import read_audio, resample, write_audio
+from evenear.checkpoint import save_model
+from evenear.errors import AudioError, CheckpointError, ConfigError, StateError
+from evenear.features import extract
+from evenear.language import NgramModel
+from evenear.nn.state import state_bytes
+from evenear.search import BeamConfig, BeamSearch, GreedySearch, greedy_search
+from evenear.streaming import Final, Partial, Recognizer, TurnConfig, TurnEnded, TurnStarted
+from evenear.tokenizer import Tokenizer
+from laws import chunkings, random_sound, tiny_bundle, tiny_tokenizer
+
+laws = settings(deadline=None, max_examples=6, derandomize=True)
+BRISK = TurnConfig(endpoint_seconds=0.25, long_seconds=1.5, longest_seconds=2.5)
+SEARCHES = {
+    "greedy": BeamConfig(width=1),
+    "beam": BeamConfig(width=4),
+    "beam-lm": BeamConfig(width=3, lm_weight=0.3, insertion_bonus=0.5, internal_lm_weight=0.1),
+}
+MODELS = [("lstm", "stateless"), ("lstm-reduced-2", "lstm"), ("convrnn-reduced-2", "lstm")]
+
+
+def recognizer(encoder="lstm-reduced-2", predictor="lstm", search="greedy") -> Recognizer:
+    return Recognizer(tiny_bundle(encoder, predictor), beam=SEARCHES[search], turns=BRISK)
+
+
+def hear(recognizer: Recognizer, samples, cuts=(), sample_rate=16_000) -> list:
+    stream = recognizer.stream(sample_rate)
+    events = [e for part in np.split(samples, cuts) for e in stream.accept(part)]
+    return events + stream.finish()
+
+
+def lasting(events: list) -> list:
+    """What does not depend on when one asks: all but partials, confidences rounded."""
+    return [
+        (
+            type(e).__name__,
+            round(e.seconds, 6),
+            round(e.known_seconds, 6),
+            [(w.text, round(w.start_seconds, 6), round(w.end_seconds, 6)) for w in e.words],
+        )
+        for e in events
+        if not isinstance(e, Partial)
+    ]
+
+
+def confidences(events: list) -> list[float]:
+    return [w.confidence for e in events if isinstance(e, Final) for w in e.words]
+
+
+def assert_same(first: list, second: list) -> None:
+    assert lasting(first) == lasting(second)
+    assert confidences(first) == pytest.approx(confidences(second), abs=1e-4)
+
+
+@pytest.mark.parametrize(("encoder", "predictor"), MODELS)
+@pytest.mark.parametrize("search", SEARCHES)
+def test_chunks_of_any_size_give_the_same_events(encoder, predictor, search):
+    ears = recognizer(encoder, predictor, search)
+    whole = {seed: hear(ears, random_sound(3.0, seed=seed)) for seed in range(2)}
+    assert any(isinstance(e, Final) for events in whole.values() for e in events)
+
+    @laws
+    @given(cuts=chunkings(48_000, max_chunks=12), seed=st.integers(0, 1))
+    def check(cuts, seed):
+        sound = random_sound(3.0, seed=seed)
+        assert_same(hear(ears, sound, np.cumsum(cuts)[:-1]), whole[seed])
+
+    check()
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+def test_one_sample_at_a_time_gives_the_same_events(search):
+    ears, sound = recognizer(search=search), random_sound(1.0, seed=3)
+    one_by_one = hear(ears, sound, range(1, len(sound)))
+    assert_same(one_by_one, hear(ears, sound))
+    assert confidences(one_by_one)
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam-lm"])
+@pytest.mark.parametrize(("encoder", "predictor"), MODELS)
+def test_strangers_in_a_batch_do_not_meet(encoder, predictor, search):
+    """Three listeners, ahead of each other and with chunks of different lengths."""
+    ears = recognizer(encoder, predictor, search)
+    sounds = [random_sound(2.0, seed=seed) for seed in range(3)]
+    alone = [hear(ears, sound) for sound in sounds]
+    streams = [ears.stream() for _ in sounds]
+    together = [[], [], streams[2].accept(sounds[2][:3333])]
+    starts, sizes = [0, 0, 3333], [2560, 2560, 4001]
+    while any(start < len(sounds[0]) for start in starts):
+        chunks = [s[a : a + n] for s, a, n in zip(sounds, starts, sizes, strict=True)]
+        for own, events in zip(together, ears.advance(streams, chunks), strict=True):
+            own += events
+        starts = [a + n for a, n in zip(starts, sizes, strict=True)]
+    for own, tail, expected in zip(together, ears.finish(streams), alone, strict=True):
+        assert_same(own + tail, expected)
+
+
+@pytest.mark.parametrize(("encoder", "predictor"), MODELS)
+@pytest.mark.parametrize("num_samples", [16_000, 16_161, 16_480, 15_999])
+def test_a_stream_reads_what_training_read_to_the_last_token(encoder, predictor, num_samples):
+    """Streaming equals encoding the whole utterance, whatever is left in windows and groups."""
+    bundle = tiny_bundle(encoder, predictor)
+    sound = random_sound(2.0, seed=5)[:num_samples]
+    frames_TF = torch.from_numpy(extract(sound, bundle.features))[None]
+    with torch.inference_mode():
+        encoded = bundle.model.encode(frames_TF, torch.tensor([frames_TF.shape[1]]))
+    (whole,) = greedy_search(bundle.model, encoded)
+    patient = Recognizer(bundle, turns=TurnConfig(endpoint_seconds=99.0))
+    stream = patient.stream()
+    stream.accept(sound)
+    stream.finish()
+    found = stream._search_state
+    assert found.num_frames == int(encoded.lengths_B[0])
+    assert found.hypothesis.tokens == whole.tokens
+    assert found.hypothesis.frames == whole.frames
+    assert found.hypothesis.log_prob == pytest.approx(whole.log_prob, abs=1e-3)
+
+
+def test_events_tell_one_story():
+    """Turns open and close in order; finals repeat nothing; moments do not run backwards."""
+    events = hear(recognizer(), random_sound(8.0, seed=7), range(2560, 128_000, 2560))
+    is_open, known = False, 0.0
+    for event in events:
+        assert event.known_seconds >= known - 1e-9
+        assert event.seconds <= event.known_seconds + 1e-9
+        known = event.known_seconds
+        if isinstance(event, TurnStarted):
+            assert not is_open
+            is_open = True
+        elif isinstance(event, TurnEnded):
+            assert is_open
+            is_open = False
+        else:
+            assert is_open
+    assert not is_open
+    assert sum(isinstance(e, TurnStarted) for e in events) > 1
+    assert any(isinstance(e, Partial) for e in events)
+    words = [w for e in events if isinstance(e, Final) for w in e.words]
+    starts = [w.start_seconds for w in words]
+    assert starts == sorted(starts)
+    assert all(0 < w.confidence <= 1 for w in words)
+    assert all(w.start_seconds < w.end_seconds <= 8.0 + 0.06 for w in words)
+
+
+def test_the_last_partial_of_a_turn_is_its_final_or_a_beginning_of_it():
+    events = hear(recognizer(), random_sound(6.0, seed=8), range(1600, 96_000, 1600))
+    shown = None
+    for event in events:
+        if isinstance(event, Partial):
+            shown = event.text
+        elif isinstance(event, Final):
+            assert shown is None or event.text.startswith(shown)
+            shown = None
+
+
+def test_int16_and_float_samples_are_the_same_sound():
+    ears, sound = recognizer(), random_sound(1.0, seed=2)
+    as_int16 = np.round(sound * 32768).clip(-32768, 32767).astype(np.int16)
+    assert_same(hear(ears, as_int16), hear(ears, (as_int16 / 32768).astype(np.float32)))
+
+
+@pytest.mark.parametrize("sample_rate", [8_000, 44_100, 48_000])
+def test_other_sample_rates_are_resampled_alike_in_any_chunks(sample_rate):
+    ears = recognizer()
+    sound = random_sound(1.5, sample_rate=sample_rate, seed=4)
+    whole = hear(ears, sound, sample_rate=sample_rate)
+    cuts = [1, 777, 5000, 5001]
+    assert_same(hear(ears, sound, cuts, sample_rate), whole)
+    assert_same(hear(ears, resample(sound, from_rate=sample_rate, to_rate=16_000)), whole)
+
+
+@pytest.mark.parametrize("name", ["talk.wav", "talk.flac"])
+def test_a_file_gives_what_its_samples_give(tmp_path, name):
+    ears, sound = recognizer(), random_sound(5.0, seed=7)
+    write_audio(tmp_path / name, sound, sample_rate=16_000)
+    segments = ears.transcribe(tmp_path / name)
+    events = hear(ears, read_audio(tmp_path / name))
+    finals = [event for event in events if isinstance(event, Final)]
+    assert [s.text for s in segments] == [f.text for f in finals]
+    assert [s.end_seconds for s in segments] == [f.seconds for f in finals]
+    assert len(segments) > 1
+    for segment in segments:
+        assert segment.session_id == "talk"
+        assert segment.text == " ".join(w.text for w in segment.words)
+        assert segment.start_seconds == segment.words[0].start_seconds
+        assert segment.end_seconds == segment.words[-1].end_seconds
+
+
+def test_an_open_file_and_a_name_of_ones_own_work_too():
+    ears, buffer = recognizer(), io.BytesIO()
+    soundfile.write(buffer, random_sound(2.0, seed=7), 16_000, format="WAV")
+    buffer.seek(0)
+    segments = ears.transcribe(buffer, session_id="meeting")
+    assert segments
+    assert {s.session_id for s in segments} == {"meeting"}
+
+
+def test_what_could_be_read_of_a_broken_file_is_handed_out_before_the_error(tmp_path):
+    ears = recognizer()
+    path = tmp_path / "broken.flac"
+    write_audio(path, random_sound(20.0, seed=7), sample_rate=16_000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found = []
+
+    def read():
+        for segment in ears.segments(path):
+            found.append(segment)
+
+    with pytest.raises(AudioError):
+        read()
+    assert found
+    assert found[-1].end_seconds > 5.0
+
+
+def test_a_bad_chunk_is_refused_and_nothing_was_heard():
+    ears, sound = recognizer(), random_sound(1.0, seed=2)
+    stream, other = ears.stream(), ears.stream()
+    events = stream.accept(sound[:8000])
+    other.accept(sound[:8000])
+    loud = (sound * 32768).astype(np.float32)
+    for bad, message in [
+        (np.zeros((100, 2), np.float32), r"mono samples of shape \(n,\), got \(100, 2\)"),
+        (np.array([0.0, np.nan], np.float32), "finite"),
+        (np.array([0.0, np.inf], np.float32), "finite"),
+        (loud, r"must be in \[-1, 1\], got one of size"),
+        (np.array(["a"]), "must be float or int"),
+    ]:
+        with pytest.raises(AudioError, match=message):
+            ears.advance([other, stream], [sound[8000:], bad])
+    events += stream.accept(sound[8000:]) + stream.finish()
+    assert_same(events, hear(ears, sound, [8000]))
+    assert other.accept(sound[8000:]) is not None
+
+
+def test_a_little_overshoot_is_sound():
+    assert recognizer().stream().accept(np.full(160, 1.2, np.float32)) == []
+
+
+def test_streams_end_once_and_stay_with_their_recognizer():
+    ears = recognizer()
+    stream = ears.stream()
+    assert stream.finish() == []
+    for call in (stream.finish, lambda: stream.accept(np.zeros(160, np.float32))):
+        with pytest.raises(StateError, match="finished"):
+            call()
+    fresh = ears.stream()
+    with pytest.raises(StateError, match="belongs to the recognizer"):
+        recognizer().advance([fresh], [np.zeros(0)])
+    with pytest.raises(StateError, match="given twice"):
+        ears.advance([fresh, fresh], [np.zeros(0), np.zeros(0)])
+    with pytest.raises(StateError, match="2 chunks"):
+        ears.advance([fresh], [np.zeros(0), np.zeros(0)])
+
+
+@pytest.mark.parametrize("num_samples", [0, 1, 79, 80, 200])
+def test_streams_shorter_than_a_window_are_fine(num_samples):
+    assert hear(recognizer(), np.zeros(num_samples, np.float32)) is not None
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+def test_a_stream_does_not_grow_with_time(search):
+    ears = recognizer(search=search)
+    stream = ears.stream()
+    sizes, longest = set(), 0
+    for second in range(30):
+        stream.accept(random_sound(1.0, seed=second % 5))
+        sizes.add(state_bytes(stream._encoder_state))
+        assert len(stream._waiting_TF) < 2
+        longest = max(longest, len(ears.search.best(stream._search_state).tokens))
+    assert len(sizes) == 1
+    frames = BRISK.longest_seconds / ears.clock.frame_seconds
+    assert 0 < longest <= 4 * (frames + 1)
+
+
+def test_listening_leaves_samples_gradients_and_weights_alone():
+    ears, sound = recognizer(), random_sound(1.0, seed=2)
+    sound.flags.writeable = False
+    weights = {n: t.clone() for n, t in ears.model.state_dict().items()}
+    hear(ears, sound)
+    assert all(torch.equal(t, weights[n]) for n, t in ears.model.state_dict().items())
+    assert all(p.grad is None for p in ears.model.parameters())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    bundle = tiny_bundle()
+    save_model(
+        tmp_path / "mine",
+        model=bundle.model,
+        features=bundle.features,
+        tokenizer=bundle.tokenizer,
+        language_model=bundle.language_model,
+        search=BeamConfig(width=3, lm_weight=0.2, insertion_bonus=0.4),
+    )
+    return tmp_path / "mine"
+
+
+def test_loading_follows_the_folder_unless_told_otherwise(folder):
+    recommended = Recognizer.load(folder)
+    assert isinstance(recommended.search, BeamSearch)
+    assert recommended.search.config.width == 3
+    assert recommended.search.config.lm_weight == 0.2
+    assert isinstance(Recognizer.load(folder, beam=1).search, GreedySearch)
+    wider = Recognizer.load(folder, beam=6).search.config
+    assert (wider.width, wider.lm_weight) == (6, 0.2)
+    assert Recognizer.load(folder, lm_weight=0.5).search.config.lm_weight == 0.5
+    own = BeamConfig(width=2, internal_lm_weight=0.3)
+    assert Recognizer.load(folder, beam=own).search.config == own
+    sound = random_sound(2.0, seed=7)
+    same = Recognizer(tiny_bundle(), beam=recommended.search.config)
+    assert_same(hear(Recognizer.load(folder), sound), hear(same, sound))
+
+
+def test_a_language_model_of_ones_own_replaces_the_models(folder):
+    own = NgramModel.train(["PLEASE WAIT"], tiny_tokenizer())
+    assert Recognizer.load(folder, language_model=own).search.language_model is own
+    other = NgramModel.train(["A CAT"], Tokenizer.train(["A CAT AND A HAT", "OF THE CAT"], 16))
+    with pytest.raises(CheckpointError, match="another tokenizer"):
+        Recognizer.load(folder, language_model=other)
+
+
+def test_settings_that_cannot_be_are_refused(folder):
+    with pytest.raises(ConfigError, match="width"):
+        Recognizer.load(folder, beam=0)
+    with pytest.raises(ConfigError, match="lm_weight"):
+        Recognizer.load(folder, lm_weight=-1.0)
+    with pytest.raises(ConfigError, match="at least 1, got 0"):
+        Recognizer.load(folder, threads=0)
+    bundle = tiny_bundle()
+    without = type(bundle)(**{**vars(bundle), "language_model": None})
+    with pytest.raises(ConfigError, match="needs a language model"):
+        Recognizer(without, beam=BeamConfig(lm_weight=0.3))
