@@ -90,7 +90,8 @@ def test_the_model_may_end_a_turn_itself():
     assert is_done
     assert [type(e) for e in events] == [Final, TurnEnded]
     assert events[0].text == "A"
-    assert events[1].seconds == pytest.approx(0.5)
+    assert events[1].seconds == events[0].words[-1].end_seconds
+    assert events[1].known_seconds == pytest.approx(0.5)
 
 
 def test_a_start_mark_opens_a_turn_before_its_first_word():

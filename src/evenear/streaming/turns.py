@@ -59,7 +59,7 @@ class TurnTracker:
         self.config, self.tokenizer, self.clock = config, tokenizer, clock
         self._part_start: Frames | None = None
         self._in_turn = False
-        self._last_end: Frames = 0
+        self._last_end: Seconds = 0.0
         self._shown: tuple[str, ...] = ()
 
     def observe(self, best: Hypothesis, num_frames: Frames) -> tuple[list[Event], bool]:
@@ -79,7 +79,8 @@ class TurnTracker:
             self._part_start = best.frames[0]
             if not self._in_turn:
                 self._in_turn = True
-                events.append(self._event(TurnStarted, best.frames[0], num_frames))
+                start = self.clock.seconds_at(best.frames[0])
+                events.append(self._event(TurnStarted, start, num_frames))
         said_so = bool(best.tokens) and best.tokens[-1] == self.tokenizer.eot_id
         paused = self.clock.seconds_at(num_frames - 1 - last)
         length = self.clock.seconds_at(num_frames - self._part_start)
@@ -92,10 +93,10 @@ class TurnTracker:
         """Hand out the open words, and end the turn if it is over."""
         events: list[Event] = []
         words = words_of(best, self.tokenizer, self.clock)
-        if best.frames:
-            self._last_end = best.frames[-1] + 1
+        if words:
+            self._last_end = words[-1].end_seconds
         elif self._part_start is not None:
-            self._last_end = self._part_start + 1
+            self._last_end = self.clock.seconds_at(self._part_start + 1)
         if words or self._shown:
             events.append(self._event(Final, self._last_end, num_frames, words))
         if ends_turn and self._in_turn:
@@ -111,17 +112,17 @@ class TurnTracker:
         if texts == self._shown:
             return []
         self._shown = texts
-        return [self._event(Partial, num_frames, num_frames, words)]
+        return [self._event(Partial, self.clock.seconds_at(num_frames), num_frames, words)]
 
     def _event(
         self,
         kind: type[Event],
-        frame: Frames,
+        seconds: Seconds,
         num_frames: Frames,
         words: Sequence[Word] = (),
     ) -> Event:
         return kind(
-            seconds=self.clock.seconds_at(frame),
+            seconds=seconds,
             known_seconds=self.clock.seconds_at(num_frames),
             words=tuple(words),
         )
