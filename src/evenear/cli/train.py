@@ -26,6 +26,9 @@ def train(
         list[str] | None, typer.Option("--set", help="A setting, as optimizer.peak_rate=0.001.")
     ] = None,
     seed: Annotated[int, typer.Option(help="The run's seed.")] = 0,
+    start_from: Annotated[
+        str | None, typer.Option(help="Begin with a trained model: its folder or name.")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's snapshot.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
 ) -> None:
@@ -51,6 +54,7 @@ def train(
             config,
             [Source.parse(text) for text in data],
             out,
+            start_from=start_from,
             threads=threads,
             progress=lambda done: bar.advance(task, done),
         )

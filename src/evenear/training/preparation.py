@@ -23,7 +23,18 @@ from evenear.seeding import rng_for, torch_rng_for
 from evenear.tokenizer import Tokenizer
 from evenear.training.settings import DataConfig, TrainingConfig
 
-__all__ = ["Corpus", "Source", "build_model", "feature_statistics", "prepare", "split_speakers"]
+__all__ = [
+    "TOKENIZER_NAME",
+    "Corpus",
+    "Source",
+    "build_model",
+    "feature_statistics",
+    "prepare",
+    "split_speakers",
+]
+
+TOKENIZER_NAME = "tokenizer.model"
+"""The run folder's tokenizer; one that is there already is used, not learned again."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ def prepare(
     """
     utterances, repeats = _read(sources, settings.excluded_splits)
     train, dev = split_speakers(utterances, settings.dev_speakers, seed=seed)
-    tokenizer_path = folder / "tokenizer.model"
+    tokenizer_path = folder / TOKENIZER_NAME
     if tokenizer_path.exists():
         tokenizer = Tokenizer.load(tokenizer_path)
     else:

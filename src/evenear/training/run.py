@@ -7,13 +7,16 @@ from pathlib import Path
 
 import torch
 
-from evenear.checkpoint import save_model
+from evenear.atomic import write_bytes
+from evenear.checkpoint import Bundle, load_model, save_model
+from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
+from evenear.errors import CheckpointError
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
 from evenear.training.loop import Progress, Trainer
-from evenear.training.preparation import Corpus, Source, build_model, prepare
+from evenear.training.preparation import TOKENIZER_NAME, Corpus, Source, build_model, prepare
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["Run"]
@@ -35,12 +38,30 @@ class Run:
         sources: Sequence[Source],
         folder: Path,
         *,
+        start_from: str | Path | None = None,
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> "Run":
-        """Read and store the corpora, and build the model."""
+        """Read and store the corpora, and build the model.
+
+        Args:
+            config: The run.
+            sources: What to train on.
+            folder: Where the run's files go.
+            start_from: A trained model (its folder or name) whose tokenizer and weights to begin
+                with; None begins with random weights.
+            threads: Threads for all of torch in this process; None leaves them as they are.
+            progress: Called with the number of utterances that were stored.
+
+        Raises:
+            CheckpointError: The model to start from is damaged or of another shape.
+        """
         if threads is not None:
             torch.set_num_threads(threads)
+        bundle = load_model(start_from) if start_from is not None else None
+        if bundle is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(folder / TOKENIZER_NAME, bundle.tokenizer.model)
         corpus = prepare(sources, config.data, folder, seed=config.seed, progress=progress)
         features = config.data.store.features
         batches = BatchMaker(
@@ -60,6 +81,8 @@ class Run:
             return _count_errors(model, held_out, references, corpus)
 
         model = build_model(config, corpus)
+        if bundle is not None:
+            _copy_weights(bundle, model)
         return cls(config, corpus, Trainer(config, model, batches, evaluate, folder), folder)
 
     @property
@@ -93,6 +116,18 @@ class Run:
             features=self.config.data.store.features,
             tokenizer=self.corpus.tokenizer,
         )
+
+
+def _copy_weights(bundle: Bundle, model: Transducer) -> None:
+    """Begin with trained weights and their feature statistics; a head they lack stays random."""
+    if replace(bundle.model.config, ctc=model.config.ctc) != model.config:
+        raise CheckpointError(
+            f"The model {bundle.name} to start from has another shape than the recipe builds.",
+            hint="Start from a model of the same recipe, with the same settings.",
+        )
+    missing, _ = model.load_state_dict(bundle.model.state_dict(), strict=False)
+    unexpected = [name for name in missing if not name.startswith("ctc.")]
+    assert not unexpected, unexpected
 
 
 @torch.inference_mode()
