@@ -29,7 +29,7 @@ from evenear.audit.poisson import fit_mixed_poisson
 from evenear.audit.table import Table
 from evenear.errors import CohortError
 
-__all__ = ["UTTERANCE_LENGTH", "AdjustedRatio", "adjusted_ratios"]
+__all__ = ["MIN_WORDS", "UTTERANCE_LENGTH", "AdjustedRatio", "adjusted_ratios"]
 
 UTTERANCE_LENGTH = "utterance_length"
 """The name of a column that need not be there: the logarithm of an utterance's words."""

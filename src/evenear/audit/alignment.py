@@ -24,7 +24,7 @@ import polars as pl
 
 from evenear.metrics.words import normalize
 
-__all__ = ["WordCounts", "count_word_errors"]
+__all__ = ["CELLS_AT_ONCE", "SPACE_BY_SPACE", "WordCounts", "count_word_errors"]
 
 SPACE_BY_SPACE = frozenset({"basic", "characters", "none"})
 """Normalizers that treat what stands between two spaces without regard to the rest."""

@@ -17,7 +17,7 @@ theta +- q * se, with q the quantile of |theta* - theta| / se*. In simulations o
 are rows of a matrix of counts, so that a thousand of them are one matrix product.
 
 Legend: R resamples, S speakers, K contrasts, T terms of a contrast, C = 2T columns (errors and
-words of each term), P pairs of columns.
+words of each term), P pairs of columns, M = C + P moments.
 
 Source: M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance
 evaluation", ICASSP 2004; Z. Liu and F. Peng, "Statistical testing on ASR performance via blockwise
@@ -31,7 +31,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Contrast", "ContrastIntervals", "contrast_intervals", "resample_speakers"]
+__all__ = [
+    "BYTES_AT_ONCE",
+    "NO_ERROR",
+    "STACK_BYTES",
+    "Contrast",
+    "ContrastIntervals",
+    "contrast_intervals",
+    "resample_speakers",
+]
 
 BYTES_AT_ONCE = 64 << 20
 """Size of one block of resampling counts."""

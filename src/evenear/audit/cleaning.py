@@ -13,7 +13,16 @@ import polars as pl
 
 from evenear.errors import TableError
 
-__all__ = ["Notes", "clean_attributes", "clean_counts", "clean_keys", "clean_places", "clean_zips"]
+__all__ = [
+    "SOUTHERNMOST_TOWN",
+    "UNKNOWN",
+    "Notes",
+    "clean_attributes",
+    "clean_counts",
+    "clean_keys",
+    "clean_places",
+    "clean_zips",
+]
 
 UNKNOWN = ("", "na", "n/a", "nan", "null", "unknown", "<na>")
 """Spellings of a value that is not known, whatever their case."""

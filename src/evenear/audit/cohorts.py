@@ -18,7 +18,7 @@ import polars as pl
 from evenear.audit.table import Table
 from evenear.errors import CohortError
 
-__all__ = ["Assignment", "Cohorts", "Key", "cohorts_by", "intersect"]
+__all__ = ["CROSS", "MAX_NUMBERS", "Assignment", "Cohorts", "Key", "cohorts_by", "intersect"]
 
 Key = Literal["speaker", "utterance_id"]
 

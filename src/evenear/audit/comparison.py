@@ -20,7 +20,7 @@ permutation).
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ from evenear.audit.table import Table
 from evenear.errors import TableError
 from evenear.seeding import rng_for
 
-__all__ = ["Change", "Changes", "compare"]
+__all__ = ["EVERYONE", "Change", "Changes", "compare"]
 
 EVERYONE = "everyone"
 """Attribute of the row of the whole table."""
@@ -216,32 +216,17 @@ def _rows(
         **settings,
     )
     p_values_K = _swap_tests(shown, seed, num_resamples)
-    rows = []
-    for k, (old, new) in enumerate(shown):
-        p_value = None if math.isnan(p_values_K[k]) else float(p_values_K[k])
-        gap_change = gaps.relative(k - 1) if k else (None, None, None)
-        rows.append(
-            Change(
-                attribute=old.attribute,
-                value=old.value,
-                speakers=old.speakers,
-                utterances=old.utterances,
-                words=old.words,
-                wer_before=old.wer,
-                wer_after=new.wer,
-                change=new.errors / old.errors - 1.0 if old.errors else None,
-                change_low=changes.relative(k)[1],
-                change_high=changes.relative(k)[2],
-                p_adjusted=p_value,
-                gap_before=old.gap(to) if k else None,
-                gap_after=new.gap(to) if k else None,
-                gap_change=gap_change[0],
-                gap_change_low=gap_change[1],
-                gap_change_high=gap_change[2],
-                confirmed=None if p_value is None else p_value <= 1.0 - level,
-            )
+    return [
+        _row(
+            pair,
+            to,
+            changes.relative(k),
+            gaps.relative(k - 1) if k else None,
+            None if math.isnan(p_values_K[k]) else float(p_values_K[k]),
+            level=level,
         )
-    return rows
+        for k, pair in enumerate(shown)
+    ]
 
 
 def _swap_tests(
@@ -264,6 +249,46 @@ def _swap_tests(
             max_t_p_values(observed_K[:1], null_RK[:, :1]),
             max_t_p_values(observed_K[1:], null_RK[:, 1:]),
         ]
+    )
+
+
+_Known = tuple[float | None, float | None, float | None]
+
+
+def _row(
+    pair: tuple[CohortSums, CohortSums],
+    to: Base,
+    change: _Known,
+    gap_change: _Known | None,
+    p_value: float | None,
+    *,
+    level: float,
+) -> Change:
+    """One row; the row of everyone has no gap."""
+    old, new = pair
+    row = Change(
+        attribute=old.attribute,
+        value=old.value,
+        speakers=old.speakers,
+        utterances=old.utterances,
+        words=old.words,
+        wer_before=old.wer,
+        wer_after=new.wer,
+        change=new.errors / old.errors - 1.0 if old.errors else None,
+        change_low=change[1],
+        change_high=change[2],
+        p_adjusted=p_value,
+        confirmed=None if p_value is None else p_value <= 1.0 - level,
+    )
+    if gap_change is None:
+        return row
+    return replace(
+        row,
+        gap_before=old.gap(to),
+        gap_after=new.gap(to),
+        gap_change=gap_change[0],
+        gap_change_low=gap_change[1],
+        gap_change_high=gap_change[2],
     )
 
 

@@ -19,13 +19,16 @@ import polars as pl
 
 from evenear.errors import TableError
 
-__all__ = ["Note", "file_format", "read_frames"]
+__all__ = ["BATCH_BYTES", "BATCH_ROWS", "Note", "file_format", "read_frames"]
 
 Note = Callable[[str, int], None]
 """Takes a sentence with `{}` where a number of cases belongs, and the number to add to it."""
 
 BATCH_BYTES = 64 << 20
+"""Bytes of text that are read at a time."""
+
 BATCH_ROWS = 500_000
+"""Rows of Parquet that are read at a time."""
 
 _FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".seglst": "json",

@@ -10,7 +10,7 @@ The statistic is the gap of log word error rates over its standard error, so tha
 cohorts do not set the bar for the large ones; step-down, so that a clear finding does not hide a
 second one.
 
-Legend: R permutations, S speakers, K cohorts, A attributes.
+Legend: R permutations, S speakers, K cohorts, A attributes, M moments of errors and words.
 
 Source: P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, algorithm 4.1
 (step-down max-T); E. Chung and J. Romano, "Exact and asymptotically robust permutation tests", 2013
@@ -24,9 +24,10 @@ from scipy import sparse
 
 from evenear.audit.sums import CohortSums
 
-__all__ = ["benjamini_hochberg", "holm", "max_t_p_values", "permuted_statistics"]
+__all__ = ["NUMBERS_AT_ONCE", "benjamini_hochberg", "holm", "max_t_p_values", "permuted_statistics"]
 
 NUMBERS_AT_ONCE = 1 << 23
+"""Moments of permuted speakers that are held at a time."""
 
 
 def max_t_p_values(observed_K: np.ndarray, null_RK: np.ndarray) -> np.ndarray:

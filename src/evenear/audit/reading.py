@@ -33,11 +33,12 @@ from evenear.audit.pairs import paired_frame
 from evenear.audit.table import COUNT_COLUMNS, TEXT_COLUMNS, Table
 from evenear.errors import TableError, nearest_names
 
-__all__ = ["Duplicates", "read_table"]
+__all__ = ["ALIGNED_AT_ONCE", "Duplicates", "read_table"]
 
 Duplicates = Literal["error", "first", "keep"]
 
 ALIGNED_AT_ONCE = 200_000
+"""Utterances that are aligned together."""
 
 
 def read_table(

@@ -11,6 +11,8 @@ With `confirm_fraction`, the direction of each gap is taken from some speakers a
 the others. A gap is `confirmed` if its adjusted p-value is at most 1 - level: over all rows of an
 audit, the chance of any false confirmation is at most that.
 
+Legend: R resamples, S speakers, K cohorts.
+
 Source: the gap is that of P. Dheram et al., "Toward fairness in speech recognition: discovery and
 mitigation of performance disparities", 2022, https://arxiv.org/abs/2207.11345, with the rest in
 the place of their best cohort (our reading).
@@ -83,15 +85,8 @@ def gaps(
     how = _How(to, seed, num_resamples, level, _strata(measured, strata))
     found = cohort_sums(measured, cohorts)
     shown = [one for one in found if one.speakers >= min_speakers and one.words >= min_words]
-    contrasts = how.intervals([Contrast.of((1.0, one.own), (-1.0, one.base(to))) for one in shown])
-    tests = _tests(measured, shown, contrasts, discovered, how)
-    rows = dict(zip([one.name for one in shown], _rows(shown, contrasts, tests, how), strict=True))
-    _shrink(rows, shown)
+    rows, method = _measured(measured, shown, discovered, how)
     failures = _adjust(rows, measured, cohorts, adjust_for, how)
-    if discovered is not None:
-        rows = {
-            name: replace(row, discovered_gap=discovered.get(name)) for name, row in rows.items()
-        }
     return Gaps(
         overall=overall(measured, seed=seed, num_resamples=num_resamples, level=level),
         rows=tuple(rows.get(one.name) or _suppressed(one) for one in found),
@@ -101,7 +96,7 @@ def gaps(
         seed=seed,
         num_resamples=num_resamples,
         num_tried=len(shown),
-        p_value_method=tests.method,
+        p_value_method=method,
         confirm_fraction=confirm_fraction,
         adjusted_for=tuple(adjust_for),
         strata=strata,
@@ -164,6 +159,25 @@ def _strata(table: Table, strata: str | None) -> np.ndarray | None:
             hint="Take a column that belongs to speakers, such as the recording site.",
         )
     return values.sort("speaker")[strata].cast(pl.String).fill_null("").rank("dense").to_numpy()
+
+
+def _measured(
+    table: Table,
+    shown: Sequence[CohortSums],
+    discovered: Mapping[tuple[str, str], float | None] | None,
+    how: _How,
+) -> tuple[dict[tuple[str, str], Gap], str]:
+    """Rows by name, adjusted ratios left out, and where p-values come from."""
+    contrasts = how.intervals(
+        [Contrast.of((1.0, one.own), (-1.0, one.base(how.to))) for one in shown]
+    )
+    tests = _tests(table, shown, contrasts, discovered, how)
+    names = [one.name for one in shown]
+    rows = dict(zip(names, _rows(shown, contrasts, tests, how), strict=True))
+    _shrink(rows, shown)
+    for name in names if discovered is not None else ():
+        rows[name] = replace(rows[name], discovered_gap=(discovered or {}).get(name))
+    return rows, tests.method
 
 
 class _Tests(NamedTuple):
