@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recognizer says the same whatever the chunks, the company and the door of the sound."""
 
+import importlib.resources
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenear.audio import read_audio, resample, write_audio
-from evenear.checkpoint import save_model
+from evenear.checkpoint import save_model, shipped_models
 from evenear.errors import AudioError, CheckpointError, ConfigError, StateError
 from evenear.features import extract
 from evenear.language import NgramModel
@@ -291,6 +293,32 @@ def test_listening_leaves_samples_gradients_and_weights_alone():
     hear(ears, sound)
     assert all(torch.equal(t, weights[n]) for n, t in ears.model.state_dict().items())
     assert all(p.grad is None for p in ears.model.parameters())
+
+
+def clips() -> list[np.ndarray]:
+    folder = Path(str(importlib.resources.files("evenear") / "shipped" / "clips"))
+    return [read_audio(path) for path in sorted(folder.glob("*.flac"))]
+
+
+@pytest.mark.skipif(not shipped_models(), reason="this checkout ships no model")
+@pytest.mark.parametrize("beam", [None, 1])
+def test_shipped_models_obey_the_laws_on_speech(beam):
+    for name in shipped_models():
+        ears = Recognizer.load(name, beam=beam)
+        sounds = clips()[:2]
+        alone = [hear(ears, sound) for sound in sounds]
+        for sound, whole in zip(sounds, alone, strict=True):
+            assert any(isinstance(event, Final) for event in whole)
+            assert_same(hear(ears, sound, range(2560, len(sound), 2560)), whole)
+            assert_same(hear(ears, sound, [1, 2, 3, 401, 9999]), whole)
+        streams = [ears.stream() for _ in sounds]
+        together = [[] for _ in sounds]
+        for start in range(0, max(map(len, sounds)), 4000):
+            chunks = [sound[start : start + 4000] for sound in sounds]
+            for own, events in zip(together, ears.advance(streams, chunks), strict=True):
+                own += events
+        for own, tail, whole in zip(together, ears.finish(streams), alone, strict=True):
+            assert_same(own + tail, whole)
 
 
 @pytest.fixture

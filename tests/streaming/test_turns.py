@@ -116,6 +116,16 @@ def test_a_word_that_a_beam_takes_back_is_taken_back_from_the_listener():
     assert [type(e) for e in events] == [TurnEnded]
 
 
+def test_a_word_taken_back_just_as_the_turn_ends_is_not_left_standing():
+    turns = tracker()
+    turns.observe(hypothesis(2), 3)
+    turns.partial(hypothesis(2), 3)
+    events, is_done = turns.observe(hypothesis(), 11)
+    assert is_done
+    assert [type(e) for e in events] == [Partial, TurnEnded]
+    assert events[0].words == ()
+
+
 def test_partials_come_only_when_a_word_changes():
     turns = tracker()
     assert turns.partial(hypothesis(), 3) == []

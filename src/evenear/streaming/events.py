@@ -35,7 +35,7 @@ class Partial:
 
 @dataclass(frozen=True, kw_only=True)
 class Final:
-    """Words that will not change any more. They are not repeated by later events.
+    """Words, at least one, that will not change any more nor be repeated by later events.
 
     `seconds` is the end of the last word.
     """

@@ -335,9 +335,9 @@ def _checked_samples(chunk: ArrayLike) -> NDArray[np.float32]:
 
 
 def _finals(events: Sequence[Event], session: str) -> Iterator[Segment]:
-    """A segment for each final with words."""
+    """A segment for each final."""
     for event in events:
-        if isinstance(event, Final) and event.words:
+        if isinstance(event, Final):
             confidences = [word.confidence or 0.0 for word in event.words]
             yield Segment(
                 session_id=session,

@@ -97,8 +97,10 @@ class TurnTracker:
             self._last_end = words[-1].end_seconds
         elif self._part_start is not None:
             self._last_end = self.clock.seconds_at(self._part_start + 1)
-        if words or self._shown:
+        if words:
             events.append(self._event(Final, self._last_end, num_frames, words))
+        elif self._shown:  # a beam took back what was shown
+            events.append(self._event(Partial, self.clock.seconds_at(num_frames), num_frames))
         if ends_turn and self._in_turn:
             events.append(self._event(TurnEnded, self._last_end, num_frames))
             self._in_turn = False
