@@ -76,7 +76,8 @@ def _lines(n: dict) -> list[str]:
         f"({n['substitutions']} substituted, {n['deletions']} deleted, "
         f"{n['insertions']} inserted)",
         f"{n['utterances']} utterances of {n['speakers']} speakers, "
-        f"{n['seconds'] / 3600:.2f} hours; interval: 95 %, speakers resampled; normalizer {n['normalizer']}",
+        f"{n['seconds'] / 3600:.2f} hours; interval: 95 %, speakers resampled; "
+        f"normalizer {n['normalizer']}",
         f"real-time factor {rtf}; chunks of {1000 * n['chunk_seconds']:.0f} ms: p50 "
         f"{n['chunk_p50_milliseconds'] or 0:.1f} ms, p95 {n['chunk_p95_milliseconds'] or 0:.1f} ms",
     ]

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How well does the shipped English model hear people it never heard, and what does search bring?
+
+Streams every utterance of a split through the model, 160 ms at a time on one thread, once for
+each kind of search, and prints pooled WER with speaker-resampled intervals for all and by cohort.
+
+    python benchmarks/evenear_en_small.py --data CORPORA/speechocean762 \
+        --out benchmarks/results/evenear_en_small.json
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evenear.evaluation import Row, load_utterances, recognize, summarize, write_rows
+from evenear.search import BeamConfig
+from evenear.seeding import rng_for
+from evenear.streaming import Recognizer
+
+COHORTS: dict[str, Callable[[Row], bool]] = {
+    "all": lambda _: True,
+    "children": lambda row: row.attributes["age"] < 18,
+    "adults": lambda row: row.attributes["age"] >= 18,
+    "female": lambda row: row.attributes["gender"] == "female",
+    "male": lambda row: row.attributes["gender"] == "male",
+}
+
+
+def searches(recognizer: Recognizer) -> dict[str, BeamConfig]:
+    """The kinds of search to compare; the model's own recommendation comes first."""
+    own = recognizer.bundle.search
+    wide = BeamConfig(width=max(own.width, 4))
+    return {"as shipped": own, "greedy": BeamConfig(width=1), f"beam {wide.width}": wide}
+
+
+def paired(rows: list[Row], others: list[Row]) -> dict[str, float]:
+    """Relative change of pooled WER from `others` to `rows`, speakers resampled jointly."""
+    speakers = sorted({row.speaker for row in rows})
+    place = {speaker: i for i, speaker in enumerate(speakers)}
+    sums = np.zeros((2, len(speakers)))
+    for kind, table in enumerate((rows, others)):
+        for row in table:
+            sums[kind, place[row.speaker]] += row.words.errors
+    rng = rng_for(0, "paired")
+    picks = rng.integers(len(speakers), size=(2000, len(speakers)))
+    changes = sums[0][picks].sum(axis=1) / sums[1][picks].sum(axis=1) - 1
+    low, high = np.percentile(changes, [2.5, 97.5])
+    return {"change": sums[0].sum() / sums[1].sum() - 1, "low": float(low), "high": float(high)}
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """Recognize the split with each search."""
+    utterances = load_utterances(args.data, split=args.split)
+    if args.limit:
+        count = min(args.limit, len(utterances))
+        utterances = [utterances[i * len(utterances) // count] for i in range(count)]
+    base = Recognizer.load(args.model, threads=1)
+    results: dict[str, Any] = {}
+    tables: dict[str, list[Row]] = {}
+    for name, search in searches(base).items():
+        if args.only and name not in args.only.split(","):
+            continue
+        recognizer = Recognizer(base.bundle, beam=search)
+        rows = []
+        for number, row in enumerate(recognize(recognizer, utterances), start=1):
+            rows.append(row)
+            if number % 100 == 0:
+                print(f"{name}: {number} of {len(utterances)}", file=sys.stderr, flush=True)
+        tables[name] = rows
+        cohorts = {
+            cohort: summarize([row for row in rows if belongs(row)]).to_dict()
+            for cohort, belongs in COHORTS.items()
+        }
+        results[name] = {"search": vars(search), "cohorts": cohorts}
+        if name == "as shipped" and args.rows:
+            write_rows(rows, args.rows)
+    first = next(iter(tables))
+    for name, rows in tables.items():
+        if name != first:
+            results[name]["relative_to_" + first.replace(" ", "_")] = paired(rows, tables[first])
+    return results
+
+
+def main() -> None:
+    """Parse, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--model", default="evenear-en-small")
+    parser.add_argument("--limit", type=int, default=0)
+    parser.add_argument("--only", default="", help="searches to run, with commas")
+    parser.add_argument("--rows", type=Path, help="write the shipped search's table here")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    began = time.time()
+    results = measure(args)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    report = {
+        "question": (__doc__ or "").splitlines()[0],
+        "command": f"python benchmarks/evenear_en_small.py --data {args.data.name} "
+        f"--split {args.split}" + (f" --limit {args.limit}" if args.limit else ""),
+        "commit": commit,
+        "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",
+        "minutes": round((time.time() - began) / 60, 1),
+        "results": results,
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    for name, result in results.items():
+        for cohort, n in result["cohorts"].items():
+            print(
+                f"{name:12} {cohort:9} WER {100 * n['wer']:.1f} % "
+                f"[{100 * n['low']:.1f}, {100 * n['high']:.1f}]  rtf {n['rtf']:.4f}  "
+                f"p95 {n['chunk_p95_milliseconds']:.1f} ms"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which search settings hear the held-out speakers best? Makes the shipped model folder with them.
+
+Takes the model of a training run, learns a language model from text, tries search settings on the
+speakers that the run held out of training (never on a test split), and writes the folder.
+
+    python benchmarks/ship_english_small.py --run runs/small --text sentences.txt \
+        --data CORPORA/speechocean762 --out src/evenear/shipped/evenear-en-small
+"""
+
+import argparse
+import itertools
+import json
+from pathlib import Path
+
+import torch
+
+from evenear.checkpoint import load_model, save_model
+from evenear.data.batches import BatchConfig, BatchMaker
+from evenear.data.manifests import load_cuts, utterance
+from evenear.data.store import StoreConfig, build_store
+from evenear.language import NgramConfig, NgramModel
+from evenear.metrics.words import WordErrors, normalize, word_errors
+from evenear.search import BeamConfig, beam_search, greedy_search
+from evenear.training.preparation import split_speakers
+
+LM_WEIGHTS = (0.15, 0.25, 0.35, 0.5)
+INTERNAL = (0.0, 0.1, 0.2)
+BONUSES = (0.0, 0.3, 0.6)
+
+
+def main() -> None:
+    """Parse, tune, write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", type=Path, required=True, help="holds model/ of the run")
+    parser.add_argument("--text", type=Path, required=True, help="a sentence a line")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0, help="the run's seed")
+    parser.add_argument("--dev-speakers", type=int, default=12)
+    parser.add_argument("--width", type=int, default=4)
+    parser.add_argument("--ngrams", type=int, default=1_000_000)
+    parser.add_argument("--order", type=int, default=6)
+    parser.add_argument("--card", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    bundle = load_model(args.run / "model")
+    tokenizer = bundle.tokenizer
+
+    utterances = [utterance(cut) for cut in iter(load_cuts(args.data))]
+    recorded = [u for u in utterances if u.attributes.get("split") == "train"]
+    train, dev = split_speakers(recorded, args.dev_speakers, seed=args.seed)
+    texts = [normalize(line) for line in args.text.read_text(encoding="utf-8").splitlines()]
+    held_out = {normalize(u.text) for u in dev}
+    texts = [text for text in texts if text and text not in held_out]
+    texts += [normalize(u.text) for u in train] * 3
+    settings = NgramConfig(order=args.order, max_ngrams=args.ngrams)
+    language_model = NgramModel.train(texts, tokenizer, settings)
+
+    plain = StoreConfig(augment=False)
+    store = build_store(dev, args.run / "frames", plain)
+    whole = BatchConfig(seconds=60.0, min_seconds=0.0, max_seconds=60.0, augmentation=None)
+    batches = list(BatchMaker(store, tokenizer, whole, plain.features, seed=0).batches(0))
+    references = {u.utterance_id: u.text for u in store.utterances}
+    with torch.inference_mode():
+        encoded = [bundle.model.encode(b.features_BTF, b.lengths_B) for b in batches]
+
+    def errors(search: BeamConfig | None) -> WordErrors:
+        total = WordErrors()
+        for batch, frames in zip(batches, encoded, strict=True):
+            with torch.inference_mode():
+                readings = (
+                    greedy_search(bundle.model, frames)
+                    if search is None
+                    else beam_search(bundle.model, frames, search, language_model)
+                )
+            for utterance_id, reading in zip(batch.utterance_ids, readings, strict=True):
+                heard = tokenizer.decode(reading.tokens)
+                total += word_errors(normalize(references[utterance_id]), heard)
+        return total
+
+    tried = {"greedy": errors(None).rate, "beam": errors(BeamConfig(width=args.width)).rate}
+    print(tried, flush=True)
+    best, best_rate = BeamConfig(width=args.width), tried["beam"] or 1.0
+    for weight, internal, bonus in itertools.product(LM_WEIGHTS, INTERNAL, BONUSES):
+        if internal > weight:
+            continue
+        search = BeamConfig(
+            width=args.width,
+            lm_weight=weight,
+            internal_lm_weight=internal,
+            insertion_bonus=bonus,
+        )
+        rate = errors(search).rate or 1.0
+        tried[f"lm {weight}, internal {internal}, bonus {bonus}"] = rate
+        print(f"lm {weight} internal {internal} bonus {bonus}: {100 * rate:.2f} %", flush=True)
+        if rate < best_rate:
+            best, best_rate = search, rate
+    print(f"best: {best}, dev WER {100 * best_rate:.2f} %")
+    save_model(
+        args.out,
+        model=bundle.model,
+        features=bundle.features,
+        tokenizer=tokenizer,
+        card=args.card.read_text(encoding="utf-8") if args.card else bundle.card,
+        language_model=language_model,
+        search=best,
+        dtype="float16",
+    )
+    (args.run / "search.json").write_text(json.dumps(tried, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
