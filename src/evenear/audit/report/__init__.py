@@ -9,7 +9,7 @@
 """
 
 from evenear.audit.report.contents import AuditSettings, Report, audit
-from evenear.audit.report.findings import Candidate, Dot, Finding, Region
+from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
 from evenear.audit.report.gate import Condition, Verdict, parse_condition
 from evenear.audit.report.page import render_page
 from evenear.audit.report.schema import (
@@ -20,6 +20,7 @@ from evenear.audit.report.schema import (
     to_document,
     to_json,
 )
+from evenear.audit.report.text import to_text
 from evenear.audit.report.utterances import WorstUtterance
 from evenear.audit.report.words import Headline
 from evenear.audit.report.writing import write_report
@@ -29,12 +30,13 @@ __all__ = [
     "AuditDocument",
     "AuditSettings",
     "Candidate",
+    "Cell",
     "Condition",
     "Dot",
     "Finding",
     "Headline",
-    "Region",
     "Report",
+    "Shape",
     "Verdict",
     "WorstUtterance",
     "audit",
@@ -44,5 +46,6 @@ __all__ = [
     "render_page",
     "to_document",
     "to_json",
+    "to_text",
     "write_report",
 ]

@@ -11,7 +11,7 @@ to show. It computes nothing of its own: every number is that of `gaps` and `com
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ from evenear.audit.report.findings import Finding
 from evenear.audit.report.utterances import WorstUtterance, worst_utterances
 from evenear.audit.report.words import Headline, headline
 from evenear.audit.splits import split_speakers
-from evenear.audit.statistics import gaps
+from evenear.audit.statistics import gaps, overall
 from evenear.audit.table import Table
 from evenear.config import config
 from evenear.metrics.words import NORMALIZERS, normalizer_version
@@ -40,6 +40,8 @@ class AuditSettings:
     """Share of the speakers that numbers come from, when cohorts or directions come from others."""
     adjust_for: tuple[str, ...] = ()
     """Columns to hold fixed in the adjusted ratios."""
+    strata: str | None = None
+    """A column such as the recording site: speakers are drawn, and trade places, within it."""
     seed: int = 0
     num_resamples: Annotated[int, Field(ge=100)] = 1000
     level: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
@@ -89,37 +91,22 @@ def audit(
         TableError: The two recognizers were not scored on the same references.
     """
     how = settings or AuditSettings()
-    found = gaps(
+    found = _nothing(table, how) if findings and not cohorts.assignments else None
+    found = found or gaps(
         table,
         cohorts,
-        to=how.to,
         confirm_fraction=how.confirm_fraction,
         adjust_for=how.adjust_for,
-        seed=how.seed,
-        num_resamples=how.num_resamples,
-        level=how.level,
-        min_speakers=how.min_speakers,
-        min_words=how.min_words,
+        strata=how.strata,
+        **_shared(how),
     )
-    measured, changes = table, None
-    if how.confirm_fraction:
-        measured = split_speakers(
-            table, confirm_fraction=how.confirm_fraction, seed=how.seed
-        ).confirm
+    measured, changes = _measured(table, how), None
     if other is not None:
-        changes = compare(
-            measured,
-            other.only_speakers(measured.speakers["speaker"]) if how.confirm_fraction else other,
-            cohorts,
-            to=how.to,
-            seed=how.seed,
-            num_resamples=how.num_resamples,
-            level=how.level,
-            min_speakers=how.min_speakers,
-            min_words=how.min_words,
-        )
+        speakers = measured.speakers["speaker"]
+        others = other.only_speakers(speakers) if how.confirm_fraction else other
+        changes = compare(measured, others, cohorts, **_shared(how))
     return Report(
-        headline=headline(found, changes),
+        headline=headline(found, changes, description=_description(found, findings)),
         gaps=found,
         changes=changes,
         findings=tuple(findings),
@@ -130,6 +117,44 @@ def audit(
         methods=_methods(found, table),
         limits=_limits(found, findings),
     )
+
+
+def _shared(how: AuditSettings) -> dict[str, Any]:
+    """What `gaps` and `compare` are both told."""
+    names = ("to", "seed", "num_resamples", "level", "min_speakers", "min_words")
+    return {name: getattr(how, name) for name in names}
+
+
+def _measured(table: Table, how: AuditSettings) -> Table:
+    """The speakers that numbers come from."""
+    if not how.confirm_fraction:
+        return table
+    return split_speakers(table, confirm_fraction=how.confirm_fraction, seed=how.seed).confirm
+
+
+def _nothing(table: Table, how: AuditSettings) -> Gaps:
+    """An audit in which a search found no cohorts and none were given."""
+    measured = _measured(table, how)
+    return Gaps(
+        overall=overall(measured, seed=how.seed, num_resamples=how.num_resamples, level=how.level),
+        rows=(),
+        num_tried=0,
+        p_value_method="permutation",
+        confirm_fraction=how.confirm_fraction,
+        name=table.name,
+        normalizer=table.normalizer,
+        warnings=table.warnings,
+        **_shared(how),
+    )
+
+
+def _description(found: Gaps, findings: Sequence[Finding]) -> str | None:
+    """The worst confirmed cohort in words, where a search gave it some."""
+    worst = found.worst
+    if worst is None or worst.found_by in ("given", "census"):
+        return None
+    described = [one.descriptions for one in findings if one.attribute == worst.attribute]
+    return described[0].get(worst.value) if described else None
 
 
 def _warnings(found: Gaps, changes: Changes | None, other: Table | None) -> tuple[str, ...]:
@@ -168,6 +193,8 @@ def _methods(found: Gaps, table: Table) -> tuple[str, ...]:
             f"with {', '.join(found.adjusted_for)} held fixed (mixed-effects Poisson regression "
             "with an intercept for each speaker)."
         )
+    if found.strata:
+        lines.append(f"Speakers are drawn, and trade places, within the same {found.strata} only.")
     lines.extend(_unknown(found))
     lines.append(f"Seed {found.seed}; the same table, settings and seed give the same report.")
     return tuple(lines)

@@ -6,21 +6,34 @@ voices. Its numbers stand in `Gaps` like those of any other attribute; here is w
 how it was found, what each cohort is in words, where it lies, what else was tried, and which
 warning must stand beside it.
 
-Regions carry no people and no points of people: outlines only, of cohorts large enough to be shown.
+Maps carry no people and no points of people: only outlines, of places that enough of them share.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Candidate", "Dot", "Finding", "Region"]
+__all__ = ["Candidate", "Cell", "Dot", "Finding", "Shape"]
+
+
+Outline = tuple[tuple[float, float], ...]
+"""Corners of a closed outline: (longitude, latitude) in degrees."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Region:
-    """Where a cohort lives: closed outlines of (longitude, latitude) in degrees."""
+class Shape:
+    """Where the people of a cohort live."""
 
     value: str
-    outlines: tuple[tuple[tuple[float, float], ...], ...]
+    outlines: tuple[Outline, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A small place that several speakers share, whichever cohort they are in."""
+
+    outline: Outline
+    speakers: int
+    wer: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +47,16 @@ class Dot:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A way of dividing speakers that was tried among the discovery speakers."""
+    """A way of dividing speakers that did well in a search among the discovery speakers."""
 
     name: str
+    attribute: str | None
+    """The attribute that it became; None if it was not kept."""
     speakers: int
     """Discovery speakers on its worse side."""
     gap: float | None
     p_adjusted: float | None
-    """Adjusted for all candidates that were tried."""
-    chosen: bool
+    """Adjusted for all that were tried, among discovery speakers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +72,8 @@ class Finding:
     """Each cohort in words."""
     notes: tuple[str, ...] = ()
     """Warnings that must stand beside the numbers."""
-    regions: tuple[Region, ...] = ()
+    shapes: tuple[Shape, ...] = ()
+    cells: tuple[Cell, ...] = ()
+    """Error rates all over the map, to be drawn behind the shapes."""
     dots: tuple[Dot, ...] = ()
     candidates: tuple[Candidate, ...] = ()

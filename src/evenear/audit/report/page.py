@@ -19,11 +19,19 @@ from evenear import __version__
 from evenear.audit.comparison import Change
 from evenear.audit.gap import Gap, Spread
 from evenear.audit.report.contents import Report
-from evenear.audit.report.land import LAND_SOURCE, land_near
 from evenear.audit.report.plots import draw, hundred_words
 from evenear.audit.report.scales import Scale, gap_scale, rate_scale
 from evenear.audit.report.schema import to_json
-from evenear.audit.report.words import cohort_name, count, interval, number_of, percent, signed
+from evenear.audit.report.words import (
+    cohort_name,
+    count,
+    interval,
+    number_of,
+    p_value,
+    percent,
+    signed,
+    verdict,
+)
 
 __all__ = ["render_page"]
 
@@ -40,6 +48,7 @@ class _Group:
     spread: Spread | None
     summary: str
     found_by: str
+    notes: tuple[str, ...]
     descriptions: dict[str, str]
 
 
@@ -51,21 +60,23 @@ def render_page(report: Report) -> str:
 
 def _view(report: Report) -> dict[str, Any]:
     found, changes = report.gaps, report.changes
-    groups = [_group(report, attribute) for attribute in found.attributes]
+    groups: list[_Group] = []
+    for attribute in found.attributes:
+        groups.append(_group(report, attribute, groups))
     shown = [one for one in report.findings if one.attribute in found.attributes]
-    drawn = [(one, draw(one, found.of(one.attribute), land_near(one.regions))) for one in shown]
+    drawn = [(one, draw(one, found.of(one.attribute))) for one in shown]
     return {
         "report": report,
         "gaps": found,
         "changes": changes,
         "change_rows": _change_rows(changes.rows) if changes else (),
         "groups": groups,
+        "in_vain": [one for one in report.findings if one not in shown],
         "drawings": [(finding, drawing) for finding, drawing in drawn if drawing],
         "scale": gap_scale(
             value for row in found.rows for value in (row.gap, row.gap_low, row.gap_high)
         ),
         "rates": _rates(changes.rows) if changes else None,
-        "land_source": LAND_SOURCE,
         "has_adjusted": any(row.adjusted_ratio is not None for row in found.rows),
         "has_discovered": any(row.discovered_gap is not None for row in found.rows),
         "num_confirmed": sum(bool(row.confirmed) for row in found.rows),
@@ -77,17 +88,20 @@ def _view(report: Report) -> dict[str, Any]:
     }
 
 
-def _group(report: Report, attribute: str) -> _Group:
+def _group(report: Report, attribute: str, before: Sequence[_Group]) -> _Group:
+    """One attribute; what was said of a search that found several is not said again."""
     rows = report.gaps.of(attribute)
     measured = [row for row in rows if not row.suppressed]
     finding = next((one for one in report.findings if one.attribute == attribute), None)
     spreads = [one for one in report.gaps.spreads if one.attribute == attribute]
+    said = {line for group in before for line in (group.summary, *group.notes)}
     return _Group(
         attribute=attribute,
         rows=tuple(sorted(measured, key=lambda row: -(row.gap or 0.0))),
         small=tuple(row for row in rows if row.suppressed),
         spread=spreads[0] if spreads else None,
-        summary=finding.summary if finding else "",
+        summary=finding.summary if finding and finding.summary not in said else "",
+        notes=tuple(note for note in finding.notes if note not in said) if finding else (),
         found_by=rows[0].found_by,
         descriptions=dict(finding.descriptions) if finding else {},
     )
@@ -108,24 +122,6 @@ def _filters(report: Report) -> list[tuple[str, str]]:
     rows = [row for row in report.gaps.rows if (row.attribute, row.value) in inside]
     rows.sort(key=lambda row: (not (row.confirmed and (row.gap or 0.0) > 0.0), -(row.gap or 0.0)))
     return [(f"{row.attribute}={row.value}", cohort_name(row)) for row in rows]
-
-
-def _verdict(row: Gap | Change) -> str:
-    """Say in a word or two what may be said about a row."""
-    if row.suppressed:
-        return "too small"
-    if row.confirmed is None:
-        return "cannot be tested"
-    if not row.confirmed:
-        return "not confirmed"
-    size = row.gap if isinstance(row, Gap) else row.change
-    return "confirmed worse" if (size or 0.0) > 0.0 else "confirmed better"
-
-
-def _p_value(value: float | None) -> str:
-    if value is None:
-        return "–"
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
 
 
 def _inert(text: str) -> str:
@@ -160,8 +156,8 @@ def _environment() -> jinja2.Environment:
         "count": count,
         "number_of": number_of,
         "cohort_name": cohort_name,
-        "verdict": _verdict,
+        "verdict": verdict,
         "hundred_words": hundred_words,
-        "p_value": _p_value,
+        "p_value": lambda value: p_value(value, sign="= "),
     }
     return environment

@@ -17,7 +17,8 @@ from itertools import pairwise
 from markupsafe import Markup
 
 from evenear.audit.gap import Gap
-from evenear.audit.report.findings import Dot, Finding
+from evenear.audit.report.findings import Cell, Dot, Finding
+from evenear.audit.report.land import land_near
 from evenear.audit.report.words import percent, signed
 
 __all__ = ["Drawing", "KeyEntry", "draw", "hundred_words"]
@@ -62,24 +63,23 @@ class _Frame:
         return (x - self.left) * self.scale_x, (self.top - y) * self.scale_y
 
 
-def draw(finding: Finding, rows: Sequence[Gap], land: Places = ()) -> Drawing | None:
-    """Draw the cohorts of a finding: a map if it has regions, else the plane of voices.
+def draw(finding: Finding, rows: Sequence[Gap]) -> Drawing | None:
+    """Draw the cohorts of a finding: a map if it has shapes or cells, else the plane of voices.
 
     Args:
         finding: What was found.
         rows: The cohorts of its attribute.
-        land: Points (longitude, latitude) to draw behind the regions for orientation.
     """
     numbered = {row.value: (number, row) for number, row in enumerate(rows, start=1)}
-    regions = [one for one in finding.regions if one.value in numbered]
+    shapes = [one for one in finding.shapes if one.value in numbered]
     dots = [one for one in finding.dots if one.value in numbered]
-    if regions:
-        corners = [place for one in regions for outline in one.outlines for place in outline]
+    if shapes or finding.cells:
+        corners = _places(finding)
         frame = _frame(corners, by_degrees=True)
-        body = _land(frame, land, corners) + _graticule(frame)
-        for one in regions:
-            body += _region(frame, one.outlines, *numbered[one.value])
-        body += _numbers(frame, {one.value: _centers(one.outlines) for one in regions}, numbered)
+        body = _land(frame, land_near(corners)) + _graticule(frame) + _cells(frame, finding.cells)
+        for one in shapes:
+            body += _shape(frame, one.outlines, *numbered[one.value])
+        body += _numbers(frame, {one.value: _centers(one.outlines) for one in shapes}, numbered)
         title = f"Map of {finding.attribute}"
     elif dots:
         corners = [(one.x, one.y) for one in dots]
@@ -138,11 +138,13 @@ def _graticule(frame: _Frame) -> Markup:
     for k in range(math.ceil(frame.left / step), math.floor(right / step) + 1):
         x, _ = frame.at(k * step, 0.0)
         body += line.format(x, 0, x, frame.height)
-        body += text.format(x + 6, frame.height - 10, _degrees(k * step, "E", "W"))
+        if x < 0.9 * WIDTH:
+            body += text.format(x + 6, frame.height - 10, _degrees(k * step, "E", "W"))
     for k in range(math.ceil(bottom / step), math.floor(frame.top / step) + 1):
         _, y = frame.at(0.0, k * step)
         body += line.format(0, y, WIDTH, y)
-        body += text.format(8, y - 6, _degrees(k * step, "N", "S"))
+        if y > 0.08 * frame.height:
+            body += text.format(8, y - 6, _degrees(k * step, "N", "S"))
     return body
 
 
@@ -153,15 +155,16 @@ def _degrees(value: float, positive: str, negative: str) -> str:
     return f"{abs(value):g}°{side}"
 
 
-def _land(frame: _Frame, land: Places, corners: Places) -> Markup:
+def _places(finding: Finding) -> Places:
+    """All corners of a map."""
+    outlines = [outline for one in finding.shapes for outline in one.outlines]
+    outlines += [one.outline for one in finding.cells]
+    return [place for outline in outlines for place in outline]
+
+
+def _land(frame: _Frame, land: Places) -> Markup:
     """Where people live, as one faint path of dots, for orientation."""
-    low_x, high_x = min(x for x, _ in corners), max(x for x, _ in corners)
-    low_y, high_y = min(y for _, y in corners), max(y for _, y in corners)
-    near = [
-        frame.at(x, y)
-        for x, y in land
-        if low_x - 5 <= x <= high_x + 5 and low_y - 5 <= y <= high_y + 5
-    ]
+    near = [frame.at(x, y) for x, y in land]
     inside = [(x, y) for x, y in near if 0 <= x <= WIDTH and 0 <= y <= frame.height]
     if not inside:
         return Markup()
@@ -169,15 +172,42 @@ def _land(frame: _Frame, land: Places, corners: Places) -> Markup:
     return Markup('<path class="land" d="{}"/>').format(path)
 
 
-def _region(frame: _Frame, outlines: Sequence[Places], number: int, row: Gap) -> Markup:
+def _cells(frame: _Frame, cells: Sequence[Cell]) -> Markup:
+    """Error rates all over the map: the darker the more."""
+    rates = sorted(one.wer for one in cells)
+    if not rates:
+        return Markup()
+    low, high = rates[len(rates) // 20], rates[-1 - len(rates) // 20]
+    body = Markup()
+    for one in cells:
+        share = min(1.0, max(0.0, (one.wer - low) / max(high - low, 1e-9)))
+        body += Markup(
+            '<path class="cell" d="{path}" style="fill-opacity:{fill:.2f}">'
+            "<title>WER {wer}, {speakers} speakers</title></path>"
+        ).format(
+            path=_path(frame, [one.outline]),
+            fill=0.06 + 0.5 * share,
+            wer=percent(one.wer),
+            speakers=one.speakers,
+        )
+    return body
+
+
+def _shape(frame: _Frame, outlines: Sequence[Places], number: int, row: Gap) -> Markup:
+    return Markup(
+        '<path class="region {kind}" d="{path}" fill-rule="evenodd" '
+        'style="fill-opacity:{fill:.2f}"><title>{title}</title></path>'
+    ).format(
+        kind=_kind(row), path=_path(frame, outlines), fill=_fill(row), title=_title(number, row)
+    )
+
+
+def _path(frame: _Frame, outlines: Sequence[Places]) -> str:
     path = ""
     for outline in outlines:
         places = [frame.at(x, y) for x, y in outline]
         path += "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) + "Z"
-    return Markup(
-        '<path class="region {kind}" d="{path}" fill-rule="evenodd" '
-        'style="fill-opacity:{fill:.2f}"><title>{title}</title></path>'
-    ).format(kind=_kind(row), path=path, fill=_fill(row), title=_title(number, row))
+    return path
 
 
 def _dots(frame: _Frame, dots: Sequence[Dot], numbered: Mapping[str, tuple[int, Gap]]) -> Markup:
@@ -221,9 +251,9 @@ def _kind(row: Gap) -> str:
 
 def _fill(row: Gap) -> float:
     if not row.confirmed or row.gap is None:
-        return 0.12
+        return 0.06
     size = abs(math.log1p(row.gap)) if row.gap > -1.0 else STRONGEST
-    return 0.25 + 0.5 * min(1.0, size / STRONGEST)
+    return 0.15 + 0.4 * min(1.0, size / STRONGEST)
 
 
 def _title(number: int, row: Gap) -> str:

@@ -76,6 +76,7 @@ class AuditDocument:
     p_value_method: str
     confirm_fraction: float
     adjusted_for: tuple[str, ...] = ()
+    strata: str | None = None
     min_speakers: int
     min_words: int
     normalizer: str
@@ -105,6 +106,7 @@ def to_document(report: Report) -> AuditDocument:
         p_value_method=found.p_value_method,
         confirm_fraction=found.confirm_fraction,
         adjusted_for=found.adjusted_for,
+        strata=found.strata,
         min_speakers=found.min_speakers,
         min_words=found.min_words,
         normalizer=found.normalizer,

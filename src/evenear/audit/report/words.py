@@ -20,8 +20,10 @@ __all__ = [
     "headline",
     "interval",
     "number_of",
+    "p_value",
     "percent",
     "signed",
+    "verdict",
 ]
 
 _CROSS = "×"
@@ -37,17 +39,24 @@ class Headline:
     lines: tuple[str, ...]
 
 
-def headline(gaps: Gaps, changes: Changes | None = None) -> Headline:
+def headline(
+    gaps: Gaps, changes: Changes | None = None, *, description: str | None = None
+) -> Headline:
     """Say what an audit found.
 
     Args:
         gaps: The cohorts of one recognizer.
         changes: The same cohorts under a second one.
+        description: The worst confirmed cohort in words, if it needs more than its name.
     """
     worst = gaps.worst
     if worst is not None:
         title = f"{gaps.name} makes {_more(worst)} for {cohort_name(worst)} than for {_base(gaps)}"
-        lines = [_levels(gaps, worst), *_others(gaps, worst)]
+        said = [f"{worst.value.capitalize()}: {description}."] if description else []
+        lines = [*said, _levels(gaps, worst), *_others(gaps, worst)]
+    elif not gaps.rows:
+        title = f"No cohorts that {gaps.name} fails were found"
+        lines = ["That is not evidence that there are none: searches see large effects only."]
     elif not gaps.num_tried:
         title = f"Nothing can be said about the cohorts of {gaps.name} yet"
         lines = [_too_small(gaps)]
@@ -60,7 +69,11 @@ def headline(gaps: Gaps, changes: Changes | None = None) -> Headline:
 
 
 def cohort_name(row: Gap | Change) -> str:
-    """A cohort as a phrase: accent "indian", or age "teens" and gender "female"."""
+    """A cohort as a phrase: accent "indian", age "teens" and gender "female", region 3."""
+    if isinstance(row, Gap) and row.found_by == "census":
+        return f"speech from {row.value}"
+    if row.value.startswith(row.attribute.split(" ")[0]):
+        return row.value
     attributes, values = row.attribute.split(_CROSS), row.value.split(_CROSS)
     if len(attributes) != len(values):
         attributes, values = [row.attribute], [row.value]
@@ -99,6 +112,25 @@ def count(value: int | None) -> str:
 def number_of(amount: int, singular: str, plural: str | None = None) -> str:
     """An amount with its noun: 1 speaker, 2,229 words."""
     return f"{amount:,} {singular if amount == 1 else plural or singular + 's'}"
+
+
+def p_value(value: float | None, *, sign: str = "") -> str:
+    """A p-value; `sign` stands before what is not smaller than can be told."""
+    if value is None:
+        return _UNKNOWN
+    return "< 0.001" if value < 0.001 else f"{sign}{value:.3f}"
+
+
+def verdict(row: Gap | Change) -> str:
+    """What may be said about a cohort, in a word or two."""
+    if row.suppressed:
+        return "too small"
+    if row.confirmed is None:
+        return "cannot be tested"
+    if not row.confirmed:
+        return "not confirmed"
+    size = row.gap if isinstance(row, Gap) else row.change
+    return "confirmed worse" if (size or 0.0) > 0.0 else "confirmed better"
 
 
 def _more(row: Gap) -> str:

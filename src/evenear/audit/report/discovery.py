@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search for cohorts by name, and hand over what was found, ready to be measured and drawn.
+
+    found = discover(table, ["geography", "census"], settings)
+    report = audit(table, found.cohorts, settings, findings=found.findings)
+
+Searches look at discovery speakers only. `audit` splits the same table by the same seed, so its
+numbers come from the speakers that no search has seen.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+
+from evenear.audit.census import CensusPartitions, find_census_partitions
+from evenear.audit.cohorts import Cohorts
+from evenear.audit.geography import Rectangle, Regions, find_hotspots, find_regions
+from evenear.audit.mapcells import MapCell, map_cells
+from evenear.audit.report.contents import AuditSettings
+from evenear.audit.report.findings import Candidate, Cell, Finding, Shape
+from evenear.audit.rules import Rule
+from evenear.audit.splits import split_speakers
+from evenear.audit.table import Table
+from evenear.errors import CohortError, nearest_names
+
+__all__ = ["SEARCHES", "Found", "discover"]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What searches brought: who belongs where, and what there is to say about it."""
+
+    cohorts: Cohorts
+    findings: tuple[Finding, ...]
+
+
+def discover(
+    table: Table,
+    searches: Sequence[str],
+    settings: AuditSettings,
+    *,
+    embeddings: str | Path | None = None,
+) -> Found:
+    """Search among the discovery speakers; say where everybody belongs.
+
+    Args:
+        table: Results of a recognizer, all speakers.
+        searches: Names in `SEARCHES`.
+        settings: Those of the audit: its confirm_fraction and seed divide the speakers.
+        embeddings: A file of voices, for "voice".
+
+    Raises:
+        CohortError: A search is unknown, lacks what it needs, or nobody is left to confirm.
+    """
+    for name in searches:
+        if name not in SEARCHES:
+            raise CohortError(
+                f"There is no search called {name!r}.", hint=nearest_names(name, SEARCHES)
+            )
+    split = split_speakers(table, confirm_fraction=settings.confirm_fraction, seed=settings.seed)
+    cohorts, findings = Cohorts(), []
+    for name in dict.fromkeys(searches):
+        for rule in SEARCHES[name](split.discover, settings.seed, embeddings):
+            cohorts += rule.assign(table)
+            findings.extend(_findings(rule, split.confirm, settings))
+    return Found(cohorts, tuple(findings))
+
+
+def _geography(table: Table, seed: int, _: object) -> list[Rule]:
+    return [find_regions(table, seed=seed), find_hotspots(table, seed=seed)]
+
+
+def _census(table: Table, seed: int, _: object) -> list[Rule]:
+    return [find_census_partitions(table, seed=seed)]
+
+
+SEARCHES: dict[str, Callable[[Table, int, object], list[Rule]]] = {
+    "geography": _geography,
+    "census": _census,
+}
+"""Searches by the names that the command line knows."""
+
+
+def _findings(rule: Rule, confirm: Table, settings: AuditSettings) -> list[Finding]:
+    """One finding for each attribute of a rule; one that says so if it has none."""
+    described = list(rule.describe().items())
+    if not described:
+        return [Finding(attribute=rule.found_by, kind=rule.found_by, summary=rule.summary)]
+    found = []
+    for attribute, items in groupby(described, key=lambda item: item[0].attribute):
+        finding = Finding(
+            attribute=attribute,
+            kind=rule.found_by,
+            summary=rule.summary,
+            descriptions={name.value: text for name, text in items},
+            notes=rule.warnings,
+        )
+        found.append(_drawn(finding, rule, confirm, settings))
+    return found
+
+
+def _drawn(finding: Finding, rule: Rule, confirm: Table, settings: AuditSettings) -> Finding:
+    """The finding with what a page shows of this kind of rule."""
+    if isinstance(rule, Regions):
+        cells = map_cells(confirm, min_speakers=settings.min_speakers)
+        return replace(
+            finding,
+            shapes=tuple(_shape(rectangle) for rectangle in rule.rectangles()),
+            cells=tuple(_cell(one) for one in cells),
+        )
+    if isinstance(rule, CensusPartitions) and finding.attribute == rule.partitions[0].attribute:
+        candidates = tuple(
+            Candidate(
+                name=one.value,
+                attribute=one.attribute,
+                speakers=one.speakers,
+                gap=one.gap,
+                p_adjusted=one.p_adjusted,
+            )
+            for one in rule.partitions
+        )
+        return replace(finding, candidates=candidates)
+    return finding
+
+
+def _shape(box: Rectangle) -> Shape:
+    corners = (
+        (box.west, box.south),
+        (box.east, box.south),
+        (box.east, box.north),
+        (box.west, box.north),
+    )
+    return Shape(value=box.value, outlines=(corners,))
+
+
+def _cell(cell: MapCell) -> Cell:
+    outline = tuple((longitude, latitude) for latitude, longitude in cell.corners)
+    return Cell(outline=outline, speakers=cell.speakers, wer=cell.wer)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as plain text, for a terminal or a log: the headline, then a line for each cohort."""
+
+from collections.abc import Sequence
+
+from evenear.audit.comparison import Changes
+from evenear.audit.gap import Gaps
+from evenear.audit.report.contents import Report
+from evenear.audit.report.words import (
+    count,
+    interval,
+    number_of,
+    p_value,
+    percent,
+    signed,
+    verdict,
+)
+
+__all__ = ["to_text"]
+
+_LEFT = "<"
+_RIGHT = ">"
+
+
+def to_text(report: Report) -> str:
+    """The report as lines of text, without colors, ending in a line break."""
+    found = report.gaps
+    whole = found.overall
+    bounds = interval(whole.low, whole.high)
+    blocks = [
+        [f"{report.headline.title}.", *report.headline.lines],
+        [
+            f"Overall WER {percent(whole.wer)}{f' ({bounds})' if bounds else ''}: "
+            f"{count(whole.errors)} errors in {number_of(whole.words, 'word')}, "
+            f"{number_of(whole.speakers, 'speaker')}."
+        ],
+        _cohorts(found),
+        _small(found),
+    ]
+    if report.changes is not None:
+        changes = report.changes
+        blocks += [[f"{changes.before} (before), {changes.after} (after):", *_changes(changes)]]
+    said: set[str] = set()
+    for finding in report.findings:
+        lines = [f"{name}: {text}." for name, text in finding.descriptions.items()]
+        fresh = [line for line in (finding.summary, *finding.notes) if line not in said]
+        blocks.append([*fresh, *lines])
+        said.update(fresh)
+    blocks.append([f"{found.formula}."])
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+
+
+def _cohorts(found: Gaps) -> list[str]:
+    adjusted = any(row.adjusted_ratio is not None for row in found.rows)
+    head = ["attribute", "cohort", "speakers", "words", "WER", "interval", "gap", "interval"]
+    sides = _LEFT * 2 + _RIGHT * 6
+    if adjusted:
+        head += ["adjusted ratio"]
+        sides += _RIGHT
+    rows = []
+    for attribute in found.attributes:
+        measured = [row for row in found.of(attribute) if not row.suppressed]
+        for row in sorted(measured, key=lambda one: -(one.gap or 0.0)):
+            cells = [
+                attribute,
+                row.value,
+                count(row.speakers),
+                count(row.words),
+                percent(row.wer),
+                interval(row.low, row.high),
+                signed(row.gap),
+                interval(row.gap_low, row.gap_high, with_sign=True),
+            ]
+            if adjusted:
+                ratio = row.adjusted_ratio
+                cells.append("–" if ratio is None else f"{ratio:.2f}")
+            rows.append([*cells, p_value(row.p_adjusted), verdict(row)])
+    return _columns([*head, "p adjusted", "verdict"], rows, sides + _RIGHT + _LEFT)
+
+
+def _small(found: Gaps) -> list[str]:
+    lines = []
+    for attribute in found.attributes:
+        small = [row for row in found.of(attribute) if row.suppressed]
+        if small:
+            names = ", ".join(f"{row.value} ({row.speakers:,})" for row in small)
+            lines.append(f"Too small to measure, {attribute} (speakers): {names}.")
+    return lines
+
+
+def _changes(changes: Changes) -> list[str]:
+    head = ["attribute", "cohort", "WER before", "WER after", "change", "interval", "gap before"]
+    rows = [
+        [
+            row.attribute,
+            row.value,
+            percent(row.wer_before),
+            percent(row.wer_after),
+            signed(row.change),
+            interval(row.change_low, row.change_high, with_sign=True),
+            signed(row.gap_before),
+            signed(row.gap_after),
+            p_value(row.p_adjusted),
+            verdict(row),
+        ]
+        for row in (changes.overall, *changes.rows)
+        if not row.suppressed
+    ]
+    sides = _LEFT * 2 + _RIGHT * 7 + _LEFT
+    return _columns([*head, "gap after", "p adjusted", "verdict"], rows, sides)
+
+
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Cells in columns, each aligned to its side; nothing if there are no rows."""
+    if not rows:
+        return []
+    widths = [max(len(row[k]) for row in [head, *rows]) for k in range(len(head))]
+    return [
+        "  ".join(
+            f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)
+        ).rstrip()
+        for row in [head, *rows]
+    ]

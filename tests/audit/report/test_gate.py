@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+import contextlib
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit.reports import report, rich_report
+from evenear.audit.report.gate import FUNCTIONS, parse_condition
+from evenear.errors import CohortError, ConfigError, EvenearError
+
+
+def _value(call: str, one=None) -> float:
+    one = one or report()
+    ((_, value),) = parse_condition(f"{call} > -1e9").judge(one).values
+    return value
+
+
+def test_a_cohort_is_asked_for_by_attribute_and_value():
+    (female,) = [row for row in report().gaps.rows if row.value == "female"]
+    assert _value("gap(gender, female)") == female.gap
+    assert _value("gap_low(gender, female)") == female.gap_low
+    assert _value("gap_high(gender, 'female')") == female.gap_high
+    assert _value('wer("gender", female)') == female.wer
+
+
+def test_without_a_value_the_largest_counts():
+    rows = report().gaps.rows
+    assert _value("gap(age)") == max(row.gap for row in rows if row.attribute == "age")
+    assert _value("gap()") == max(row.gap for row in rows)
+    assert _value("wer()") == report().gaps.overall.wer
+    assert _value("wer(gender)") == max(row.wer for row in rows if row.attribute == "gender")
+
+
+def test_confirmed_gaps_and_counts_of_them():
+    rows = report().gaps.rows
+    worse = [row for row in rows if row.confirmed and row.gap > 0]
+    assert worse
+    assert _value("worse()") == len(worse)
+    assert _value("worse(age)") == sum(row.attribute == "age" for row in worse)
+    assert _value("confirmed_gap()") == max(row.gap for row in worse)
+    unsure = replace(report().gaps, rows=tuple(replace(row, confirmed=False) for row in rows))
+    assert _value("confirmed_gap()", replace(report(), gaps=unsure)) == 0
+
+
+def test_spreads_and_adjusted_ratios():
+    (spread,) = [one for one in report().gaps.spreads if one.attribute == "age"]
+    assert _value("spread(age)") == spread.standard_deviation
+    ratios = [row.adjusted_ratio for row in rich_report().gaps.of("gender")]
+    assert _value("ratio(gender)", rich_report()) == max(ratios)
+
+
+def test_a_second_recognizer_can_be_asked_about():
+    changes = rich_report().changes
+    assert changes is not None
+    assert _value("change()", rich_report()) == changes.overall.change
+    assert _value("wer_after()", rich_report()) == changes.overall.wer_after
+    (female,) = [row for row in changes.rows if row.value == "female"]
+    assert _value("change(gender, female)", rich_report()) == female.change
+    assert _value("change_high(gender, female)", rich_report()) == female.change_high
+    assert _value("gap_after(gender, female)", rich_report()) == female.gap_after
+    assert _value("lost()", rich_report()) == 0
+    with pytest.raises(CohortError, match="second recognizer"):
+        _value("change()")
+
+
+@pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("1 > 0.5", True),
+        ("1 > 1", False),
+        ("1 >= 1", True),
+        ("50% == 0.5", True),
+        ("-10% < 0", True),
+        ("1 != 1", False),
+        (".5 <= 5e-1", True),
+        ("1 > 2 or 2 > 1", True),
+        ("1 > 2 and 2 > 1", False),
+        ("not 1 > 2 and 2 > 1", True),
+        ("not (1 > 2 or 2 > 1)", False),
+        ("1 > 2 and 1 > 2 or 2 > 1", True),
+        ("2 > 1 or 1 > 2 and 1 > 2", True),
+        ("gap(gender) > 0.1", True),
+        ("gap(gender)>1000%", False),
+    ],
+)
+def test_conditions_mean_what_they_say(text, holds):
+    assert parse_condition(text).judge(report()).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "its end"),
+        ("gap(gender)", "a comparison"),
+        ("gap(gender) >", "its end"),
+        ("gap(gender > 1", "','"),
+        ("gap() > 1 gap() > 2", "and, or"),
+        ("gab(gender) > 1", "no function 'gab'"),
+        ("gap(a, b, c) > 1", "got 3 names"),
+        ("__import__('os').system('true') > 1", "stops at"),
+        ("__import__('os') > 1", "no function"),
+        ("gap(gender) > 1; 2", "stops at ';"),
+        ("gap(gender).x > 1", "stops at '.x"),
+        ("(" * 200 + "1 > 0" + ")" * 200, "deep"),
+        ("gap(>) > 1", "the name of an attribute"),
+    ],
+)
+def test_what_is_no_condition_is_refused_with_a_reason(text, message):
+    with pytest.raises(ConfigError) as caught:
+        parse_condition(text)
+    assert message in caught.value.message
+
+
+def test_misspelled_names_get_the_nearest():
+    with pytest.raises(CohortError) as caught:
+        _value("gap(gendr)")
+    assert "gender" in str(caught.value)
+    with pytest.raises(CohortError) as caught:
+        _value("gap(gender, femal)")
+    assert "female" in str(caught.value)
+
+
+def test_a_gate_on_what_was_not_measured_is_an_error_and_not_a_pass():
+    rows = tuple(
+        replace(row, suppressed=True, wer=None, gap=None, confirmed=None)
+        if row.attribute == "gender"
+        else row
+        for row in report().gaps.rows
+    )
+    one = replace(report(), gaps=replace(report().gaps, rows=rows))
+    for call in ("gap(gender)", "worse(gender)", "confirmed_gap(gender)", "wer(gender, female)"):
+        with pytest.raises(CohortError, match="cannot say"):
+            _value(call, one)
+
+
+def test_an_intersection_may_be_typed_with_a_star():
+    row = replace(report().gaps.rows[0], attribute="age×gender", value="teens×female", gap=0.25)
+    one = replace(report(), gaps=replace(report().gaps, rows=(row,)))
+    assert _value("gap(age*gender)", one) == 0.25
+    assert _value("gap(age×gender, teens*female)", one) == 0.25
+
+
+@given(st.text(max_size=40))
+@settings(deadline=None)
+def test_no_text_does_anything_but_parse_or_be_refused(text):
+    with contextlib.suppress(EvenearError):
+        assert isinstance(parse_condition(text).judge(report()).holds, bool)
+
+
+@given(st.sampled_from(FUNCTIONS), st.text(alphabet="abc xyz", max_size=5))
+@settings(deadline=None)
+def test_every_function_refuses_names_that_are_not_there(name, argument):
+    with pytest.raises(CohortError, match="asks for"):
+        _value(f"{name}('{argument}')", rich_report())
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_answers_about_everything(name):
+    assert isinstance(_value(f"{name}()", rich_report()), float)
