@@ -8,11 +8,13 @@ so a run that was killed goes on bit for bit as if it had not been, without repl
 Legend: B utterances, U tokens.
 """
 
+import contextlib
 import logging
+import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,19 +113,12 @@ class Trainer:
     def run(self) -> Iterator[Progress]:
         """Train to the end, yielding after each update; snapshots are written on the way."""
         self.accelerator.init_trackers("log")
-        while self.update < self.config.num_updates:
-            for batch in self._prefetched():
-                started = time.perf_counter()
-                loss = self._advance(batch)
-                seconds = time.perf_counter() - started
-                self.next_batch += 1
-                yield self._after_update(batch, loss, seconds)
-                if self.update >= self.config.num_updates:
-                    break
-            else:
-                self.epoch, self.next_batch = self.epoch + 1, 0
-        self.save()
-        self.accelerator.end_training()
+        try:
+            while self.update < self.config.num_updates:
+                yield from self._rest_of_epoch()
+            self.save()
+        finally:
+            self.accelerator.end_training()
 
     def save(self) -> None:
         """Write the snapshot."""
@@ -149,6 +144,19 @@ class Trainer:
         model.load_state_dict(self.average)
         return model.eval()
 
+    def _rest_of_epoch(self) -> Iterator[Progress]:
+        """The rest of this epoch, or of the run."""
+        with contextlib.closing(self._prefetched()) as batches:
+            for batch in batches:
+                started = time.perf_counter()
+                loss = self._advance(batch)
+                seconds = time.perf_counter() - started
+                self.next_batch += 1
+                yield self._after_update(batch, loss, seconds)
+                if self.update >= self.config.num_updates:
+                    return
+        self.epoch, self.next_batch = self.epoch + 1, 0
+
     def _advance(self, batch: Batch) -> dict[str, float]:
         """One update; dropout is drawn from a generator of this update alone."""
         self.update += 1
@@ -160,7 +168,7 @@ class Trainer:
         with torch.random.fork_rng(devices=[]):
             rng = torch_rng_for(self.config.seed, "update", self.update)
             torch.random.set_rng_state(rng.get_state())
-            losses = self.objective(batch, self._hidden_tokens(batch, rng))
+            losses = self.objective(batch, self._hidden_tokens(batch))
             self.accelerator.backward(losses.total)
         norm = self.accelerator.clip_grad_norm_(
             self.objective.parameters(), settings.max_gradient_norm
@@ -172,7 +180,7 @@ class Trainer:
             "rate": rate,
             "gradient_norm": float(norm if norm is not None else 0.0),
         }
-        if numbers["gradient_norm"] == numbers["gradient_norm"] and abs(numbers["loss"]) < 1e6:
+        if math.isfinite(numbers["gradient_norm"]) and abs(numbers["loss"]) < 1e6:
             self.optimizer.step()
             self._average()
         else:
@@ -180,10 +188,11 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         return numbers
 
-    def _hidden_tokens(self, batch: Batch, rng: torch.Generator) -> Tensor | None:
+    def _hidden_tokens(self, batch: Batch) -> Tensor | None:
         chance = self.model.config.predictor.token_dropout
         if not chance:
             return None
+        rng = torch_rng_for(self.config.seed, "hidden tokens", self.update)
         return torch.rand(batch.targets_BU.shape, generator=rng) < chance
 
     @torch.no_grad()
@@ -229,11 +238,11 @@ class Trainer:
             self.model.load_state_dict(own)
             self.model.train()
         wer = float("nan") if wer is None else wer
-        if self.best_wer is None or wer < self.best_wer:
+        if self.best_wer is None or math.isnan(self.best_wer) or wer < self.best_wer:
             self.best_wer = wer
         return wer
 
-    def _prefetched(self) -> Iterator[Batch]:
+    def _prefetched(self) -> Generator[Batch, None, None]:
         """This epoch's remaining batches, made one ahead by a thread."""
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=4)
         stop = threading.Event()

@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run is a function of its config and its data, however often it is killed on the way."""
+
+import itertools
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from evenear.config import replace
+from evenear.errors import CheckpointError
+from evenear.metrics.words import WordErrors
+from evenear.training.loop import Progress, Trainer
+from evenear.training.preparation import Corpus
+from evenear.training.snapshots import load_snapshot
+from training.test_snapshots import same
+from training.tone_words import config, corpus, trainer
+
+TESTS = Path(__file__).parent.parent
+# Times its own death: at each update it says so, and while writing a snapshot it may drop dead.
+VICTIM = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from training.tone_words import config, corpus, trainer
+home, folder, dies_in_sync = Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
+sync, syncs = os.fsync, 0
+def watched(descriptor):
+    global syncs
+    syncs += 1
+    if syncs == dies_in_sync:
+        os.kill(os.getpid(), signal.SIGKILL)
+    sync(descriptor)
+os.fsync = watched
+for step in trainer(config(), corpus(home, config()), folder).run():
+    print(step.update, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tones")
+
+
+@pytest.fixture(scope="module")
+def known(home) -> Corpus:
+    return corpus(home, config())
+
+
+@pytest.fixture(scope="module")
+def whole(known, tmp_path_factory) -> Trainer:
+    """The run that nobody disturbed."""
+    undisturbed = trainer(config(), known, tmp_path_factory.mktemp("whole"))
+    list(undisturbed.run())
+    return undisturbed
+
+
+def weights(run: Trainer) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in run.model.state_dict().items()}
+
+
+def assert_same_bits(first: Trainer, second: Trainer) -> None:
+    for one, two in (
+        (first.model.state_dict(), second.model.state_dict()),
+        (first.average, second.average),
+        (first.optimizer.state_dict(), second.optimizer.state_dict()),
+        (first.history, second.history),
+    ):
+        assert same(dict(enumerate([one])), dict(enumerate([two])))
+    assert (first.update, first.epoch, first.best_wer) == (
+        second.update,
+        second.epoch,
+        second.best_wer,
+    )
+
+
+def test_the_loss_falls(known, tmp_path):
+    run = trainer(config(num_updates=60), known, tmp_path)
+    losses = [step.loss for step in run.run()]
+    assert len(losses) == 60
+    assert sum(losses[-5:]) < sum(losses[:5]) / 5
+
+
+def test_five_updates_twice_give_the_same_bits(known, tmp_path):
+    settings = config(num_updates=5)
+    runs = [trainer(settings, known, tmp_path / name) for name in "ab"]
+    steps = [[replace_speed(step) for step in run.run()] for run in runs]
+    assert steps[0] == steps[1]
+    assert_same_bits(*runs)
+
+
+def replace_speed(step: Progress) -> tuple[int, float, float]:
+    return step.update, step.loss, step.rate
+
+
+def test_another_seed_gives_another_run(known, tmp_path, whole):
+    other = trainer(config(seed=1), known, tmp_path)
+    list(other.run())
+    assert not same(weights(other), weights(whole))
+
+
+def test_a_run_does_not_depend_on_what_others_drew_at_random(known, tmp_path, whole):
+    again = trainer(config(), known, tmp_path)
+    for _ in again.run():
+        torch.rand(7)
+    assert_same_bits(again, whole)
+
+
+def test_training_leaves_the_global_generator_alone(known, tmp_path):
+    before = torch.random.get_rng_state()
+    list(trainer(config(num_updates=2), known, tmp_path).run())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("stop", range(1, 12))
+def test_a_run_stopped_after_any_update_ends_as_if_it_had_not_been(known, tmp_path, whole, stop):
+    # A snapshot after every update, so those at the end of an epoch (of four batches) are among
+    # them; settings of a run include how often it is saved, so this is compared by its weights.
+    settings = config(snapshot_every=1)
+    first = trainer(settings, known, tmp_path)
+    stopped = first.run()
+    assert [next(stopped).update for _ in range(stop)][-1] == stop
+    stopped.close()
+    second = trainer(settings, known, tmp_path)
+    second.resume()
+    assert [step.update for step in second.run()] == list(range(stop + 1, 13))
+    assert_same_bits(second, whole)
+
+
+def resumed(known: Corpus, folder: Path) -> Trainer:
+    """What a user does after a crash: the same command again, with --resume if there was a save."""
+    run = trainer(config(), known, folder)
+    if run.snapshot_path.exists():
+        run.resume()
+    list(run.run())
+    return run
+
+
+def spawn(home: Path, folder: Path, *, dies_in_sync: int = 0) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", VICTIM, str(TESTS), str(home), str(folder)]
+    return subprocess.Popen(
+        [*command, str(dies_in_sync)], stdout=subprocess.PIPE, text=True, env=os.environ
+    )
+
+
+def test_a_run_killed_at_a_random_update_ends_as_if_it_had_not_been(home, known, whole, tmp_path):
+    fatal = random.SystemRandom().randrange(1, 12)
+    with spawn(home, tmp_path) as victim:
+        assert victim.stdout is not None
+        for line in victim.stdout:
+            if int(line) == fatal:
+                victim.kill()
+                break
+    assert victim.returncode == -signal.SIGKILL, f"killed after update {fatal}"
+    run = resumed(known, tmp_path)
+    assert_same_bits(run, whole)
+    assert run.update == 12, f"killed after update {fatal}"
+
+
+def test_a_run_killed_while_it_saves_ends_as_if_it_had_not_been(home, known, whole, tmp_path):
+    # The second snapshot is on its way when the power goes; the first is what there is.
+    with spawn(home, tmp_path, dies_in_sync=2) as victim:
+        victim.communicate()
+    assert victim.returncode == -signal.SIGKILL
+    assert load_snapshot(tmp_path / "snapshot.pt").update == 3
+    assert_same_bits(resumed(known, tmp_path), whole)
+
+
+def test_a_resumed_run_replays_no_batch(known, tmp_path):
+    settings = config(snapshot_every=1)
+    first = trainer(settings, known, tmp_path)
+    list(itertools.islice(first.run(), 6))  # one epoch is four batches
+    second = trainer(settings, known, tmp_path)
+    second.resume()
+    plan = second.batches.plan(second.epoch)
+    made = []
+    make = second.batches.batch
+    second.batches.batch = lambda group, epoch: made.append((epoch, group)) or make(group, epoch)
+    list(second.run())
+    assert (second.epoch, second.update) == (2, 12)
+    assert made[:2] == [(1, plan[2]), (1, plan[3])]
+    assert len(made) == 6
+
+
+def test_a_finished_run_resumes_to_nothing_more(known, tmp_path, whole):
+    run = trainer(config(), known, tmp_path)
+    list(run.run())
+    again = trainer(config(), known, tmp_path)
+    again.resume()
+    assert list(again.run()) == []
+    assert_same_bits(again, whole)
+
+
+def test_a_snapshot_of_other_settings_is_refused(known, tmp_path):
+    list(trainer(config(num_updates=1), known, tmp_path).run())
+    other = trainer(config(num_updates=2), known, tmp_path)
+    with pytest.raises(CheckpointError, match="other settings"):
+        other.resume()
+    assert other.update == 0
+
+
+def test_resuming_what_never_began_says_so(known, tmp_path):
+    with pytest.raises(CheckpointError, match="no snapshot"):
+        trainer(config(), known, tmp_path).resume()
+
+
+def test_a_full_disk_stops_the_run_and_spares_the_last_snapshot(
+    known, tmp_path, whole, monkeypatch
+):
+    run = trainer(config(), known, tmp_path)
+    steps = run.run()
+    assert next(itertools.islice(steps, 3, None)).update == 4
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(CheckpointError, match="--resume"):
+            list(steps)
+    assert load_snapshot(tmp_path / "snapshot.pt").update == 3
+    assert_same_bits(resumed(known, tmp_path), whole)
+
+
+def test_the_average_follows_the_weights_by_its_decay(known, tmp_path):
+    settings = config(num_updates=4, optimizer=replace(config().optimizer, average_decay=0.3))
+    run = trainer(settings, known, tmp_path)
+    expected = weights(run)
+    for step in run.run():
+        decay = min(0.3, (step.update + 1) / (step.update + 10))
+        now = weights(run)
+        expected = {
+            name: decay * tensor + (1 - decay) * now[name] for name, tensor in expected.items()
+        }
+    for name, tensor in run.averaged(lambda: run.model).state_dict().items():
+        torch.testing.assert_close(tensor, expected[name])
+
+
+def test_the_average_is_a_model_of_its_own(known, tmp_path):
+    run = trainer(config(num_updates=3), known, tmp_path)
+    list(run.run())
+    other = trainer(config(num_updates=3), known, tmp_path / "other").model
+    averaged = run.averaged(lambda: other)
+    assert not averaged.training
+    assert same(averaged.state_dict(), run.average)
+    assert not same(dict(run.model.state_dict()), run.average)
+
+
+def test_the_averaged_weights_are_evaluated_and_the_run_goes_on_with_its_own(known, tmp_path):
+    heard: list[tuple[bool, dict[str, Tensor]]] = []
+    run = trainer(config(num_updates=6), known, tmp_path)
+
+    def evaluate(model: torch.nn.Module) -> WordErrors:
+        heard.append((model.training, {n: t.clone() for n, t in model.state_dict().items()}))
+        return WordErrors(substitutions=1, reference_words=4)
+
+    run.evaluate = evaluate
+    steps = list(run.run())
+    ((training, evaluated),) = heard
+    assert not training
+    assert same(evaluated, run.average)
+    assert not same(dict(run.model.state_dict()), run.average)
+    assert [step.dev_wer for step in steps] == [None] * 5 + [0.25]
+
+
+def test_the_best_error_rate_is_kept_and_every_evaluation_recorded(known, tmp_path):
+    rates = iter([3, 1, 2])
+    run = trainer(config(num_updates=6, evaluate_every=2), known, tmp_path)
+    run.evaluate = lambda _: WordErrors(substitutions=next(rates), reference_words=4)
+    list(run.run())
+    assert run.best_wer == 0.25
+    assert [(row["update"], row["dev_wer"]) for row in run.history] == [
+        (2, 0.75),
+        (4, 0.25),
+        (6, 0.5),
+    ]
+
+
+def test_held_out_speakers_without_words_do_not_hide_later_results(known, tmp_path):
+    counts = iter([WordErrors(), WordErrors(substitutions=1, reference_words=4)])
+    run = trainer(config(num_updates=4, evaluate_every=2), known, tmp_path)
+    run.evaluate = lambda _: next(counts)
+    list(run.run())
+    assert run.best_wer == 0.25
+
+
+def test_the_rate_follows_the_schedule(known, tmp_path):
+    settings = config(num_updates=8)
+    steps = list(trainer(settings, known, tmp_path).run())
+    expected = [settings.optimizer.rate(update, 8) for update in range(1, 9)]
+    assert [step.rate for step in steps] == expected
+
+
+def test_biases_and_normalization_do_not_decay(known, tmp_path):
+    groups = trainer(config(), known, tmp_path).optimizer.param_groups
+    for group in groups:
+        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+
+
+def poison(run: Trainer, value: float, *, update: int) -> None:
+    """Spoil one gradient in one update."""
+    parameter = next(run.model.joiner.parameters())
+    parameter.register_hook(
+        lambda gradient: torch.full_like(gradient, value) if run.update == update else gradient
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_an_update_without_a_finite_gradient_is_left_out(known, tmp_path, caplog, value):
+    run = trainer(config(num_updates=4), known, tmp_path)
+    poison(run, value, update=2)
+    states = []
+    with caplog.at_level(logging.WARNING, "evenear"):
+        for _ in run.run():
+            states.append(weights(run))
+    assert "Update 2 had no finite gradient" in caplog.text
+    assert same(states[1], states[0])
+    assert not same(states[2], states[1])
+    assert all(bool(t.isfinite().all()) for t in states[3].values())
+
+
+def test_a_long_gradient_is_shortened(known, tmp_path):
+    settings = config(num_updates=2)
+    free = replace(settings, optimizer=replace(settings.optimizer, max_gradient_norm=1e9))
+    tight = replace(settings, optimizer=replace(settings.optimizer, max_gradient_norm=1e-3))
+    lengths = []
+    for name, asked in (("free", free), ("tight", tight)):
+        run = trainer(asked, known, tmp_path / name)
+        seen: list[float] = []
+        step = run.optimizer.step
+        run.optimizer.step = lambda run=run, seen=seen, step=step: (
+            seen.append(_length(run)),
+            step(),
+        )
+        list(run.run())
+        lengths.append(max(seen))
+    assert lengths[0] > 1.0
+    assert lengths[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def _length(run: Trainer) -> float:
+    gradients = [p.grad for p in run.model.parameters() if p.grad is not None]
+    return float(torch.nn.utils.get_total_norm(gradients))
+
+
+def test_a_run_that_is_abandoned_leaves_no_thread(known, tmp_path):
+    before = threading.active_count()
+    steps = trainer(config(), known, tmp_path).run()
+    next(steps)
+    steps.close()
+    assert threading.active_count() <= before
+
+
+def test_what_goes_wrong_while_making_a_batch_reaches_the_user(known, tmp_path):
+    run = trainer(config(), known, tmp_path)
+
+    def refuse(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    run.batches.batch = refuse
+    with pytest.raises(OSError, match="the disk is gone"):
+        list(run.run())
+
+
+def test_bfloat16_trains_too(known, tmp_path):
+    run = trainer(config(num_updates=20, precision="bfloat16"), known, tmp_path)
+    losses = [step.loss for step in run.run()]
+    assert sum(losses[-3:]) < sum(losses[:3]) / 2
+    assert {tensor.dtype for tensor in run.model.state_dict().values()} <= {
+        torch.float32,
+        torch.int64,
+    }
