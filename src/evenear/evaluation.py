@@ -4,6 +4,8 @@
 Each utterance gives a row with its words, its counts and what is known of its speaker: the table
 that an audit reads. The whole gives a pooled word error rate with an interval that resamples
 speakers, the real-time factor and the latency of chunks.
+
+Legend: N audio samples.
 """
 
 import json

@@ -24,7 +24,7 @@ from evenear.units import SAMPLE_RATE, FrameClock
 
 __all__ = ["FeatureConfig", "FeatureStream", "extract", "log_mel", "stack_frames"]
 
-Features = NDArray[np.float32]
+_Features = NDArray[np.float32]
 
 
 @config
@@ -62,14 +62,14 @@ class FeatureStream:
         self._num_samples = 0
         self._pending_TM = np.zeros((0, config.num_mel_bins), np.float32)
 
-    def accept(self, samples_N: NDArray[np.float32]) -> Features:
+    def accept(self, samples_N: NDArray[np.float32]) -> _Features:
         """Take samples in [-1, 1]; return the feature frames that became known, (T, F)."""
         if len(samples_N):
             self._num_samples += len(samples_N)
             _accept(self._fbank, samples_N)
         return self._stack(self._take())
 
-    def finish(self) -> Features:
+    def finish(self) -> _Features:
         """End the stream; return its last feature frames."""
         if self._num_samples == 0:
             return np.zeros((0, self.config.dim), np.float32)
@@ -82,7 +82,7 @@ class FeatureStream:
         self._pending_TM = self._pending_TM[:0]
         return np.concatenate([stacked_TF, last_TM.reshape(1, -1)])
 
-    def _take(self) -> Features:
+    def _take(self) -> _Features:
         """New log-mel frames, taken out of the extractor so that its memory does not grow."""
         ready = self._fbank.num_frames_ready
         frames = [self._fbank.get_frame(i) for i in range(self._num_taken, ready)]
@@ -91,20 +91,20 @@ class FeatureStream:
         self._num_taken = ready
         return taken_TM
 
-    def _stack(self, frames_TM: Features) -> Features:
+    def _stack(self, frames_TM: _Features) -> _Features:
         joined_TM = np.concatenate([self._pending_TM, frames_TM])
         num_whole = len(joined_TM) // self.config.stack * self.config.stack
         self._pending_TM = joined_TM[num_whole:]
         return joined_TM[:num_whole].reshape(-1, self.config.dim)
 
 
-def extract(samples_N: NDArray[np.float32], config: FeatureConfig) -> Features:
+def extract(samples_N: NDArray[np.float32], config: FeatureConfig) -> _Features:
     """Feature frames of a whole utterance of 16 kHz samples, (T, F)."""
     stream = FeatureStream(config)
     return np.concatenate([stream.accept(samples_N), stream.finish()])
 
 
-def log_mel(samples_N: NDArray[np.float32], config: FeatureConfig) -> Features:
+def log_mel(samples_N: NDArray[np.float32], config: FeatureConfig) -> _Features:
     """Log-mel frames of a whole utterance before stacking, (T, M); what augmentation works on."""
     if not len(samples_N):
         return np.zeros((0, config.num_mel_bins), np.float32)
@@ -115,7 +115,7 @@ def log_mel(samples_N: NDArray[np.float32], config: FeatureConfig) -> Features:
     return np.array(frames, np.float32).reshape(-1, config.num_mel_bins)
 
 
-def stack_frames(frames_TM: Features, config: FeatureConfig) -> Features:
+def stack_frames(frames_TM: _Features, config: FeatureConfig) -> _Features:
     """Log-mel frames joined by `config.stack`, the last group filled up with its last, (T, F)."""
     missing = -len(frames_TM) % config.stack
     if missing:

@@ -11,7 +11,7 @@ import typer
 
 from evenear.cli.console import need, note, progress_bar
 
-__all__ = ["app"]
+__all__ = ["Kind", "app", "import_corpus", "validate_corpus"]
 
 app = typer.Typer(help="Bring corpora in, and say what is wrong with them.", no_args_is_help=True)
 

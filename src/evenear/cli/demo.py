@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`evenear demo`: shipped speech, streamed through the shipped model, seen as it is recognized."""
+"""`evenear demo`: shipped speech, streamed through the shipped model, seen as it is recognized.
+
+Legend: N audio samples.
+"""
 
 import json
 import time

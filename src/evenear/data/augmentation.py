@@ -32,8 +32,8 @@ __all__ = [
     "warp_frequency",
 ]
 
-Samples = NDArray[np.float32]
-Frames = NDArray[np.float32]
+_Samples = NDArray[np.float32]
+_Frames = NDArray[np.float32]
 
 
 @config
@@ -69,8 +69,8 @@ class FrameAugmentation:
 
 
 def augment_waveform(
-    samples_N: Samples, settings: WaveformAugmentation, rng: np.random.Generator
-) -> Samples:
+    samples_N: _Samples, settings: WaveformAugmentation, rng: np.random.Generator
+) -> _Samples:
     """A variation of 16 kHz samples; its length changes with the speed."""
     speed = float(rng.choice(settings.speeds))
     if speed != 1.0:
@@ -84,8 +84,8 @@ def augment_waveform(
 
 
 def augment_frames(
-    frames_TM: Frames, settings: FrameAugmentation, rng: np.random.Generator
-) -> Frames:
+    frames_TM: _Frames, settings: FrameAugmentation, rng: np.random.Generator
+) -> _Frames:
     """A variation of log-mel frames: vocal tract, tempo, masks."""
     if rng.random() < settings.warp_chance:
         frames_TM = warp_frequency(frames_TM, float(rng.uniform(*settings.warp)))
@@ -94,7 +94,7 @@ def augment_frames(
     return spec_augment(frames_TM, settings, rng)
 
 
-def warp_frequency(frames_TM: Frames, factor: float) -> Frames:
+def warp_frequency(frames_TM: _Frames, factor: float) -> _Frames:
     """Move what sounds at f Hz to factor * f Hz, with a kink that keeps the band's upper edge."""
     num_bins = frames_TM.shape[1]
     mel_M = np.linspace(_mel(20.0), _mel(SAMPLE_RATE / 2 - 400.0), num_bins + 2)[1:-1]
@@ -109,8 +109,8 @@ def warp_frequency(frames_TM: Frames, factor: float) -> Frames:
 
 
 def spec_augment(
-    frames_TM: Frames, settings: FrameAugmentation, rng: np.random.Generator
-) -> Frames:
+    frames_TM: _Frames, settings: FrameAugmentation, rng: np.random.Generator
+) -> _Frames:
     """Frames with bands and stretches replaced by the utterance's mean."""
     masked_TM = frames_TM.copy()
     num_frames, num_bins = masked_TM.shape
@@ -134,16 +134,17 @@ def _mel(hz: float | NDArray[np.float64]) -> NDArray[np.float64]:
     return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
 
 
-def _with_tempo(frames_TM: Frames, tempo: float) -> Frames:
+def _with_tempo(frames_TM: _Frames, tempo: float) -> _Frames:
     """Frames interpolated in time so that the speech is `tempo` times as fast."""
     num_frames = len(frames_TM)
     place_T = np.linspace(0, num_frames - 1, max(2, round(num_frames / tempo)))
     low_T = np.minimum(place_T.astype(np.int64), num_frames - 2)
     part_T1 = (place_T - low_T).astype(np.float32)[:, None]
-    return frames_TM[low_T] * (1 - part_T1) + frames_TM[low_T + 1] * part_T1
+    mixed_TM = frames_TM[low_T] * (1 - part_T1) + frames_TM[low_T + 1] * part_T1
+    return mixed_TM.astype(np.float32, copy=False)
 
 
-def _in_a_room(samples_N: Samples, rt60_seconds: float, rng: np.random.Generator) -> Samples:
+def _in_a_room(samples_N: _Samples, rt60_seconds: float, rng: np.random.Generator) -> _Samples:
     """Convolve with a direct path and an exponentially decaying tail of noise."""
     tail = np.arange(1, int(rt60_seconds * SAMPLE_RATE)) / SAMPLE_RATE
     decay = np.exp(-6.9078 * tail / rt60_seconds)  # -60 dB after rt60_seconds
@@ -154,7 +155,7 @@ def _in_a_room(samples_N: Samples, rt60_seconds: float, rng: np.random.Generator
     return _same_power(heard_N, samples_N)
 
 
-def _with_noise(samples_N: Samples, snr_db: float, rng: np.random.Generator) -> Samples:
+def _with_noise(samples_N: _Samples, snr_db: float, rng: np.random.Generator) -> _Samples:
     """Add colored noise, or noise with the spectrum of the utterance, at a ratio to its power."""
     if not len(samples_N):
         return samples_N
@@ -170,10 +171,10 @@ def _with_noise(samples_N: Samples, snr_db: float, rng: np.random.Generator) -> 
     return samples_N + _scaled(noise_N, power)
 
 
-def _same_power(samples_N: NDArray[np.float64], model_N: Samples) -> Samples:
+def _same_power(samples_N: NDArray[np.float64], model_N: _Samples) -> _Samples:
     return _scaled(samples_N, float(np.square(model_N).mean()) if len(model_N) else 0.0)
 
 
-def _scaled(samples_N: NDArray[np.float64], power: float) -> Samples:
+def _scaled(samples_N: NDArray[np.float64], power: float) -> _Samples:
     now = float(np.square(samples_N).mean()) if len(samples_N) else 0.0
     return (samples_N * np.sqrt(power / max(now, 1e-20))).astype(np.float32)

@@ -5,7 +5,7 @@ The store is a folder of parts. A part holds a few hundred utterances in some au
 float16 array and one JSON line for each. A part's name is a hash of what it holds and how it was
 made, and it appears whole or not at all, so building resumes where it stopped and runs share it.
 
-Legend: T frames, M mel bins.
+Legend: N audio samples, T frames, M mel bins.
 """
 
 import hashlib

@@ -7,7 +7,8 @@
 Every convolution is causal, and the squeeze-and-excite gate of the global CNN is a running mean
 over the frames heard so far, so the encoder streams without look-ahead.
 
-Legend: B streams, T frames, F feature width, D encoder width, C planes of the 2-D convolutions.
+Legend: B streams, T frames, F feature width, D encoder width, C planes of the 2-D convolutions,
+P frames of the past that a convolution still needs.
 
 Source: Radfar et al. 2022, ConvRNN-T, arXiv:2209.14868, section 2, tables 3 to 5.
 Our reading, from the paper's parameter counts: the dilated "depth-wise" convolution is dense from
