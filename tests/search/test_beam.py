@@ -27,8 +27,8 @@ def small_model(predictor: str = "lstm", seed: int = 0) -> Transducer:
 
 
 @torch.no_grad()
-def all_readings(model: Transducer, projected_TD: torch.Tensor, limit: int) -> dict:
-    """Log-probability of every token sequence: the sum over its alignments, each walked alone."""
+def all_alignments(model: Transducer, projected_TD: torch.Tensor, limit: int) -> dict:
+    """Every token sequence with the frames and the log-probability of each of its alignments."""
     others = [v for v in range(4) if v != model.blank_id]
     per_frame = [p for n in range(limit + 1) for p in itertools.product(others, repeat=n)]
     tables = {}
@@ -42,16 +42,21 @@ def all_readings(model: Transducer, projected_TD: torch.Tensor, limit: int) -> d
 
     alignments = defaultdict(list)
     for alignment in itertools.product(per_frame, repeat=len(projected_TD)):
-        tokens, score = (), 0.0
+        tokens, frames, score = (), (), 0.0
         for t, emitted in enumerate(alignment):
             for token in emitted:
                 score += log_probs(t, tokens)[token]
-                tokens = (*tokens, token)
+                tokens, frames = (*tokens, token), (*frames, t)
             score += log_probs(t, tokens)[model.blank_id]
-        alignments[tokens].append(score)
+        alignments[tokens].append((score, frames))
+    return alignments
+
+
+def all_readings(model: Transducer, projected_TD: torch.Tensor, limit: int) -> dict[tuple, float]:
+    """Log-probability of every token sequence: the sum over its alignments."""
     return {
-        tokens: torch.tensor(scores, dtype=torch.float64).logsumexp(0).item()
-        for tokens, scores in alignments.items()
+        tokens: torch.tensor([score for score, _ in found], dtype=torch.float64).logsumexp(0).item()
+        for tokens, found in all_alignments(model, projected_TD, limit).items()
     }
 
 
@@ -69,6 +74,22 @@ def test_an_unlimited_beam_sums_every_alignment(predictor, seed):
     ranked = sorted(expected, key=lambda tokens: -expected[tokens])
     assert search.best(state).tokens == ranked[0]
     assert sum(math.exp(score) for score in found.values()) <= 1 + 1e-4
+
+
+def test_merged_readings_keep_the_times_of_the_likelier_one():
+    """With one token and two frames there are two alignments; both orders must occur."""
+    seen = set()
+    for seed in range(3):
+        model = small_model()
+        projected_BTD = random_projected(model, 2, seed=seed)
+        search = BeamSearch(model, WIDE)
+        (state,) = search.step(projected_BTD, [search.initial_state()])
+        found = {h.tokens: h.frames for h in search.n_best(state)}
+        for tokens, alignments in all_alignments(model, projected_BTD[0], limit=1).items():
+            if len(tokens) == 1:
+                assert found[tokens] == max(alignments)[1]
+                seen.add(found[tokens])
+    assert seen == {(0,), (1,)}
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -213,7 +213,6 @@ class BeamSearch(Search[BeamState]):
             logits_V = self.model.joiner(silence_D, predicted_1D[0]).float()
             logits_V[self.model.blank_id] = -torch.inf
             extra_V -= settings.internal_lm_weight * logits_V.log_softmax(dim=0)
-        extra_V[self.model.blank_id] = 0.0
         return extra_V
 
 
