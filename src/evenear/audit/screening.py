@@ -21,7 +21,7 @@ import numpy as np
 
 from evenear.audit.multiplicity import max_t_p_values
 
-__all__ = ["Screened", "residuals", "screen"]
+__all__ = ["Screened", "residuals", "screen", "welch_statistics"]
 
 PERMUTATIONS_AT_ONCE = 64
 
@@ -54,19 +54,19 @@ def screen(
         num_permutations: R; 0 leaves the p-values NaN.
     """
     members_KU = members_KU.astype(np.float32)
-    observed_K = _statistics(members_KU, residuals_U[:, None])[:, 0]
+    observed_K = welch_statistics(members_KU, residuals_U[:, None])[:, 0]
     null = []
     for start in range(0, num_permutations, PERMUTATIONS_AT_ONCE):
         size = min(PERMUTATIONS_AT_ONCE, num_permutations - start)
         shuffled_UR = np.stack([rng.permutation(residuals_U) for _ in range(size)], axis=1)
-        null.append(_statistics(members_KU, shuffled_UR))
+        null.append(welch_statistics(members_KU, shuffled_UR))
     if not null:
         return Screened(observed_K, np.full(len(observed_K), np.nan))
     return Screened(observed_K, max_t_p_values(observed_K, np.concatenate(null, axis=1).T))
 
 
-def _statistics(members_KU: np.ndarray, values_UR: np.ndarray) -> np.ndarray:
-    """Welch's t of each candidate and column, (K, R); NaN where there is none."""
+def welch_statistics(members_KU: np.ndarray, values_UR: np.ndarray) -> np.ndarray:
+    """Welch's t of each candidate and column of values, (K, R); NaN where there is none."""
     values_UR = (values_UR / max(float(values_UR.std()), 1e-300)).astype(np.float32)
     inside_K1 = members_KU.sum(axis=1, dtype=np.float64)[:, None]
     outside_K1 = members_KU.shape[1] - inside_K1
