@@ -4,6 +4,7 @@
 Legend: T frames, M mel bins, F feature width.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -55,6 +56,14 @@ class Source:
     manifest: Path
     repeats: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.repeats < math.inf:
+            raise ManifestError(
+                f"Utterances can occur 0 times or more often in an epoch, got {self.repeats} "
+                f"for {self.manifest}.",
+                hint="Example: cuts.jsonl.gz:2.5",
+            )
+
     @classmethod
     def parse(cls, text: str) -> "Source":
         """Read `PATH` or `PATH:REPEATS`, as the command line takes it."""
@@ -76,17 +85,11 @@ def prepare(
     """Read sources, hold speakers out, learn word pieces and store the frames under `folder`.
 
     Raises:
-        ManifestError: Nothing is left to train on or to hold out.
+        ManifestError: Nothing is left to train on or to hold out, or two utterances share an id.
     """
     utterances, repeats = _read(sources, settings.excluded_splits)
     train, dev = split_speakers(utterances, settings.dev_speakers, seed=seed)
-    tokenizer_path = folder / TOKENIZER_NAME
-    if tokenizer_path.exists():
-        tokenizer = Tokenizer.load(tokenizer_path)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer = Tokenizer.train((u.text for u in train), settings.vocabulary_size)
-        write_bytes(tokenizer_path, tokenizer.model)
+    tokenizer = _tokenizer(train, settings.vocabulary_size, folder / TOKENIZER_NAME)
     cores = os.cpu_count() or 1
     parts = folder / "frames"
     kept = settings.store
@@ -148,18 +151,38 @@ def build_model(config: TrainingConfig, corpus: Corpus) -> Transducer:
     return model
 
 
+def _tokenizer(train: Sequence[Utterance], vocabulary_size: int, path: Path) -> Tokenizer:
+    """The tokenizer that is there, if it has the right size, or else a new one."""
+    if path.exists():
+        tokenizer = Tokenizer.load(path)
+        if len(tokenizer) == vocabulary_size:
+            return tokenizer
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer = Tokenizer.train((u.text for u in train), vocabulary_size)
+    write_bytes(path, tokenizer.model)
+    return tokenizer
+
+
 def _read(
     sources: Sequence[Source], excluded_splits: Sequence[str]
 ) -> tuple[list[Utterance], dict[str, float]]:
     """Utterances with text, normalized, outside the excluded splits; and their repeats."""
     utterances: list[Utterance] = []
     repeats: dict[str, float] = {}
+    ids: set[str] = set()
     for source in sources:
         for cut in iter(load_cuts(source.manifest)):
             u = utterance(cut)
             text = normalize(u.text, "basic")
             if not text or u.attributes.get("split") in excluded_splits:
                 continue
+            if u.utterance_id in ids:
+                raise ManifestError(
+                    f"Each utterance needs an id of its own; {u.utterance_id!r} in "
+                    f"{source.manifest} has come before.",
+                    hint="Give each source once, or put its name before its ids.",
+                )
+            ids.add(u.utterance_id)
             utterances.append(replace(u, text=text))
             if source.repeats != 1.0:
                 repeats[u.utterance_id] = source.repeats
