@@ -214,8 +214,6 @@ def _report(plan: _Plan, source: _Source, name: str | None) -> "Report":
 
         found = discover(table, plan.discover, settings, embeddings=plan.embeddings)
         cohorts, findings = cohorts + found.cohorts, found.findings
-        for line in found.notes:
-            note(line)
     return audit(table, cohorts or Cohorts(), settings, findings=findings, other=other)
 
 
