@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conditions on attributes, such as `age is teens and gender is female`, and what meets them.
+
+Every column becomes a column of kinds: text as it is, numbers cut into four ranges of about equally
+many speakers. A condition names one or several kinds. Where a kind is unknown, whether a
+conjunction holds is unknown too, unless another of its conditions already fails.
+
+Legend: C cells (speakers, or pieces of a speaker's speech that are alike), K conditions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from evenear.audit.cohorts import Assignment
+from evenear.audit.table import Table
+from evenear.config import config
+from evenear.errors import CohortError
+
+__all__ = [
+    "Cells",
+    "Condition",
+    "SearchColumn",
+    "assign_conditions",
+    "search_cells",
+    "search_columns",
+]
+
+MAX_KINDS = 12
+"""Text with more kinds is names, not kinds; numbers with more are cut into ranges."""
+NUM_RANGES = 4
+
+
+@config
+class SearchColumn:
+    """A column of the table, as kinds."""
+
+    name: str
+    cuts: tuple[float, ...] = ()
+    """Where numbers are cut; none for text."""
+
+    def kinds(self) -> pl.Expr:
+        """The column as text, null where unknown."""
+        if not self.cuts:
+            return pl.col(self.name).cast(pl.String).alias(self.name)
+        column = pl.col(self.name).cast(pl.Float64)
+        known = pl.when(column.is_finite()).then(column)
+        return known.cut(list(self.cuts), labels=self.labels, left_closed=True).cast(pl.String)
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the ranges, in order; none for text."""
+        return [self._range(k, k + 1) for k in range(len(self.cuts) + 1)] if self.cuts else []
+
+    def joined(self, kinds: Sequence[str]) -> list[str]:
+        """Ranges in order, neighbors joined: `18 to below 25` and `25 to below 40` are one."""
+        rows = [row for row, label in enumerate(self.labels) if label in kinds]
+        runs: list[list[int]] = []
+        for row in rows:
+            if runs and runs[-1][1] == row:
+                runs[-1][1] = row + 1
+            else:
+                runs.append([row, row + 1])
+        return [self._range(first, last) for first, last in runs]
+
+    def _range(self, first: int, last: int) -> str:
+        """Ranges number `first` to before `last`, in words."""
+        low = f"{self.cuts[first - 1]:.4g}" if first > 0 else None
+        high = f"{self.cuts[last - 1]:.4g}" if last <= len(self.cuts) else None
+        if low is None:
+            return "known" if high is None else f"below {high}"
+        return f"{low} and above" if high is None else f"{low} to below {high}"
+
+
+@config
+class Condition:
+    """That a column is one of some kinds."""
+
+    column: SearchColumn
+    kinds: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The condition in words, neighboring ranges as one."""
+        kinds = self.column.joined(self.kinds) if self.column.cuts else self.kinds
+        return f"{self.column.name} {' or '.join(kinds)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Speech that is alike in every searched column, speaker by speaker."""
+
+    columns: tuple[SearchColumn, ...]
+    kinds: tuple[tuple[str, ...], ...]
+    """The kinds of each column, in alphabetical order."""
+    codes: np.ndarray
+    """(columns, C): which kind each cell is; -1 where unknown."""
+    speakers_C: np.ndarray
+    """Row of the speaker of each cell; cells are in this order."""
+    errors_C: np.ndarray
+    words_C: np.ndarray
+
+    @property
+    def is_by_speaker(self) -> bool:
+        """Whether each speaker is one cell."""
+        return bool(len(np.unique(self.speakers_C)) == len(self.speakers_C))
+
+    def conditions(self) -> list[Condition]:
+        """Every condition to be tried: each kind; for numbers also everything from a cut on."""
+        found = []
+        for column, kinds in zip(self.columns, self.kinds, strict=True):
+            found.extend(Condition(column=column, kinds=(kind,)) for kind in kinds)
+            labels = [label for label in column.labels if label in kinds]
+            for size in range(2, len(labels)):
+                found.append(Condition(column=column, kinds=tuple(labels[:size])))
+                found.append(Condition(column=column, kinds=tuple(labels[-size:])))
+        return found
+
+    def members(self, condition: Condition) -> np.ndarray:
+        """Which cells meet a condition."""
+        row = self.columns.index(condition.column)
+        wanted = [self.kinds[row].index(kind) for kind in condition.kinds]
+        return np.isin(self.codes[row], wanted)
+
+
+def search_columns(
+    table: Table, attributes: Sequence[str] | None = None
+) -> tuple[SearchColumn, ...]:
+    """The columns that can be searched: all that have kinds or are numbers, if none are named.
+
+    Raises:
+        TableError: There is no such attribute.
+        CohortError: There is nothing to search.
+    """
+    for name in attributes or ():
+        table.require_attribute(name)
+    found = []
+    for name in attributes or table.attributes:
+        column = table.frame[name].drop_nulls()
+        if column.dtype.is_numeric() and column.n_unique() > MAX_KINDS:
+            cuts = _cuts(table, name)
+            if cuts:
+                found.append(SearchColumn(name=name, cuts=cuts))
+        elif attributes or 2 <= column.n_unique() <= MAX_KINDS:
+            found.append(SearchColumn(name=name))
+    if not found:
+        raise CohortError(
+            "Searching subgroups needs attributes of a few kinds each, such as age or gender; this "
+            "table has none.",
+            hint="Join some with `Table.with_attributes`.",
+        )
+    return tuple(found)
+
+
+def search_cells(table: Table, columns: Sequence[SearchColumn]) -> Cells:
+    """Add up the table into cells."""
+    names = [f"kind {row}" for row in range(len(columns))]
+    cells = (
+        table.frame.select(
+            "speaker",
+            "words",
+            "errors",
+            *(one.kinds().alias(name) for one, name in zip(columns, names, strict=True)),
+        )
+        .group_by("speaker", *names)
+        .agg(pl.col("words", "errors").sum())
+        .filter(pl.col("words") > 0)
+        .sort("speaker", *names)
+    )
+    kinds = [tuple(cells[name].drop_nulls().unique().sort()) for name in names]
+    codes = [_codes(cells[name], known) for name, known in zip(names, kinds, strict=True)]
+    return Cells(
+        columns=tuple(columns),
+        kinds=tuple(kinds),
+        codes=np.stack(codes),
+        speakers_C=np.unique(cells["speaker"].to_numpy().astype(str), return_inverse=True)[1],
+        errors_C=cells["errors"].cast(pl.Float64).to_numpy(),
+        words_C=cells["words"].cast(pl.Float64).to_numpy(),
+    )
+
+
+def assign_conditions(
+    table: Table, conditions: Sequence[Condition], names: tuple[str, str, str], found_by: str
+) -> Assignment:
+    """Who meets all of the conditions.
+
+    Args:
+        table: Whose speakers or utterances.
+        conditions: All must hold.
+        names: Of the attribute, of those who meet the conditions, of everyone else.
+        found_by: What found them.
+    """
+    attribute, inside, outside = names
+    holds = pl.all_horizontal(one.column.kinds().is_in(list(one.kinds)) for one in conditions)
+    value = pl.when(holds).then(pl.lit(inside)).when(~holds).then(pl.lit(outside))
+    rows = table.frame.select("utterance_id", "speaker", value.alias("value")).drop_nulls("value")
+    by_speaker = rows.select("speaker", "value").unique(maintain_order=True)
+    if by_speaker["speaker"].n_unique() == by_speaker.height:
+        return Assignment(attribute, by_speaker.sort("speaker"), found_by, (inside,))
+    return Assignment(attribute, rows.select("utterance_id", "value"), found_by, (inside,))
+
+
+def _codes(column: pl.Series, known: tuple[str, ...]) -> np.ndarray:
+    rows = {kind: row for row, kind in enumerate(known)}
+    return np.array([rows.get(kind, -1) for kind in column], dtype=np.int64)
+
+
+def _cuts(table: Table, name: str) -> tuple[float, ...]:
+    means = table.frame.group_by("speaker").agg(pl.col(name).cast(pl.Float64).mean()).drop_nulls()
+    numbers = means[name].filter(means[name].is_finite())
+    steps = [step / NUM_RANGES for step in range(1, NUM_RANGES)]
+    cuts = {float(numbers.quantile(step, "nearest") or 0.0) for step in steps if len(numbers)}
+    lowest = numbers.min()
+    return tuple(sorted(cut for cut in cuts if cut != lowest))
