@@ -45,10 +45,10 @@ class WrittenOut:
             tokens = ["<s>", *tokenizer.encode(line)]
             for n in range(1, order + 1):
                 raw.update(tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1))
-        raw = Counter({g: c for g, c in raw.items() if g != ("<s>",)})
+        self.raw = raw = Counter({g: c for g, c in raw.items() if g != ("<s>",)})
         self.counts = Counter()
         for gram, count in raw.items():
-            if len(gram) == order or gram[0] == "<s>":
+            if len(gram) == order or gram[0] == "<s>":  # no other token can precede it
                 self.counts[gram] = count
             else:
                 self.counts[gram] = sum(len(g) == len(gram) + 1 and g[1:] == gram for g in raw)
@@ -147,6 +147,31 @@ def test_the_first_half_to_go_is_hardly_missed():
     assert lost[1] < 0.1 * lost[3]
 
 
+def test_what_is_kept_is_what_changes_the_training_text_most():
+    tokenizer, lines = tiny_tokenizer(), corpus(40)
+    written = WrittenOut(lines, tokenizer, 3)
+    values = {}
+    for gram, seen in written.raw.items():
+        if len(gram) > 1:
+            followers = written.followers[gram[:-1]]
+            discounts = written.discounts[len(gram)]
+            rest = sum(discounts[min(c, 3)] for c in followers.values()) / sum(followers.values())
+            backed = rest * written.probability(gram[-1], gram[1:-1])
+            whole = written.probability(gram[-1], gram[:-1])
+            values[gram] = seen * math.log(whole / backed)
+    num_kept = len(values) // 3
+    model = NgramModel.train(lines, tokenizer, NgramConfig(order=3, max_ngrams=num_kept))
+    kept = set()
+    for n, order in enumerate(model._orders, start=2):
+        sizes = np.diff(order.starts_H)
+        for key, token in zip(np.repeat(order.contexts_H, sizes), order.tokens_G, strict=True):
+            context = [int(key) // 41**k % 41 for k in reversed(range(n - 1))]
+            kept.add(tuple("<s>" if t == 40 else t for t in (*context, int(token))))
+    assert len(kept) == num_kept
+    worst_kept = min(values[gram] for gram in kept)
+    assert all(value <= worst_kept + 1e-9 for gram, value in values.items() if gram not in kept)
+
+
 def test_the_least_count_drops_rare_long_ngrams_only():
     tokenizer = tiny_tokenizer()
     text = ["THE CAT SAT", "THE CAT SAT", "A DOG RAN"]
@@ -224,7 +249,7 @@ def test_what_cannot_be_learned_or_read_is_explained(tmp_path):
 
 def test_rest_is_never_nothing_however_sure_a_context_is():
     tokenizer = tiny_tokenizer()
-    model = NgramModel.train(["THE CAT"] * 5000, tokenizer)
+    model = NgramModel.train(["THE CAT"] * 30_000, tokenizer)
     tokens = tokenizer.encode("THE CAT")
     for cut in range(len(tokens)):
         row_V = model.next_log_probs(tokens[:cut])
