@@ -96,6 +96,16 @@ def test_counts_that_are_not_those_of_the_texts_are_told(tmp_path):
     aligned = read_table(save(tmp_path / "texts.jsonl", results()))
     assert (table.errors, table.words) == (36, 216)
     assert f"gives {aligned.errors} in 216" in table.warnings[0]
+    assert table.normalizer == "as counted"
+
+
+def test_counts_that_are_those_of_the_texts_keep_the_name_of_the_normalizer(tmp_path):
+    aligned = read_table(save(tmp_path / "texts.jsonl", results()))
+    aligned.frame.write_ndjson(tmp_path / "scored.jsonl")
+    again = read_table(tmp_path / "scored.jsonl")
+    assert again.normalizer == "basic"
+    assert again.frame.equals(aligned.frame)
+    assert again.warnings == ()
 
 
 def test_errors_may_come_in_parts(tmp_path):

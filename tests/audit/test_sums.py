@@ -70,3 +70,14 @@ def test_there_is_no_gap_to_nobody():
     (one,) = cohort_sums(table, Cohorts((everyone,)))
     assert one.gap("rest") is None
     assert one.gap("overall") == 0.0
+
+
+def test_numbers_and_ranges_ascend():
+    table = planted(100)
+    years = pl.Series("years", [float(row) for row in range(100)])
+    grade = pl.Series("grade", [f"{row % 11}" for row in range(100)])
+    table = table.with_attributes(table.speakers.select("speaker").hstack([years, grade]))
+    found = cohort_sums(table, cohorts_by(table, ["years", "grade"]))
+    values = [one.value for one in found]
+    assert values[:4] == ["below 25", "25 to below 50", "50 to below 74", "74 and above"]
+    assert values[4:] == [str(row) for row in range(11)]

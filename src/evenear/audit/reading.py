@@ -157,7 +157,7 @@ class _Reader:
         self.num_read = 0
         self.num_kept = 0
         self.counted = False
-        """Whether the table brought its own counts."""
+        """Whether the table brought counts that are not those of aligning its texts."""
 
     def add(self, frame: pl.DataFrame, extras: Sequence[_Extra]) -> None:
         """Take one batch."""
@@ -210,8 +210,7 @@ class _Reader:
             frame = frame.with_columns(total.alias("errors"))
         if "words" in frame.columns and "errors" in frame.columns:
             frame = clean_counts(frame, ["words", "errors", *parts], self.notes)
-            self._check_counts(frame)
-            self.counted = True
+            self.counted = self.counted or not self._fits_texts(frame)
         elif not all(name in frame.columns for name in TEXT_COLUMNS):
             missing = [name for name in TEXT_COLUMNS if name not in frame.columns]
             raise missing_columns(self.source, found, missing)
@@ -224,10 +223,10 @@ class _Reader:
             if name not in frame.columns
         )
 
-    def _check_counts(self, frame: pl.DataFrame) -> None:
-        """Tell, once, if the table's own counts are not those of its texts."""
-        if self.counted or not all(name in frame.columns for name in TEXT_COLUMNS):
-            return
+    def _fits_texts(self, frame: pl.DataFrame) -> bool:
+        """Whether the table's own counts are those of its texts; if not, that is told."""
+        if not all(name in frame.columns for name in TEXT_COLUMNS):
+            return False
         some = frame.head(ALIGNED_AT_ONCE)
         ours = count_word_errors(some["reference"], some["hypothesis"], normalizer=self.normalizer)
         given = int(some["errors"].sum()), int(some["words"].sum())
@@ -238,6 +237,7 @@ class _Reader:
                 f"Aligning its texts with normalizer {self.normalizer!r} gives {found[0]:,} in "
                 f"{found[1]:,}."
             )
+        return given == found
 
     def _keep_texts(self, frame: pl.DataFrame) -> None:
         texts = [pl.col(name).cast(pl.String) for name in TEXT_COLUMNS]

@@ -7,6 +7,8 @@ Everything after that costs as much as there are speakers, not utterances.
 Legend: S speakers, in the order of `Table.speakers`.
 """
 
+import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,7 +96,7 @@ class CohortSums:
 
 
 def cohort_sums(table: Table, cohorts: Cohorts) -> list[CohortSums]:
-    """Sums of every cohort, attribute by attribute, values in alphabetical order."""
+    """Sums of every cohort, attribute by attribute; numbers and ranges ascend, names follow."""
     return [one for assignment in cohorts.assignments for one in _of_attribute(table, assignment)]
 
 
@@ -128,12 +130,21 @@ def _of_attribute(table: Table, assignment: Assignment) -> list[CohortSums]:
     if assignment.reported is not None:
         cells = cells.filter(pl.col("value").is_in(list(assignment.reported)))
     found = []
-    for (value,), cell in sorted(cells.partition_by("value", as_dict=True).items()):
+    parts = cells.partition_by("value", as_dict=True)
+    for (value,), cell in sorted(parts.items(), key=lambda part: _place(str(part[0][0]))):
         errors_S = _spread(cell, "errors", speakers.height)
         words_S = _spread(cell, "words", speakers.height)
         utterances = int(cell["utterances"].sum())
         found.append(CohortSums(str(value), known, cell.height, utterances, errors_S, words_S))
     return found
+
+
+def _place(value: str) -> tuple[float, str]:
+    """Where a value stands: by its number if it begins with one, else by its name."""
+    if value.startswith("below "):
+        return -math.inf, value
+    number = re.match(r"-?\d+(\.\d+)?", value)
+    return (float(number[0]) if number else math.inf), value
 
 
 def _spread(cells: pl.DataFrame, column: str, num_speakers: int) -> np.ndarray:
