@@ -33,7 +33,7 @@ def recipe() -> TrainingConfig:
     )
     return TrainingConfig(
         name="evenear-en-small",
-        num_updates=8500,
+        num_updates=7200,
         data=DataConfig(
             store=StoreConfig(copies=6, synthesized_copies=1),
             batches=BatchConfig(
