@@ -52,6 +52,7 @@ ECOLOGICAL_WARNING = (
 )
 
 OTHERS = "other ZIP codes"
+NUM_RUNNERS_UP = 9
 
 
 @config
@@ -80,7 +81,8 @@ class CensusSettings:
 class Partition:
     """ZIP codes that meet all of some conditions, as the discovery speakers saw them."""
 
-    attribute: str
+    attribute: str | None
+    """None if it was tried but not kept."""
     conditions: tuple[ZipCondition, ...]
     speakers: int
     zips: int
@@ -103,6 +105,8 @@ class CensusPartitions(Rule):
     """Partitions of ZIP codes, the worst first."""
 
     partitions: tuple[Partition, ...]
+    runners_up: tuple[Partition, ...]
+    """The best of those that were tried and not kept."""
     num_tried: int
     num_speakers: int
     """Discovery speakers whose ZIP code the census knows."""
@@ -132,7 +136,7 @@ class CensusPartitions(Rule):
         return ECOLOGICAL_WARNING, ATTRIBUTION
 
     def assign(self, table: Table) -> Cohorts:
-        """For each partition, who speaks from its ZIP codes; unknown where the census is silent."""
+        """For each partition kept, who speaks from its ZIP codes, as far as the census knows."""
         zips = speaker_zips(table)
         found = []
         for one in self.partitions:
@@ -141,13 +145,14 @@ class CensusPartitions(Rule):
             value = pl.when(holds).then(pl.lit(one.value)).when(~holds).then(pl.lit(OTHERS))
             frame = zips.join(members, on="zip", how="inner", maintain_order="left")
             frame = frame.select("speaker", value.alias("value")).drop_nulls("value")
-            found.append(Assignment(one.attribute, frame, self.found_by, (one.value,)))
+            name = _name(one)
+            found.append(Assignment(name, frame, self.found_by, (one.value,)))
         return Cohorts(tuple(found))
 
     def describe(self) -> dict[CohortName, str]:
         """One line in words for each partition, with the warning."""
         return {
-            CohortName(one.attribute, one.value): "speakers in ZIP codes where "
+            CohortName(_name(one), one.value): "speakers in ZIP codes where "
             + " and ".join(condition.text for condition in one.conditions)
             + "; a property of the places, not of the speakers"
             for one in self.partitions
@@ -175,12 +180,15 @@ def find_census_partitions(
     values_U = residuals(units.errors_U, units.words_U)
     screened = screen(members_KU, values_U, rng, num_permutations=settings.num_permutations)
     chosen = _choose(units, candidates, screened, settings)
-    partitions = tuple(
-        _partition(units, candidates[k], f"census {number}", screened, k)
-        for number, k in enumerate(chosen, start=1)
-    )
+    next_best = [k for k in np.argsort(-screened.statistics_K) if k not in chosen][:NUM_RUNNERS_UP]
     return CensusPartitions(
-        partitions=partitions,
+        partitions=tuple(
+            _partition(units, candidates[k], f"census {number}", screened, k)
+            for number, k in enumerate(chosen, start=1)
+        ),
+        runners_up=tuple(
+            _partition(units, candidates[k], None, screened, int(k)) for k in next_best
+        ),
         num_tried=len(candidates),
         num_speakers=int(units.speakers_U.sum()),
         num_zips=units.num_zips,
@@ -206,6 +214,11 @@ def speaker_zips(table: Table) -> pl.DataFrame:
         .unique("speaker", keep="first", maintain_order=True)
         .select("speaker", "zip")
     )
+
+
+def _name(kept: Partition) -> str:
+    assert kept.attribute is not None
+    return kept.attribute
 
 
 class _Units(NamedTuple):
@@ -320,7 +333,7 @@ def _overlap(
 def _partition(
     units: _Units,
     conditions: tuple[ZipCondition, ...],
-    attribute: str,
+    attribute: str | None,
     screened: Screened,
     k: int,
 ) -> Partition:

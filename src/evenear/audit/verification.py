@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How evenly a speaker verifier serves groups of speakers: EER, cost, rejects and accepts.
+
+A group's trials are those with both speakers in it: its false accepts are between people who are
+alike, which is the hard case. Two questions are answered for each group, beside all other speakers:
+
+- how well could it be told apart (EER and minDCF, each at the group's own best threshold), and
+- what happens to it at the one threshold that is deployed (false rejects, false accepts). Groups of
+  equal EER can fare very differently here.
+
+Differences are absolute, group less others, in shares of trials. Intervals draw speakers on both
+sides jointly and are symmetric: estimate +- the quantile of |draw - estimate|. P-values compare the
+studentized difference with the largest of all groups and measures in each draw, centered (max-T).
+
+Between the groups of an attribute: the standard deviation of EERs (of the population, unweighted,
+as in the source) and the fairness discrepancy rate 1 - (max |difference of false accepts| + max
+|difference of false rejects|) / 2 at the shared threshold.
+
+Legend: R draws, S speakers, G groups of trials, M measures.
+
+Source: M. Jin et al., "Adversarial reweighting for speaker verification fairness", 2022,
+https://arxiv.org/abs/2207.07776 (EER of groups, their standard deviation); T. de Freitas Pereira
+and S. Marcel, "Fairness in biometrics: a figure of merit to assess biometric verification systems",
+2021, https://arxiv.org/abs/2011.02395 (discrepancy rate; intervals are ours).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from evenear.audit.cohorts import Cohorts
+from evenear.audit.multiplicity import max_t_p_values
+from evenear.audit.trialdraws import (
+    EER,
+    FALSE_ACCEPT,
+    FALSE_REJECT,
+    MIN_DCF,
+    TrialGroup,
+    group_trials,
+)
+from evenear.audit.trials import Trials
+from evenear.errors import CohortError
+from evenear.metrics.verification import ScoreOrder
+from evenear.seeding import rng_for
+
+__all__ = [
+    "GroupErrors",
+    "Measured",
+    "VerificationAudit",
+    "VerificationSpread",
+    "audit_verification",
+]
+
+_FORMULA = (
+    "difference = rate(group) - rate(others); trials of a group have both speakers in it; "
+    "EER and minDCF at own thresholds, false rejects and accepts at the shared one"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """One measure of a group: its value, and the difference to all other speakers."""
+
+    value: float
+    low: float
+    high: float
+    difference: float
+    difference_low: float
+    difference_high: float
+    p_adjusted: float | None = None
+    """Of the difference, among all groups and measures; None for minDCF."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupErrors:
+    """One group of speakers. Measures of a suppressed group are None."""
+
+    attribute: str
+    value: str
+    speakers: int
+    target_trials: int
+    nontarget_trials: int
+    eer: Measured | None = None
+    min_dcf: Measured | None = None
+    false_reject: Measured | None = None
+    """Share of target trials below the shared threshold."""
+    false_accept: Measured | None = None
+    """Share of non-target trials at or above the shared threshold."""
+    suppressed: bool = False
+    """Whether the group is too small to say anything about."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether EER, false rejects or false accepts differ, at a family-wise 5 %."""
+        found = (self.eer, self.false_reject, self.false_accept)
+        return any(m is not None and (m.p_adjusted or 1.0) <= 0.05 for m in found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationSpread:
+    """How unevenly the groups of one attribute are served."""
+
+    attribute: str
+    groups: int
+    eer_deviation: float
+    """Standard deviation of the groups' EERs (ddof 0)."""
+    eer_deviation_low: float
+    eer_deviation_high: float
+    discrepancy_rate: float
+    """Fairness discrepancy rate at the shared threshold: 1 is even."""
+    discrepancy_rate_low: float
+    discrepancy_rate_high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerificationAudit:
+    """Error rates of all groups, and how they were measured."""
+
+    overall: GroupErrors
+    rows: tuple[GroupErrors, ...]
+    spreads: tuple[VerificationSpread, ...]
+    threshold: float
+    """The shared threshold."""
+    threshold_from: str
+    """Where it comes from, in words."""
+    p_target: float
+    level: float
+    seed: int
+    num_resamples: int
+    min_speakers: int
+    name: str = "scores"
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def formula(self) -> str:
+        """What the differences are, to be shown beside them."""
+        return _FORMULA
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values, `overall` and `cohorts` first."""
+        values = asdict(self)
+        overall, rows = values.pop("overall"), values.pop("rows")
+        return {"overall": overall, "cohorts": list(rows), "formula": self.formula, **values}
+
+
+def audit_verification(
+    trials: Trials,
+    cohorts: Cohorts | Sequence[str] = (),
+    *,
+    threshold: float | None = None,
+    false_accept_rate: float | None = None,
+    p_target: float = 0.01,
+    seed: int = 0,
+    num_resamples: int = 500,
+    level: float = 0.95,
+    min_speakers: int = 10,
+) -> VerificationAudit:
+    """Measure every group of speakers.
+
+    Args:
+        trials: The trials of one verifier.
+        cohorts: Cohorts of speakers, or names of attributes; every attribute if empty.
+        threshold: The deployed threshold; that of the overall EER if None.
+        false_accept_rate: Take the threshold that accepts this share of all non-target trials.
+        p_target: How probable a target is, for minDCF.
+        seed: Decides the draws.
+        num_resamples: Draws of speakers.
+        level: Coverage of intervals.
+        min_speakers: Groups with fewer speakers are listed without numbers.
+
+    Raises:
+        CohortError: There is nothing to compare, or a setting is out of range.
+        TableError: There is no such attribute.
+    """
+    _check(threshold, false_accept_rate, num_resamples, level)
+    if not isinstance(cohorts, Cohorts):
+        cohorts = trials.cohorts_by(*cohorts)
+    names, groups = _groups(trials, cohorts)
+    shared, words = _threshold(trials, threshold, false_accept_rate)
+    grouped = group_trials(trials, groups)
+    sizes = [_Size.of(one, group_S) for one, group_S in zip(grouped.groups, groups, strict=True)]
+    found_GM = grouped.measures(shared, p_target)
+    draws_RGM = grouped.draws(shared, p_target, rng_for(seed, "verification"), num_resamples)
+    shown = [
+        g
+        for g in range(1, len(groups), 2)
+        if min(sizes[g].speakers, sizes[g + 1].speakers) >= min_speakers
+        and np.isfinite(found_GM[[g, g + 1]]).all()
+    ]
+    p_values = _p_values(found_GM, draws_RGM, shown)
+    rows = tuple(
+        _row(
+            names[g],
+            sizes[g],
+            _measured(found_GM, draws_RGM, g, level, p_values.get(g)),
+            g in shown,
+        )
+        for g in range(1, len(groups), 2)
+    )
+    return VerificationAudit(
+        overall=_row(
+            ("everyone", "all"), sizes[0], _measured(found_GM, draws_RGM, 0, level, None), True
+        ),
+        rows=rows,
+        spreads=_spreads(names, shown, found_GM, draws_RGM, level),
+        threshold=shared,
+        threshold_from=words,
+        p_target=p_target,
+        level=level,
+        seed=seed,
+        num_resamples=num_resamples,
+        min_speakers=min_speakers,
+        name=trials.name,
+        warnings=trials.warnings,
+    )
+
+
+class _Size(NamedTuple):
+    speakers: int
+    targets: int
+    others: int
+
+    @classmethod
+    def of(cls, group: TrialGroup, group_S: np.ndarray) -> "_Size":
+        return cls(int(group_S.sum()), len(group.target_scores), len(group.nontarget_scores))
+
+
+def _groups(trials: Trials, cohorts: Cohorts) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
+    """Everyone; then for each value its speakers, and the others whose value is known."""
+    names, groups = [("", "")], [np.ones(trials.speakers.height, dtype=bool)]
+    for assignment in cohorts.assignments:
+        if assignment.key != "speaker":
+            raise CohortError(
+                f"Trials are divided by speakers; {assignment.attribute!r} divides utterances.",
+                hint="Give each speaker one value.",
+            )
+        joined = trials.speakers.select("speaker").join(
+            assignment.frame, on="speaker", how="left", maintain_order="left"
+        )
+        values = joined["value"].to_list()
+        known_S = np.array([value is not None for value in values])
+        wanted = assignment.reported or sorted({value for value in values if value is not None})
+        for value in wanted:
+            member_S = np.array([one == value for one in values])
+            names += [(assignment.attribute, value)] * 2
+            groups += [member_S, known_S & ~member_S]
+    return names, groups
+
+
+def _threshold(
+    trials: Trials, threshold: float | None, false_accept_rate: float | None
+) -> tuple[float, str]:
+    if threshold is not None:
+        return threshold, "given"
+    order = ScoreOrder(trials.frame["score"].to_numpy(), trials.frame["target"].to_numpy())
+    curve = order.curve()
+    assert curve is not None
+    if false_accept_rate is not None:
+        shared = curve.threshold_for_false_accepts(false_accept_rate)
+        return shared, f"at most {false_accept_rate:.2%} false accepts over all trials"
+    return curve.eer_threshold, "equal error rate over all trials"
+
+
+def _measured(
+    found_GM: np.ndarray,
+    draws_RGM: np.ndarray,
+    group: int,
+    level: float,
+    p_values: dict[int, float] | None,
+) -> list[Measured]:
+    """All measures of a group, with differences to the group that follows it."""
+    measured = []
+    others = group + 1 if group else group
+    for m in range(found_GM.shape[1]):
+        value, draws_R = found_GM[group, m], draws_RGM[:, group, m]
+        difference = value - found_GM[others, m]
+        reach = _reach(draws_R, value, level)
+        difference_reach = _reach(draws_R - draws_RGM[:, others, m], difference, level)
+        measured.append(
+            Measured(
+                value=float(value),
+                low=float(max(0.0, value - reach)),
+                high=float(value + reach),
+                difference=float(difference),
+                difference_low=float(difference - difference_reach),
+                difference_high=float(difference + difference_reach),
+                p_adjusted=p_values.get(m) if p_values else None,
+            )
+        )
+    return measured
+
+
+def _reach(draws_R: np.ndarray, value: float, level: float) -> float:
+    """Half the width of the symmetric interval."""
+    apart_R = np.abs(draws_R - value)
+    apart_R = apart_R[np.isfinite(apart_R)]
+    return float(np.quantile(apart_R, level)) if len(apart_R) else math.inf
+
+
+def _p_values(
+    found_GM: np.ndarray, draws_RGM: np.ndarray, shown: Sequence[int]
+) -> dict[int, dict[int, float]]:
+    """Max-T p-values of differences in EER, false rejects and false accepts, over all groups."""
+    keys = [(g, m) for g in shown for m in (EER, FALSE_REJECT, FALSE_ACCEPT)]
+    if not keys:
+        return {}
+    rows, columns = (np.array(part) for part in zip(*keys, strict=True))
+    observed_K = found_GM[rows, columns] - found_GM[rows + 1, columns]
+    null_RK = draws_RGM[:, rows, columns] - draws_RGM[:, rows + 1, columns] - observed_K
+    errors_K = np.nanstd(null_RK, axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p_values_K = max_t_p_values(np.abs(observed_K / errors_K), np.abs(null_RK / errors_K))
+    found: dict[int, dict[int, float]] = {}
+    for (g, m), p_value in zip(keys, p_values_K, strict=True):
+        if math.isfinite(p_value):
+            found.setdefault(g, {})[m] = float(p_value)
+    return found
+
+
+def _row(
+    name: tuple[str, str], size: _Size, measured: list[Measured], is_shown: bool
+) -> GroupErrors:
+    return GroupErrors(
+        attribute=name[0],
+        value=name[1],
+        speakers=size.speakers,
+        target_trials=size.targets,
+        nontarget_trials=size.others,
+        eer=measured[EER] if is_shown else None,
+        min_dcf=measured[MIN_DCF] if is_shown else None,
+        false_reject=measured[FALSE_REJECT] if is_shown else None,
+        false_accept=measured[FALSE_ACCEPT] if is_shown else None,
+        suppressed=not is_shown,
+    )
+
+
+def _spreads(
+    names: Sequence[tuple[str, str]],
+    shown: Sequence[int],
+    found_GM: np.ndarray,
+    draws_RGM: np.ndarray,
+    level: float,
+) -> tuple[VerificationSpread, ...]:
+    found = []
+    for attribute in dict.fromkeys(names[g][0] for g in shown):
+        groups = [g for g in shown if names[g][0] == attribute]
+        if len(groups) < 2:
+            continue
+        deviation = _deviation(found_GM[None, groups])[0]
+        deviation_reach = _reach(_deviation(draws_RGM[:, groups]), deviation, level)
+        rate = _discrepancy_rate(found_GM[None, groups])[0]
+        rate_reach = _reach(_discrepancy_rate(draws_RGM[:, groups]), rate, level)
+        found.append(
+            VerificationSpread(
+                attribute=attribute,
+                groups=len(groups),
+                eer_deviation=float(deviation),
+                eer_deviation_low=float(max(0.0, deviation - deviation_reach)),
+                eer_deviation_high=float(deviation + deviation_reach),
+                discrepancy_rate=float(rate),
+                discrepancy_rate_low=float(rate - rate_reach),
+                discrepancy_rate_high=float(min(1.0, rate + rate_reach)),
+            )
+        )
+    return tuple(found)
+
+
+def _deviation(measures_RGM: np.ndarray) -> np.ndarray:
+    return measures_RGM[:, :, EER].std(axis=1)
+
+
+def _discrepancy_rate(measures_RGM: np.ndarray) -> np.ndarray:
+    apart_RM = measures_RGM.max(axis=1) - measures_RGM.min(axis=1)
+    return 1.0 - 0.5 * (apart_RM[:, FALSE_ACCEPT] + apart_RM[:, FALSE_REJECT])
+
+
+def _check(
+    threshold: float | None, false_accept_rate: float | None, num_resamples: int, level: float
+) -> None:
+    if threshold is not None and false_accept_rate is not None:
+        raise CohortError("Give a threshold or a share of false accepts, not both.")
+    if false_accept_rate is not None and not 0.0 < false_accept_rate < 1.0:
+        raise CohortError(
+            f"The share of false accepts must lie between 0 and 1, got {false_accept_rate}.",
+            hint="0.01 is one in a hundred.",
+        )
+    if num_resamples < 100:
+        raise CohortError(f"Intervals need at least 100 resamples, got {num_resamples}.")
+    if not 0.5 <= level < 1.0:
+        raise CohortError(f"The level of intervals must lie between 0.5 and 1, got {level}.")
