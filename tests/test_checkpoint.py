@@ -266,6 +266,21 @@ else:
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
+def test_a_rename_that_fails_leaves_the_old_model_whole(tmp_path, monkeypatch):
+    folder, rename = saved(tmp_path / "m", card="old"), Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if ".writing-" in self.name:
+            raise OSError("the disk is gone")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(CheckpointError, match="could not be written"):
+        saved(folder, card="new")
+    assert load_model(folder).card == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
 def test_a_save_that_was_killed_between_its_renames_loses_nothing(tmp_path):
     saved(tmp_path / "m", card="old")
     (tmp_path / "m").rename(tmp_path / ".m.previous")  # where the kill leaves it
