@@ -7,7 +7,8 @@ that it builds. `to_json` and `from_json` are exact inverses.
 
 import dataclasses
 import json
-from typing import Any, TypeVar, dataclass_transform
+from collections.abc import Sequence
+from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 import pydantic
 from pydantic import ConfigDict, Field, TypeAdapter
@@ -97,12 +98,30 @@ def set_path(value: T, assignment: str) -> T:
 
 def _explain(cls: type, error: pydantic.ValidationError) -> str:
     """Name every field that is wrong, in one sentence each."""
-    fields = [f.name for f in dataclasses.fields(cls)]
     lines = []
     for problem in error.errors():
         where = ".".join(str(part) for part in problem["loc"]) or cls.__name__
         if problem["type"] == "unexpected_keyword_argument":
-            lines.append(f"{where}: no such field. {nearest_names(where.split('.')[-1], fields)}")
+            *parents, unknown = problem["loc"]
+            hint = nearest_names(str(unknown), _known_fields(cls, parents))
+            lines.append(f"{where}: no such field. {hint}")
         else:
             lines.append(f"{where}: {problem['msg']} (got {problem['input']!r})")
     return f"{cls.__name__} does not fit: " + "; ".join(lines)
+
+
+def _known_fields(cls: type, path: Sequence[int | str]) -> list[str]:
+    """Names of the fields that a value at `path` inside `cls` may have."""
+    candidates = [cls]
+    for step in path:
+        hints = [get_type_hints(c).get(str(step)) for c in candidates]
+        inner = [found for hint in hints if hint is not None for found in _configs_in(hint)]
+        candidates = inner or candidates  # a union's tag or a tuple's index leads no deeper
+    return sorted({f.name for c in candidates for f in dataclasses.fields(c)})
+
+
+def _configs_in(hint: Any) -> list[type]:
+    """The config classes that an annotation mentions."""
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return [hint]
+    return [found for part in get_args(hint) for found in _configs_in(part)]

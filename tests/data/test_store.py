@@ -20,7 +20,6 @@ from tiny_corpora import write_tone
 
 PLAIN = StoreConfig(augment=False)
 SHORT_SECONDS = 0.12
-UNNAMED = pytest.mark.xfail(strict=True, reason="a part's name does not depend on this")
 
 
 def spoken(path: Path, name: str, seconds: float = 0.5, **changes) -> Utterance:
@@ -210,10 +209,10 @@ def test_a_missing_recording_is_named(tmp_path):
         {"text": "OTHER"},
         {"audio": "other.wav"},
         {"start_seconds": 0.1, "is_partial": True},
-        pytest.param({"seconds": 0.2, "is_partial": True}, marks=UNNAMED),
-        pytest.param({"speaker": "other"}, marks=UNNAMED),
-        pytest.param({"attributes": {"gender": "male"}}, marks=UNNAMED),
-        pytest.param({"attributes": {"synthesized": True}}, marks=UNNAMED),
+        {"seconds": 0.2, "is_partial": True},
+        {"speaker": "other"},
+        {"attributes": {"gender": "male"}},
+        {"attributes": {"synthesized": True}},
     ],
     ids=str,
 )

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evenear.atomic import write_bytes, writing
+from evenear.audio import read_audio
 from evenear.config import config, to_json
+from evenear.data.augmentation import WaveformAugmentation, augment_waveform
 from evenear.data.manifests import Utterance
-from evenear.features import FeatureConfig
+from evenear.features import FeatureConfig, log_mel
 from evenear.seeding import rng_for
 
 __all__ = ["FrameStore", "StoreConfig", "StoredUtterance", "build_store"]
@@ -40,6 +42,7 @@ class StoreConfig:
     """Augmented copies of a recorded utterance."""
     synthesized_copies: int = Field(default=1, ge=1)
     """Augmented copies of a synthesized utterance."""
+    waveform: WaveformAugmentation = WaveformAugmentation()
     augment: bool = True
     """False stores the sound as it is, once."""
 
@@ -134,17 +137,13 @@ def _is_whole(part: Path) -> bool:
 def _part_name(group: Sequence[Utterance], settings: StoreConfig) -> str:
     digest = hashlib.blake2b(to_json(settings).encode(), digest_size=10)
     for u in group:
-        digest.update(f"{u.utterance_id}\x1f{u.audio}\x1f{u.start_seconds}\x1f{u.text}\n".encode())
+        facts = {**asdict(u), "audio": str(u.audio), "attributes": dict(u.attributes)}
+        digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
     return f"part-{digest.hexdigest()}"
 
 
 def _build_part(job: tuple[list[Utterance], Path, StoreConfig]) -> int:
     """Compute one part and put it in place; return its number of utterances."""
-    # Here, not above: what reads a store (training) need not load audio libraries.
-    from evenear.audio import read_audio
-    from evenear.data.augmentation import WaveformAugmentation, augment_waveform
-    from evenear.features import log_mel
-
     group, part, settings = job
     rows, arrays = [], []
     for utterance in group:
@@ -159,7 +158,7 @@ def _build_part(job: tuple[list[Utterance], Path, StoreConfig]) -> int:
             varied_N = samples_N
             if settings.augment and (copy > 0 or copies == 1):
                 rng = rng_for(settings.seed, "waveform", (utterance.utterance_id, copy))
-                varied_N = augment_waveform(samples_N, WaveformAugmentation(), rng)
+                varied_N = augment_waveform(samples_N, settings.waveform, rng)
             frames_TM = log_mel(varied_N, settings.features).astype(np.float16)
             if not len(frames_TM):
                 continue
