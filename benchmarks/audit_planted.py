@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from evenear.audit import Gaps, Table, cohorts_by, gaps
+from evenear.audit.bootstrap import resample_speakers
 from evenear.audit.sums import cohort_sums
 from evenear.seeding import rng_for
 
@@ -83,15 +84,15 @@ def percentiles(
     if unit == "utterance":
         table = Table(table.frame.with_columns(pl.col("utterance_id").alias("speaker")))
     rng = rng_for(seed, "percentiles", unit)
+    cohorts = cohort_sums(table, cohorts_by(table, list(SHARES)))
+    columns = np.stack([column for one in cohorts for column in (*one.own, *one.rest)], axis=1)
+    blocks = resample_speakers(len(columns), num_resamples, rng)
+    drawn = np.concatenate([counts @ columns for counts in blocks])
     found: dict[tuple[str, str], Any] = {}
-    for one in cohort_sums(table, cohorts_by(table, list(SHARES))):
-        columns = np.stack([*one.own, *one.rest], axis=1)
-        size = len(columns)
-        draws = [columns[rng.integers(size, size=size)].sum(axis=0) for _ in range(num_resamples)]
-        own_errors, own_words, errors, words = np.array(draws).T
+    for one, sums in zip(cohorts, np.split(drawn, len(cohorts), axis=1), strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
-            drawn = own_errors / own_words / (errors / words) - 1.0
-        found[one.name] = np.quantile(drawn[np.isfinite(drawn)], [0.025, 0.975])
+            gap = sums[:, 0] / sums[:, 1] / (sums[:, 2] / sums[:, 3]) - 1.0
+        found[one.name] = np.quantile(gap[np.isfinite(gap)], [0.025, 0.975])
     return found
 
 
@@ -127,7 +128,7 @@ def null(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
             size = "under 20" if row.speakers < 20 else "20 to 59" if row.speakers < 60 else "60 on"
             by_size[size].append(hit)
         for unit in ("speaker", "utterance"):
-            plain = percentiles(table, seed, num_resamples // 2, unit)
+            plain = percentiles(table, seed, num_resamples, unit)
             inside = [
                 plain[row.attribute, row.value][0] <= 0.0 <= plain[row.attribute, row.value][1]
                 for row in shown
