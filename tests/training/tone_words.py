@@ -28,7 +28,7 @@ from evenear.training.preparation import Corpus, Source, build_model, prepare
 from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from tiny_corpora import write_json_lines
 
-__all__ = ["HERTZ", "config", "corpus", "trainer", "write_corpus"]
+__all__ = ["HERTZ", "config", "corpus", "learning_config", "trainer", "write_corpus"]
 
 HERTZ: Mapping[str, float] = MappingProxyType({"LOW": 400.0, "MID": 1000.0, "HIGH": 2600.0})
 RATE = 16_000
@@ -88,6 +88,22 @@ def config(**changes) -> TrainingConfig:
         snapshot_every=3,
     )
     return replace(base, **changes)
+
+
+def learning_config() -> TrainingConfig:
+    """A run that is long and plain enough to learn the three words, in a few seconds."""
+    base = config(num_updates=300, evaluate_every=100, snapshot_every=100)
+    lstm = replace(base.model.encoder.lstm, hidden_dim=64, dropout=0.0)
+    return replace(
+        base,
+        data=replace(base.data, batches=BatchConfig(seconds=6.0, augmentation=None)),
+        model=replace(
+            base.model,
+            encoder=replace(base.model.encoder, lstm=lstm),
+            predictor=replace(base.model.predictor, token_dropout=0.0),
+        ),
+        optimizer=OptimizerConfig(peak_rate=5e-3, warmup_updates=10),
+    )
 
 
 def corpus(folder: Path, settings: TrainingConfig) -> Corpus:

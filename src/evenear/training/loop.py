@@ -85,6 +85,8 @@ class Trainer:
         self.update = self.epoch = self.next_batch = 0
         self.best_wer: float | None = None
         self.history: list[dict[str, float]] = []
+        self.on_best: Callable[[], None] = lambda: None
+        """Called when the average is heard best so far, before the snapshot that says so."""
 
     @property
     def snapshot_path(self) -> Path:
@@ -240,6 +242,7 @@ class Trainer:
         wer = float("nan") if wer is None else wer
         if self.best_wer is None or math.isnan(self.best_wer) or wer < self.best_wer:
             self.best_wer = wer
+            self.on_best()
         return wer
 
     def _prefetched(self) -> Generator[Batch, None, None]:

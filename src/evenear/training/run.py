@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run from manifests to a model folder: prepares, trains, keeps the best averaged weights."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,17 +103,16 @@ class Run:
 
     def train(self) -> Iterator[Progress]:
         """Train to the end; keep a model folder whenever the held-out speakers are heard best."""
+        self.trainer.on_best = self._keep
         for step in self.trainer.run():
-            if step.dev_wer is not None and (
-                step.dev_wer == self.trainer.best_wer or not self.model_folder.exists()
-            ):
+            if step.dev_wer is not None and not self.model_folder.exists():
                 self._keep()
             yield step
 
     def _keep(self) -> None:
         save_model(
             self.model_folder,
-            model=self.trainer.averaged(lambda: build_model(self.config, self.corpus)),
+            model=self.trainer.averaged(lambda: copy.deepcopy(self.trainer.model)),
             features=self.config.data.store.features,
             tokenizer=self.corpus.tokenizer,
         )

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a manifest to a model folder that recognizes speakers it never heard."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+
+from evenear.checkpoint import load_model
+from evenear.config import replace
+from evenear.errors import CheckpointError
+from evenear.metrics.words import WordErrors
+from evenear.search import greedy_search
+from evenear.training.preparation import Source
+from evenear.training.run import Run
+from evenear.training.settings import TrainingConfig
+from training.test_snapshots import same
+from training.tone_words import config, learning_config, write_corpus
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("tones"))
+
+
+def prepared(manifest: Path, folder: Path, settings: TrainingConfig, **options) -> Run:
+    return Run.prepare(settings, [Source(manifest)], folder, **options)
+
+
+@pytest.fixture(scope="module")
+def learned(manifest, tmp_path_factory) -> Run:
+    """A run long enough to learn three words."""
+    run = prepared(manifest, tmp_path_factory.mktemp("learned"), learning_config())
+    list(run.train())
+    return run
+
+
+def test_a_model_of_tones_learns_to_recognize_a_speaker_it_never_heard(learned):
+    assert learned.trainer.best_wer is not None
+    assert learned.trainer.best_wer < 0.3
+
+
+def test_the_kept_model_recognizes_as_well_as_the_run_said(learned):
+    bundle = load_model(learned.model_folder)
+    assert bundle.tokenizer.model == learned.corpus.tokenizer.model
+    assert bundle.features == learned.config.data.store.features
+    assert learned.trainer.evaluate(bundle.model).rate == learned.trainer.best_wer
+
+
+def test_the_run_counts_errors_as_a_plain_loop_would(learned):
+    model = learned.trainer.averaged(lambda: load_model(learned.model_folder).model)
+    counted = learned.trainer.evaluate(model)
+    corpus = learned.corpus
+    wrong = 0
+    for index, row in enumerate(corpus.dev.utterances):
+        frames_TM = corpus.dev.frames(index)
+        features = learned.trainer.batches.features
+        stacked_TF = torch.from_numpy(frames_TM[: len(frames_TM) // 3 * 3]).reshape(
+            -1, features.dim
+        )
+        with torch.no_grad():
+            encoded = model.encode(stacked_TF[None], torch.tensor([len(stacked_TF)]))
+            (reading,) = greedy_search(model, encoded)
+        wrong += corpus.tokenizer.decode(reading.tokens) != row.text
+    assert counted.reference_words == sum(len(r.text.split()) for r in corpus.dev.utterances)
+    assert (counted.errors == 0) == (wrong == 0)
+
+
+def test_the_description_says_what_will_be_trained_on_what(learned):
+    assert "tones: 0.06 M parameters" in learned.description
+    assert "12 held-out utterances" in learned.description
+
+
+def kept_weights(run: Run) -> dict[str, torch.Tensor]:
+    return dict(load_model(run.model_folder).model.state_dict())
+
+
+def controlled(run: Run, *errors: int) -> Run:
+    """The run, with what its held-out speakers will say at each evaluation."""
+    rates = iter(errors)
+    run.trainer.evaluate = lambda _: WordErrors(substitutions=next(rates), reference_words=10)
+    return run
+
+
+def test_the_model_that_was_best_stays(manifest, tmp_path):
+    settings = config(num_updates=6, evaluate_every=2)
+    run = controlled(prepared(manifest, tmp_path, settings), 5, 2, 3)
+    kept = []
+    for step in run.train():
+        if step.dev_wer is not None:
+            kept.append(kept_weights(run))
+    assert not same(kept[0], kept[1])
+    assert same(kept[1], kept[2])
+
+
+def test_a_model_is_kept_even_if_there_was_nothing_to_recognize(manifest, tmp_path):
+    run = prepared(manifest, tmp_path, config(num_updates=2, evaluate_every=1))
+    run.trainer.evaluate = lambda _: WordErrors()
+    list(run.train())
+    assert same(kept_weights(run), run.trainer.average)
+
+
+def test_a_run_killed_right_after_its_best_snapshot_has_its_best_model(manifest, tmp_path):
+    settings = config(num_updates=6, evaluate_every=2, snapshot_every=2)
+    first = controlled(prepared(manifest, tmp_path, settings), 5, 2)
+    steps = first.train()
+    list(itertools.islice(steps, 3))
+    saved = {}
+    save = first.trainer.save
+
+    def save_and_die() -> None:
+        save()
+        saved.update({name: t.clone() for name, t in first.trainer.average.items()})
+        raise KeyboardInterrupt
+
+    first.trainer.save = save_and_die
+    with pytest.raises(KeyboardInterrupt):
+        next(steps)
+    second = controlled(prepared(manifest, tmp_path, settings), 3)
+    second.trainer.resume()
+    assert second.trainer.best_wer == 0.2
+    list(second.train())
+    assert same(kept_weights(second), saved)
+
+
+def test_a_run_can_begin_with_a_trained_model(learned, manifest, tmp_path):
+    settings = replace(learning_config(), num_updates=1)
+    settings = replace(settings, optimizer=replace(settings.optimizer, peak_rate=1e-9))
+    run = prepared(manifest, tmp_path, settings, start_from=learned.model_folder)
+    assert run.corpus.tokenizer.model == learned.corpus.tokenizer.model
+    (step,) = run.train()
+    assert step.dev_wer == pytest.approx(learned.trainer.best_wer, abs=0.05)
+
+
+def test_a_run_cannot_begin_with_a_model_of_another_shape(learned, manifest, tmp_path):
+    settings = config()
+    other = replace(settings, model=replace(settings.model, joiner_dim=20))
+    with pytest.raises(CheckpointError, match="another shape"):
+        prepared(manifest, tmp_path, other, start_from=learned.model_folder)
+
+
+def test_the_number_of_threads_is_left_alone_unless_asked_for(manifest, tmp_path):
+    before = torch.get_num_threads()
+    try:
+        prepared(manifest, tmp_path, config())
+        assert torch.get_num_threads() == before
+        prepared(manifest, tmp_path, config(), threads=before + 1)
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
