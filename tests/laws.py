@@ -40,6 +40,7 @@ __all__ = [
     "LAW_TOLERANCE",
     "PREDICTORS",
     "chunkings",
+    "encode_in_chunks",
     "law_batching_strangers_changes_nothing",
     "law_chunking_changes_nothing",
     "law_padding_changes_nothing",

@@ -48,8 +48,8 @@ _FORMAT = 1
 _LEAST_REST = 1e-4
 """Every context leaves at least this much probability to the shorter ones."""
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+_Ints = NDArray[np.int64]
+_Floats = NDArray[np.float64]
 
 
 @config
@@ -91,15 +91,15 @@ class TextScore:
 class _Order(NamedTuple):
     """The n-grams of one order, grouped by context."""
 
-    contexts_H: Ints
+    contexts_H: _Ints
     """Keys of contexts, ascending."""
-    starts_H: Ints
+    starts_H: _Ints
     """Where the n-grams of each context begin; one more entry than contexts."""
-    tokens_G: Ints
+    tokens_G: _Ints
     shares_G: NDArray[np.float16]
     """Discounted probability of each n-gram's last token, to be scaled."""
-    scales_H: Floats
-    rests_H: Floats
+    scales_H: _Floats
+    rests_H: _Floats
     """What is left to shorter contexts."""
 
 
@@ -107,7 +107,7 @@ class NgramModel:
     """Probabilities of the next token. Make one with `train` or `load`."""
 
     def __init__(
-        self, unigram_V: Floats, orders: Sequence[_Order], special_ids: frozenset[int], key: str
+        self, unigram_V: _Floats, orders: Sequence[_Order], special_ids: frozenset[int], key: str
     ) -> None:
         self._unigram_V = unigram_V
         self._orders = tuple(orders)
@@ -258,16 +258,16 @@ class NgramModel:
 class _Counts(NamedTuple):
     """N-grams of one order: keys ascending, how often each was seen, and its smoothing count."""
 
-    keys_G: Ints
-    seen_G: Ints
-    counts_G: Ints
+    keys_G: _Ints
+    seen_G: _Ints
+    counts_G: _Ints
 
 
 def _key(tokenizer: Tokenizer) -> str:
     return hashlib.sha256(tokenizer.model).hexdigest()
 
 
-def _sequence(texts: Iterable[str], tokenizer: Tokenizer) -> tuple[Ints, Ints]:
+def _sequence(texts: Iterable[str], tokenizer: Tokenizer) -> tuple[_Ints, _Ints]:
     """All lines in a row, each after a start mark; and how far each token is from its mark."""
     start = len(tokenizer)
     lines = [np.array([start, *tokenizer.encode(text)], np.int32) for text in texts]
@@ -278,7 +278,7 @@ def _sequence(texts: Iterable[str], tokenizer: Tokenizer) -> tuple[Ints, Ints]:
     return np.concatenate(lines).astype(np.int64), depths.astype(np.int64)
 
 
-def _count(sequence: Ints, depths: Ints, base: int, settings: NgramConfig) -> list[_Counts]:
+def _count(sequence: _Ints, depths: _Ints, base: int, settings: NgramConfig) -> list[_Counts]:
     """Count the n-grams of every order; an n-gram holds the start mark at most as its first."""
     raw = []
     keys = np.zeros_like(sequence)
@@ -295,7 +295,7 @@ def _count(sequence: Ints, depths: Ints, base: int, settings: NgramConfig) -> li
     return counts
 
 
-def _discounts(counts_G: Ints) -> Floats:
+def _discounts(counts_G: _Ints) -> _Floats:
     """D(1), D(2) and D(3 or more), at places 1 to 3."""
     n1, n2, n3, n4 = (float((counts_G == c).sum()) for c in (1, 2, 3, 4))
     if min(n1, n2, n3, n4) == 0:
@@ -307,12 +307,12 @@ def _discounts(counts_G: Ints) -> Floats:
     return discounts
 
 
-def _unigram(counts: _Counts, tokenizer: Tokenizer) -> Floats:
+def _unigram(counts: _Counts, tokenizer: Tokenizer) -> _Floats:
     """Smoothed probability of each token; special ones have none."""
-    own_D = _discounts(counts.counts_G)[np.minimum(counts.counts_G, 3)]
+    discounts_G = _discounts(counts.counts_G)[np.minimum(counts.counts_G, 3)]
     probabilities_V = np.zeros(len(tokenizer))
-    probabilities_V[:] = own_D.sum() / (len(tokenizer) - len(tokenizer.special_ids))
-    probabilities_V[counts.keys_G] += counts.counts_G - own_D
+    probabilities_V[:] = discounts_G.sum() / (len(tokenizer) - len(tokenizer.special_ids))
+    probabilities_V[counts.keys_G] += counts.counts_G - discounts_G
     probabilities_V[list(tokenizer.special_ids)] = 0.0
     return probabilities_V / counts.counts_G.sum()
 
@@ -347,8 +347,8 @@ def _smooth(
 def _prune(
     counts: Sequence[_Counts],
     base: int,
-    shares: Sequence[Floats],
-    values: Sequence[Floats],
+    shares: Sequence[_Floats],
+    values: Sequence[_Floats],
     settings: NgramConfig,
 ) -> list[_Order]:
     """Keep the n-grams of highest value, with their contexts."""
@@ -380,7 +380,7 @@ def _read_order(arrays: Any, n: int) -> _Order:
     return _order(contexts_H, starts_H, tokens_G, shares_G)
 
 
-def _order(contexts_H: Ints, starts_H: Ints, tokens_G: Ints, shares_G: NDArray[Any]) -> _Order:
+def _order(contexts_H: _Ints, starts_H: _Ints, tokens_G: _Ints, shares_G: NDArray[Any]) -> _Order:
     """Round shares to what a file holds, and give the rest to shorter contexts."""
     shares_G = shares_G.astype(np.float16)
     if not len(contexts_H):
@@ -390,6 +390,6 @@ def _order(contexts_H: Ints, starts_H: Ints, tokens_G: Ints, shares_G: NDArray[A
     return _Order(contexts_H, starts_H, tokens_G, shares_G, scales_H, 1.0 - sums_H * scales_H)
 
 
-def _group_starts(sorted_G: Ints) -> Ints:
+def _group_starts(sorted_G: _Ints) -> _Ints:
     """Where each run of equal values begins."""
     return np.flatnonzero(np.diff(sorted_G, prepend=sorted_G[:1] - 1))
