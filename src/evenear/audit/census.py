@@ -11,7 +11,7 @@ The census describes places, not people. Whoever speaks from a ZIP code may have
 properties of its majority; a gap between ZIP codes is not a gap between groups of people. This
 warning is part of every result.
 
-Legend: K partitions, U ZIP codes with speakers.
+Legend: C conditions, K partitions, U ZIP codes with speakers.
 
 Source: P. Dheram et al., "Toward fairness in speech recognition: discovery and mitigation of
 performance disparities", 2022, https://arxiv.org/abs/2207.11345 (binary partitions of ZIP codes by
@@ -51,8 +51,8 @@ ECOLOGICAL_WARNING = (
     "of people, and nobody's ethnicity, income, education or age may be read from a ZIP code."
 )
 
-OTHERS = "other ZIP codes"
-NUM_RUNNERS_UP = 9
+_OTHERS = "other ZIP codes"
+_NUM_RUNNERS_UP = 9
 
 
 @config
@@ -137,12 +137,12 @@ class CensusPartitions(Rule):
 
     def assign(self, table: Table) -> Cohorts:
         """For each partition kept, who speaks from its ZIP codes, as far as the census knows."""
-        zips = speaker_zips(table)
+        zips = _speaker_zips(table)
         found = []
         for one in self.partitions:
             members = zip_members(one.conditions)
             holds = pl.all_horizontal(pl.exclude("speaker", "zip"))
-            value = pl.when(holds).then(pl.lit(one.value)).when(~holds).then(pl.lit(OTHERS))
+            value = pl.when(holds).then(pl.lit(one.value)).when(~holds).then(pl.lit(_OTHERS))
             frame = zips.join(members, on="zip", how="inner", maintain_order="left")
             frame = frame.select("speaker", value.alias("value")).drop_nulls("value")
             name = _name(one)
@@ -180,7 +180,7 @@ def find_census_partitions(
     values_U = residuals(units.errors_U, units.words_U)
     screened = screen(members_KU, values_U, rng, num_permutations=settings.num_permutations)
     chosen = _choose(units, candidates, screened, settings)
-    next_best = [k for k in np.argsort(-screened.statistics_K) if k not in chosen][:NUM_RUNNERS_UP]
+    next_best = [k for k in np.argsort(-screened.statistics_K) if k not in chosen][:_NUM_RUNNERS_UP]
     return CensusPartitions(
         partitions=tuple(
             _partition(units, candidates[k], f"census {number}", screened, k)
@@ -195,7 +195,7 @@ def find_census_partitions(
     )
 
 
-def speaker_zips(table: Table) -> pl.DataFrame:
+def _speaker_zips(table: Table) -> pl.DataFrame:
     """The ZIP code of each speaker, where most of the speaker's words were said: speaker, zip.
 
     Raises:
@@ -246,7 +246,7 @@ class _Units(NamedTuple):
 
 def _units(table: Table, conditions: tuple[ZipCondition, ...]) -> _Units:
     zips = (
-        speaker_zips(table)
+        _speaker_zips(table)
         .join(table.speakers.filter(pl.col("words") > 0), on="speaker", how="inner")
         .group_by("zip")
         .agg(pl.len().alias("speakers"), pl.col("errors", "words").sum())

@@ -20,15 +20,15 @@ from evenear.audit.table import Table
 
 __all__ = ["characterize"]
 
-SECONDS = ("seconds", "duration", "duration_seconds", "length_seconds", "audio_seconds")
-MAX_VALUES = 12
+_SECONDS = ("seconds", "duration", "duration_seconds", "length_seconds", "audio_seconds")
+_MAX_VALUES = 12
 """Attributes with more values are names, not kinds."""
-CLEAR = 3.0
+_CLEAR = 3.0
 """Standard errors from which a difference is clear."""
-LEAST_SHARE = 0.1
-LEAST_SPREAD = 0.3
+_LEAST_SHARE = 0.1
+_LEAST_SPREAD = 0.3
 """Smaller differences of shares, or of means in standard deviations of speakers, do not matter."""
-LEAST_SPEAKERS = 5
+_LEAST_SPEAKERS = 5
 
 
 class _Remark(NamedTuple):
@@ -67,7 +67,7 @@ def _categories(table: Table) -> Iterator[pl.DataFrame]:
     """For each attribute of kinds, each speaker's most frequent value."""
     for name in table.attributes:
         column = table.frame[name]
-        if column.dtype != pl.String or not 2 <= column.drop_nulls().n_unique() <= MAX_VALUES:
+        if column.dtype != pl.String or not 2 <= column.drop_nulls().n_unique() <= _MAX_VALUES:
             continue
         yield (
             table.frame.select("speaker", name)
@@ -86,7 +86,7 @@ def _numbers(table: Table) -> Iterator[pl.DataFrame]:
         if table.frame[name].dtype.is_numeric() and table.frame[name].drop_nulls().n_unique() > 1:
             means = table.frame.group_by("speaker").agg(pl.col(name).cast(pl.Float64).mean())
             yield means.drop_nulls(name)
-    seconds = next((name for name in table.attributes if name.lower() in SECONDS), None)
+    seconds = next((name for name in table.attributes if name.lower() in _SECONDS), None)
     if seconds is not None and table.frame[seconds].dtype.is_numeric():
         sums = (
             table.frame.drop_nulls(seconds).group_by("speaker").agg(pl.col("words", seconds).sum())
@@ -101,14 +101,14 @@ def _remarks(feature: pl.DataFrame) -> Iterator[_Remark]:
     """What is clear about one feature: columns speaker, the feature, and value (is it a member)."""
     name = feature.columns[1]
     is_member = feature["value"].to_numpy()
-    if min(is_member.sum(), (~is_member).sum()) < LEAST_SPEAKERS:
+    if min(is_member.sum(), (~is_member).sum()) < _LEAST_SPEAKERS:
         return
     if feature[name].dtype != pl.String:
         numbers = feature[name].to_numpy()
         inside, outside = numbers[is_member], numbers[~is_member]
         error = np.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
         difference, spread = inside.mean() - outside.mean(), numbers.std()
-        if abs(difference) > max(CLEAR * error, LEAST_SPREAD * spread, 1e-12):
+        if abs(difference) > max(_CLEAR * error, _LEAST_SPREAD * spread, 1e-12):
             side = "higher" if difference > 0 else "lower"
             text = f"{name} {side}: {inside.mean():.3g} on average, others {outside.mean():.3g}"
             yield _Remark(float(abs(difference) / max(error, 1e-12)), text)
@@ -119,7 +119,7 @@ def _remarks(feature: pl.DataFrame) -> Iterator[_Remark]:
         inside, outside = (kinds[is_member] == kind).mean(), (kinds[~is_member] == kind).mean()
         share = (kinds == kind).mean()
         error = np.sqrt(share * (1 - share) * (1 / is_member.sum() + 1 / (~is_member).sum()))
-        if abs(inside - outside) > max(CLEAR * error, LEAST_SHARE):
+        if abs(inside - outside) > max(_CLEAR * error, _LEAST_SHARE):
             text = f"{name} {kind}: {inside:.0%} of speakers, others {outside:.0%}"
             sureness = float(abs(inside - outside) / max(error, 1e-12))
             found.append((inside > outside, _Remark(sureness, text)))

@@ -18,7 +18,7 @@ from evenear.errors import MissingDependencyError
 
 __all__ = ["cluster", "nearest", "plane", "scaled"]
 
-NUM_STARTS = 4
+_NUM_STARTS = 4
 
 
 def scaled(vectors_SD: np.ndarray, shift_D: np.ndarray, scale_D: np.ndarray) -> np.ndarray:
@@ -62,7 +62,7 @@ def cluster(
     distinct = len(np.unique(points_SD, axis=0))
     found = KMeans(
         n_clusters=min(num_clusters, distinct),
-        n_init=NUM_STARTS,  # pyright: ignore[reportArgumentType]
+        n_init=_NUM_STARTS,  # pyright: ignore[reportArgumentType]
         random_state=int(rng.integers(2**31)),
     ).fit(points_SD)
     centers_KD = np.asarray(found.cluster_centers_, dtype=np.float64)

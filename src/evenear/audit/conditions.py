@@ -28,9 +28,9 @@ __all__ = [
     "search_columns",
 ]
 
-MAX_KINDS = 12
+_MAX_KINDS = 12
 """Text with more kinds is names, not kinds; numbers with more are cut into ranges."""
-NUM_RANGES = 4
+_NUM_RANGES = 4
 
 
 @config
@@ -139,11 +139,11 @@ def search_columns(
     found = []
     for name in attributes or table.attributes:
         column = table.frame[name].drop_nulls()
-        if column.dtype.is_numeric() and column.n_unique() > MAX_KINDS:
+        if column.dtype.is_numeric() and column.n_unique() > _MAX_KINDS:
             cuts = _cuts(table, name)
             if cuts:
                 found.append(SearchColumn(name=name, cuts=cuts))
-        elif attributes or 2 <= column.n_unique() <= MAX_KINDS:
+        elif attributes or 2 <= column.n_unique() <= _MAX_KINDS:
             found.append(SearchColumn(name=name))
     if not found:
         raise CohortError(
@@ -210,7 +210,7 @@ def _codes(column: pl.Series, known: tuple[str, ...]) -> np.ndarray:
 def _cuts(table: Table, name: str) -> tuple[float, ...]:
     means = table.frame.group_by("speaker").agg(pl.col(name).cast(pl.Float64).mean()).drop_nulls()
     numbers = means[name].filter(means[name].is_finite())
-    steps = [step / NUM_RANGES for step in range(1, NUM_RANGES)]
+    steps = [step / _NUM_RANGES for step in range(1, _NUM_RANGES)]
     cuts = {float(numbers.quantile(step, "nearest") or 0.0) for step in steps if len(numbers)}
     lowest = numbers.min()
     return tuple(sorted(cut for cut in cuts if cut != lowest))

@@ -37,7 +37,7 @@ __all__ = [
 Encoder = Callable[[np.ndarray], np.ndarray]
 """Mono samples at 16 kHz to one vector."""
 
-COLUMN = "embedding"
+_COLUMN = "embedding"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +97,14 @@ def with_embeddings(table: Table, embeddings: Embeddings | str | Path) -> Table:
     rows = pl.DataFrame(
         {
             "name": pl.Series(names, dtype=pl.String),
-            COLUMN: pl.Series(vectors_ND, dtype=pl.Array(pl.Float32, vectors_ND.shape[1])),
+            _COLUMN: pl.Series(vectors_ND, dtype=pl.Array(pl.Float32, vectors_ND.shape[1])),
         }
     ).filter(is_finite_N)
     if rows["name"].is_duplicated().any():
         twice = rows.filter(pl.col("name").is_duplicated())["name"][0]
         raise TableError(f"Each name may have one embedding; {twice!r} has more.")
     frame = _first_utterances(table, rows)
-    unknown = table.num_speakers - frame.drop_nulls(COLUMN)["speaker"].n_unique()
+    unknown = table.num_speakers - frame.drop_nulls(_COLUMN)["speaker"].n_unique()
     notes = []
     if not is_finite_N.all():
         notes.append(f"{int((~is_finite_N).sum()):,} embeddings are not finite and were left out.")
@@ -179,20 +179,20 @@ def speaker_vectors(table: Table) -> tuple[pl.Series, np.ndarray]:
     Raises:
         TableError: The table has no embeddings, or only names of them.
     """
-    if COLUMN not in table.frame.columns or not table.frame[COLUMN].dtype.is_nested():
-        came = "only names of embeddings" if COLUMN in table.frame.columns else "none"
+    if _COLUMN not in table.frame.columns or not table.frame[_COLUMN].dtype.is_nested():
+        came = "only names of embeddings" if _COLUMN in table.frame.columns else "none"
         raise TableError(
             f"Searching voices needs embeddings; this table has {came}.",
             hint="Join them with `with_embeddings`, or make them with `embed_audio`.",
         )
-    known = table.frame.select("speaker", COLUMN).drop_nulls(COLUMN)
-    widths = known[COLUMN].list.len() if known[COLUMN].dtype == pl.List else None
+    known = table.frame.select("speaker", _COLUMN).drop_nulls(_COLUMN)
+    widths = known[_COLUMN].list.len() if known[_COLUMN].dtype == pl.List else None
     if widths is not None and widths.n_unique() > 1:
         raise TableError(
             f"Embeddings must all be of the same length, got lengths from {widths.min()} to "
             f"{widths.max()}."
         )
-    vectors_ND = np.array(known[COLUMN].to_list(), dtype=np.float64).reshape(known.height, -1)
+    vectors_ND = np.array(known[_COLUMN].to_list(), dtype=np.float64).reshape(known.height, -1)
     speakers_S, rows_N = np.unique(known["speaker"].to_numpy().astype(str), return_inverse=True)
     sums_SD = np.zeros((len(speakers_S), vectors_ND.shape[1]))
     np.add.at(sums_SD, rows_N, vectors_ND)
@@ -212,7 +212,7 @@ def _row_names(table: Table, embeddings: Embeddings) -> tuple[str, ...]:
 
 def _first_utterances(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     """Join by utterance; or by speaker, and then to each speaker's first utterance alone."""
-    frame = table.frame.drop(COLUMN, strict=False)
+    frame = table.frame.drop(_COLUMN, strict=False)
     by_utterance = frame["utterance_id"].is_in(rows["name"].implode()).sum()
     by_speaker = frame["speaker"].unique().is_in(rows["name"].implode()).sum()
     if not by_utterance and not by_speaker:
@@ -227,7 +227,7 @@ def _first_utterances(table: Table, rows: pl.DataFrame) -> pl.DataFrame:
     if key == "utterance_id":
         return joined
     is_first = pl.col("speaker").is_first_distinct()
-    return joined.with_columns(pl.when(is_first).then(COLUMN).alias(COLUMN))
+    return joined.with_columns(pl.when(is_first).then(_COLUMN).alias(_COLUMN))
 
 
 def _read_npz(path: Path) -> Embeddings:

@@ -10,6 +10,8 @@ step, each with at least `min_speakers` speakers in it.
 A region shows where errors are more frequent, not why: accents, devices, ages and topics differ
 between places too.
 
+Legend: S speakers, A axes (longitude, latitude).
+
 Source: V. A. Trinh et al., "Reducing geographic disparities in automatic speech recognition via
 elastic weight consolidation", 2022, https://arxiv.org/abs/2207.07850.
 """
@@ -34,10 +36,10 @@ __all__ = ["ELSEWHERE", "Rectangle", "Region", "Regions", "find_hotspots", "find
 
 ELSEWHERE = "elsewhere"
 
-HIDDEN = 5
+_HIDDEN = 5
 """The drawn map ends where so many speakers live beyond its border, on each side."""
 
-NOT_WHY = (
+_NOT_WHY = (
     "A region says where errors are more frequent, not why: ages, accents, devices and topics "
     "differ between places too."
 )
@@ -103,7 +105,7 @@ class Regions(Rule):
     @property
     def warnings(self) -> tuple[str, ...]:
         """That a place is not a cause."""
-        return (NOT_WHY,) if self._has_cohorts else ()
+        return (_NOT_WHY,) if self._has_cohorts else ()
 
     @property
     def _has_cohorts(self) -> bool:
@@ -213,7 +215,7 @@ def find_regions(
             for number, (box, leaf) in enumerate(found, start=1)
         ),
         grid=grid,
-        extent=grid.extent(cells_SA, hidden=HIDDEN),
+        extent=grid.extent(cells_SA, hidden=_HIDDEN),
         covers_all=True,
         how=f"A tree of cuts ({settings.criterion})",
         num_speakers=len(cells_SA),
@@ -257,7 +259,7 @@ def find_hotspots(
             for number, spot in enumerate(found, start=1)
         ),
         grid=grid,
-        extent=grid.extent(cells_SA, hidden=HIDDEN),
+        extent=grid.extent(cells_SA, hidden=_HIDDEN),
         covers_all=False,
         how="A scan of rectangles",
         num_speakers=len(cells_SA),

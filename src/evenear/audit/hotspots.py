@@ -13,7 +13,8 @@ that the tree needs.
 Lines of the grid are quantiles of where speakers live, rounded to whole cells, so that they tell no
 one's address. Sums over all rectangles come from one table of cumulative sums.
 
-Legend: S speakers, A axes, R permutations, G x H cells, I rectangles' extents on one axis.
+Legend: S speakers, A axes, R permutations, G x H cells, I x J extents: runs of neighboring columns
+of cells, times runs of rows.
 
 Source: M. Kulldorff, "A spatial scan statistic", 1997 (there with circles and Poisson counts);
 D. Neill, "Expectation-based scan statistics for monitoring spatial time series data", 2009.
@@ -30,7 +31,7 @@ from evenear.config import config
 
 __all__ = ["Hotspot", "HotspotSettings", "find_rectangles"]
 
-FIRST_LOOK = 19
+_FIRST_LOOK = 19
 """Permutations after which a hopeless rectangle is given up."""
 
 
@@ -196,6 +197,6 @@ def _p_value(
         order = rng.permutation(len(errors_S))
         null.append(float(scan.scores(errors_S[order], words_S[order]).max()))
         exceeded = sum(one >= best for one in null)
-        if len(null) >= FIRST_LOOK and exceeded > len(null) // 3:
+        if len(null) >= _FIRST_LOOK and exceeded > len(null) // 3:
             return (1 + exceeded) / (1 + len(null))
     return extreme_p_value(best, np.array(null))

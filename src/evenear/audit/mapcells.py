@@ -6,6 +6,8 @@ others. Cells with fewer are not drawn, and nothing is said of them.
 
 Hexagons have equal areas everywhere and need the package h3; squares need nothing.
 
+Legend: S speakers, A axes (longitude, latitude).
+
 Source: P. Samarati and L. Sweeney, "Protecting privacy when disclosing information:
 k-anonymity and its enforcement through generalization and suppression", 1998.
 """
@@ -22,10 +24,10 @@ from evenear.errors import CohortError, MissingDependencyError
 
 __all__ = ["MapCell", "map_cells"]
 
-SHOWN = 0.8
+_SHOWN = 0.8
 """Share of the speakers that must be in cells that are shown."""
 
-FINEST_HEXAGON = 6
+_FINEST_HEXAGON = 6
 """About 36 square kilometers."""
 
 
@@ -62,7 +64,7 @@ def map_cells(
     finest: list[MapCell] = []
     for cells in _squares(places) if shape == "square" else _hexagons(places):
         shown = _shown(places, cells, min_speakers)
-        if sum(one.speakers for one in shown) < SHOWN * len(places.speakers):
+        if sum(one.speakers for one in shown) < _SHOWN * len(places.speakers):
             break
         finest = shown
     return _westward(finest)
@@ -122,7 +124,7 @@ def _hexagons(places: SpeakerPlaces) -> Iterator[_Cells]:
             hint="pip install h3, or take shape='square'.",
         ) from None
     seam = Grid.around(places).seam
-    for resolution in range(FINEST_HEXAGON + 1):
+    for resolution in range(_FINEST_HEXAGON + 1):
         names = [
             h3.latlng_to_cell(latitude, longitude, resolution)
             for latitude, longitude in zip(places.latitude_S, places.longitude_S, strict=True)

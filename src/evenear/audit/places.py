@@ -20,10 +20,10 @@ from evenear.audit.table import Table
 from evenear.config import config
 from evenear.errors import CohortError
 
-__all__ = ["Box", "Grid", "SpeakerPlaces", "speaker_places"]
+__all__ = ["STEPS", "Box", "Grid", "SpeakerPlaces", "speaker_places"]
 
 STEPS = (20.0, 10.0, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
-STEPS_ACROSS = 100
+_STEPS_ACROSS = 100
 
 
 @config
@@ -72,7 +72,7 @@ class Grid:
         wide = float(np.ptp((places.longitude_S - middle) % 360.0))
         extent = max(wide, float(np.ptp(places.latitude_S)))
         if step is None:
-            step = next((one for one in STEPS if one * STEPS_ACROSS <= extent), STEPS[-1])
+            step = next((one for one in STEPS if one * _STEPS_ACROSS <= extent), STEPS[-1])
         seam = round(math.floor(middle / step) * step, 9)
         return cls(seam=(seam + 180.0) % 360.0 - 180.0, step=step)
 

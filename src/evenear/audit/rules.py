@@ -10,6 +10,8 @@ no part in the choice.
     rule = find_regions(discover)
     found = gaps(confirm, rule.assign(confirm))
 
+Legend: S speakers, R permutations.
+
 Every rule is a config: `to_json(rule)` and `from_json(Regions, text)` are inverses, so that a rule
 found in an audit can select speakers in another corpus.
 """
@@ -25,7 +27,7 @@ from evenear.audit.table import Table
 
 __all__ = ["CohortName", "Rule", "extreme_p_value", "overdispersion"]
 
-EULER = 0.5772156649015329
+_EULER = 0.5772156649015329
 
 
 class CohortName(NamedTuple):
@@ -88,5 +90,5 @@ def extreme_p_value(best: float, null_R: np.ndarray) -> float:
     spread = float(null_R.std(ddof=1)) * math.sqrt(6.0) / math.pi
     if spread < 1e-12 * max(1.0, abs(best)):
         return 1.0 if best <= null_R.max() else 1.0 / (1 + len(null_R))
-    standard = (best - (float(null_R.mean()) - EULER * spread)) / spread
+    standard = (best - (float(null_R.mean()) - _EULER * spread)) / spread
     return -math.expm1(-math.exp(-max(standard, -700.0)))

@@ -23,7 +23,7 @@ from evenear.audit.multiplicity import max_t_p_values
 
 __all__ = ["Screened", "residuals", "screen", "welch_statistics"]
 
-PERMUTATIONS_AT_ONCE = 64
+_PERMUTATIONS_AT_ONCE = 64
 
 
 class Screened(NamedTuple):
@@ -56,8 +56,8 @@ def screen(
     members_KU = members_KU.astype(np.float32)
     observed_K = welch_statistics(members_KU, residuals_U[:, None])[:, 0]
     null = []
-    for start in range(0, num_permutations, PERMUTATIONS_AT_ONCE):
-        size = min(PERMUTATIONS_AT_ONCE, num_permutations - start)
+    for start in range(0, num_permutations, _PERMUTATIONS_AT_ONCE):
+        size = min(_PERMUTATIONS_AT_ONCE, num_permutations - start)
         shuffled_UR = np.stack([rng.permutation(residuals_U) for _ in range(size)], axis=1)
         null.append(welch_statistics(members_KU, shuffled_UR))
     if not null:

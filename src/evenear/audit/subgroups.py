@@ -11,6 +11,8 @@ the speakers at random, and each subgroup's p-value says how often the best find
 is as good. Where attributes vary within a speaker, speakers cannot be dealt out; then what each
 speaker erred more or less than average changes its sign at random.
 
+Legend: C cells, R random deals, S speakers.
+
 Source: see `subgroupsearch`; P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993.
 """
 
@@ -42,9 +44,9 @@ from evenear.seeding import rng_for
 
 __all__ = ["Subgroup", "Subgroups", "find_subgroups"]
 
-EVERYONE_ELSE = "everyone else"
+_EVERYONE_ELSE = "everyone else"
 
-NOT_WHY = (
+_NOT_WHY = (
     "A subgroup says for whom errors are more frequent, not why; attributes that the table lacks "
     "may lie behind it."
 )
@@ -101,7 +103,7 @@ class Subgroups(Rule):
     @property
     def warnings(self) -> tuple[str, ...]:
         """That a subgroup is not a cause."""
-        return (NOT_WHY,) if self.subgroups else ()
+        return (_NOT_WHY,) if self.subgroups else ()
 
     def assign(self, table: Table) -> Cohorts:
         """For each subgroup, who or what belongs to it; unknown where an attribute is unknown.
@@ -117,7 +119,7 @@ class Subgroups(Rule):
                 assign_conditions(
                     table,
                     one.conditions,
-                    (one.attribute, one.value, EVERYONE_ELSE),
+                    (one.attribute, one.value, _EVERYONE_ELSE),
                     self.found_by,
                 )
                 for one in self.subgroups

@@ -40,7 +40,7 @@ __all__ = ["Found", "Outcome", "Score", "SubgroupSettings", "poisson_score", "se
 
 Score = Literal["poisson", "sliceline", "divergence"]
 
-SLICELINE_WEIGHT = 0.95
+_SLICELINE_WEIGHT = 0.95
 
 
 @config
@@ -122,7 +122,7 @@ class _Judge(NamedTuple):
                 scores_K = errors_K / words_K - self.rate
             elif self.settings.score == "sliceline":
                 relative_K, smallness_K = errors_K / expected_K - 1.0, words / words_K - 1.0
-                weight = SLICELINE_WEIGHT
+                weight = _SLICELINE_WEIGHT
                 scores_K = weight * relative_K - (1.0 - weight) * smallness_K
             else:
                 scores_K = poisson_score(errors_K, expected_K) / self.dispersion

@@ -40,10 +40,10 @@ __all__ = ["Criterion", "Leaf", "TreeSettings", "grow_tree"]
 
 Criterion = Literal["difference", "variance", "likelihood"]
 
-FIRST_LOOK = 19
+_FIRST_LOOK = 19
 """Permutations after which a hopeless split is given up."""
 
-NUMBERS_AT_ONCE = 1 << 22
+_NUMBERS_AT_ONCE = 1 << 22
 
 
 @config
@@ -217,9 +217,9 @@ def _p_value(data: _Data, node: _Node, rng: np.random.Generator) -> float:
     errors_S, words_S = data.errors_S[node.members], data.words_S[node.members]
     totals = errors_S.sum(), words_S.sum()
     null: list[float] = []
-    block = max(1, NUMBERS_AT_ONCE // size)
+    block = max(1, _NUMBERS_AT_ONCE // size)
     while len(null) < settings.num_permutations:
-        goal = FIRST_LOOK if len(null) < FIRST_LOOK else settings.num_permutations
+        goal = _FIRST_LOOK if len(null) < _FIRST_LOOK else settings.num_permutations
         orders_RS = np.stack([rng.permutation(size) for _ in range(min(block, goal - len(null)))])
         best_R = np.full(len(orders_RS), -np.inf)
         for cut in node.cuts:
@@ -228,7 +228,7 @@ def _p_value(data: _Data, node: _Node, rng: np.random.Generator) -> float:
                 best_R = np.maximum(best_R, _gains(totals, left_RC, settings).max(axis=-1))
         null.extend(best_R / node.scale(settings))
         exceeded = sum(one >= node.gain for one in null)
-        if len(null) >= FIRST_LOOK and exceeded > len(null) // 3:
+        if len(null) >= _FIRST_LOOK and exceeded > len(null) // 3:
             return (1 + exceeded) / (1 + len(null))
     return extreme_p_value(node.gain, np.array(null))
 

@@ -223,24 +223,7 @@ def _agrees(frame: pl.DataFrame) -> bool:
 
 def _attributes(frame: pl.DataFrame, speakers: pl.DataFrame | None) -> pl.DataFrame:
     """What is known of each speaker, from a table of speakers and from columns of the trials."""
-    sides = []
-    fixed = set(_ALIASES)
-    for side in ("enrol", "test"):
-        prefixed = {
-            name: name.removeprefix(f"{side}_")
-            for name in frame.columns
-            if name.startswith(f"{side}_") and name not in fixed
-        }
-        plain = {
-            name: name
-            for name in frame.columns
-            if side == "enrol" and name not in fixed and not name.startswith(("enrol_", "test_"))
-        }
-        chosen = [
-            pl.col(theirs).cast(pl.String).alias(ours)
-            for theirs, ours in {**prefixed, **plain}.items()
-        ]
-        sides.append(frame.select(pl.col(f"{side}_speaker").alias("speaker"), *chosen))
+    sides = [_side(frame, "enrol"), _side(frame, "test")]
     known = pl.concat(sides, how="diagonal").unique()
     names = [name for name in known.columns if name != "speaker"]
     distinct = known.group_by("speaker").agg(pl.col(name).drop_nulls().unique() for name in names)
@@ -252,11 +235,26 @@ def _attributes(frame: pl.DataFrame, speakers: pl.DataFrame | None) -> pl.DataFr
                 hint=f"A column {name} belongs to the enrolled speaker; write enrol_{name} and "
                 f"test_{name} for both sides, or give a table of speakers.",
             )
-    known = distinct.select("speaker", *(pl.col(name).list.first() for name in names)).sort(
-        "speaker"
-    )
-    if speakers is None:
-        return known
+    first = [pl.col(name).list.first() for name in names]
+    known = distinct.select("speaker", *first).sort("speaker")
+    return known if speakers is None else _joined(known, speakers)
+
+
+def _side(frame: pl.DataFrame, side: str) -> pl.DataFrame:
+    """Attributes of the speakers on one side; plain columns belong to the enrolled one."""
+    chosen = []
+    for name in frame.columns:
+        if name in _ALIASES:
+            continue
+        if name.startswith(f"{side}_"):
+            chosen.append(pl.col(name).cast(pl.String).alias(name.removeprefix(f"{side}_")))
+        elif side == "enrol" and not name.startswith("test_"):
+            chosen.append(pl.col(name).cast(pl.String))
+    return frame.select(pl.col(f"{side}_speaker").alias("speaker"), *chosen)
+
+
+def _joined(known: pl.DataFrame, speakers: pl.DataFrame) -> pl.DataFrame:
+    """Add what a table of speakers says; it wins over columns of the trials."""
     if "speaker" not in speakers.columns or speakers["speaker"].is_duplicated().any():
         raise TableError(
             "The table of speakers needs a column 'speaker' with one row for each.",
@@ -269,8 +267,7 @@ def _attributes(frame: pl.DataFrame, speakers: pl.DataFrame | None) -> pl.DataFr
             f"{known['speaker'][0]!r}; its own are such as {speakers['speaker'][0]!r}.",
             hint="Are the names of speakers written alike in both?",
         )
-    return (
-        known.drop(speakers.columns, strict=False)
-        .with_columns(known["speaker"])
-        .join(speakers, on="speaker", how="left", maintain_order="left")
+    replaced = [name for name in speakers.columns if name != "speaker"]
+    return known.drop(replaced, strict=False).join(
+        speakers, on="speaker", how="left", maintain_order="left"
     )

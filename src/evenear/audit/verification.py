@@ -16,7 +16,7 @@ Between the groups of an attribute: the standard deviation of EERs (of the popul
 as in the source) and the fairness discrepancy rate 1 - (max |difference of false accepts| + max
 |difference of false rejects|) / 2 at the shared threshold.
 
-Legend: R draws, S speakers, G groups of trials, M measures.
+Legend: R draws, S speakers, G groups of trials, M measures, K differences.
 
 Source: M. Jin et al., "Adversarial reweighting for speaker verification fairness", 2022,
 https://arxiv.org/abs/2207.07776 (EER of groups, their standard deviation); T. de Freitas Pereira
@@ -182,30 +182,16 @@ def audit_verification(
     shared, words = _threshold(trials, threshold, false_accept_rate)
     grouped = group_trials(trials, groups)
     sizes = [_Size.of(one, group_S) for one, group_S in zip(grouped.groups, groups, strict=True)]
-    found_GM = grouped.measures(shared, p_target)
-    draws_RGM = grouped.draws(shared, p_target, rng_for(seed, "verification"), num_resamples)
-    shown = [
-        g
-        for g in range(1, len(groups), 2)
-        if min(sizes[g].speakers, sizes[g + 1].speakers) >= min_speakers
-        and np.isfinite(found_GM[[g, g + 1]]).all()
-    ]
-    p_values = _p_values(found_GM, draws_RGM, shown)
-    rows = tuple(
-        _row(
-            names[g],
-            sizes[g],
-            _measured(found_GM, draws_RGM, g, level, p_values.get(g)),
-            g in shown,
-        )
-        for g in range(1, len(groups), 2)
+    found = _Found(
+        grouped.measures(shared, p_target),
+        grouped.draws(shared, p_target, rng_for(seed, "verification"), num_resamples),
+        level,
     )
+    shown = _shown(sizes, found, min_speakers)
     return VerificationAudit(
-        overall=_row(
-            ("everyone", "all"), sizes[0], _measured(found_GM, draws_RGM, 0, level, None), True
-        ),
-        rows=rows,
-        spreads=_spreads(names, shown, found_GM, draws_RGM, level),
+        overall=_row(("everyone", "all"), sizes[0], _measured(found, 0, {})),
+        rows=_rows(names, sizes, found, shown),
+        spreads=_spreads(names, shown, found),
         threshold=shared,
         threshold_from=words,
         p_target=p_target,
@@ -264,21 +250,34 @@ def _threshold(
     return curve.eer_threshold, "equal error rate over all trials"
 
 
-def _measured(
-    found_GM: np.ndarray,
-    draws_RGM: np.ndarray,
-    group: int,
-    level: float,
-    p_values: dict[int, float] | None,
-) -> list[Measured]:
+class _Found(NamedTuple):
+    """Measures of all groups, as they are and in every draw."""
+
+    measures_GM: np.ndarray
+    draws_RGM: np.ndarray
+    level: float
+
+
+def _shown(sizes: Sequence[_Size], found: _Found, min_speakers: int) -> list[int]:
+    """Groups with enough speakers inside and outside; each is followed by its others."""
+    return [
+        g
+        for g in range(1, len(sizes), 2)
+        if min(sizes[g].speakers, sizes[g + 1].speakers) >= min_speakers
+        and np.isfinite(found.measures_GM[[g, g + 1]]).all()
+    ]
+
+
+def _measured(found: _Found, group: int, p_values: dict[int, float]) -> list[Measured]:
     """All measures of a group, with differences to the group that follows it."""
     measured = []
     others = group + 1 if group else group
-    for m in range(found_GM.shape[1]):
-        value, draws_R = found_GM[group, m], draws_RGM[:, group, m]
-        difference = value - found_GM[others, m]
-        reach = _reach(draws_R, value, level)
-        difference_reach = _reach(draws_R - draws_RGM[:, others, m], difference, level)
+    for m in range(found.measures_GM.shape[1]):
+        value, draws_R = found.measures_GM[group, m], found.draws_RGM[:, group, m]
+        difference = value - found.measures_GM[others, m]
+        reach = _reach(draws_R, value, found.level)
+        apart_R = draws_R - found.draws_RGM[:, others, m]
+        difference_reach = _reach(apart_R, difference, found.level)
         measured.append(
             Measured(
                 value=float(value),
@@ -287,7 +286,7 @@ def _measured(
                 difference=float(difference),
                 difference_low=float(difference - difference_reach),
                 difference_high=float(difference + difference_reach),
-                p_adjusted=p_values.get(m) if p_values else None,
+                p_adjusted=p_values.get(m),
             )
         )
     return measured
@@ -300,60 +299,64 @@ def _reach(draws_R: np.ndarray, value: float, level: float) -> float:
     return float(np.quantile(apart_R, level)) if len(apart_R) else math.inf
 
 
-def _p_values(
-    found_GM: np.ndarray, draws_RGM: np.ndarray, shown: Sequence[int]
-) -> dict[int, dict[int, float]]:
+def _p_values(found: _Found, shown: Sequence[int]) -> dict[int, dict[int, float]]:
     """Max-T p-values of differences in EER, false rejects and false accepts, over all groups."""
     keys = [(g, m) for g in shown for m in (EER, FALSE_REJECT, FALSE_ACCEPT)]
     if not keys:
         return {}
+    measures_GM, draws_RGM = found.measures_GM, found.draws_RGM
     rows, columns = (np.array(part) for part in zip(*keys, strict=True))
-    observed_K = found_GM[rows, columns] - found_GM[rows + 1, columns]
+    observed_K = measures_GM[rows, columns] - measures_GM[rows + 1, columns]
     null_RK = draws_RGM[:, rows, columns] - draws_RGM[:, rows + 1, columns] - observed_K
     errors_K = np.nanstd(null_RK, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         p_values_K = max_t_p_values(np.abs(observed_K / errors_K), np.abs(null_RK / errors_K))
-    found: dict[int, dict[int, float]] = {}
+    by_group: dict[int, dict[int, float]] = {}
     for (g, m), p_value in zip(keys, p_values_K, strict=True):
         if math.isfinite(p_value):
-            found.setdefault(g, {})[m] = float(p_value)
-    return found
+            by_group.setdefault(g, {})[m] = float(p_value)
+    return by_group
 
 
-def _row(
-    name: tuple[str, str], size: _Size, measured: list[Measured], is_shown: bool
-) -> GroupErrors:
+def _rows(
+    names: Sequence[tuple[str, str]], sizes: Sequence[_Size], found: _Found, shown: Sequence[int]
+) -> tuple[GroupErrors, ...]:
+    p_values = _p_values(found, shown)
+    return tuple(
+        _row(names[g], sizes[g], _measured(found, g, p_values.get(g, {})) if g in shown else [])
+        for g in range(1, len(sizes), 2)
+    )
+
+
+def _row(name: tuple[str, str], size: _Size, measured: list[Measured]) -> GroupErrors:
+    """A row; without measures, a suppressed one."""
     return GroupErrors(
         attribute=name[0],
         value=name[1],
         speakers=size.speakers,
         target_trials=size.targets,
         nontarget_trials=size.others,
-        eer=measured[EER] if is_shown else None,
-        min_dcf=measured[MIN_DCF] if is_shown else None,
-        false_reject=measured[FALSE_REJECT] if is_shown else None,
-        false_accept=measured[FALSE_ACCEPT] if is_shown else None,
-        suppressed=not is_shown,
+        eer=measured[EER] if measured else None,
+        min_dcf=measured[MIN_DCF] if measured else None,
+        false_reject=measured[FALSE_REJECT] if measured else None,
+        false_accept=measured[FALSE_ACCEPT] if measured else None,
+        suppressed=not measured,
     )
 
 
 def _spreads(
-    names: Sequence[tuple[str, str]],
-    shown: Sequence[int],
-    found_GM: np.ndarray,
-    draws_RGM: np.ndarray,
-    level: float,
+    names: Sequence[tuple[str, str]], shown: Sequence[int], found: _Found
 ) -> tuple[VerificationSpread, ...]:
-    found = []
+    spreads = []
     for attribute in dict.fromkeys(names[g][0] for g in shown):
         groups = [g for g in shown if names[g][0] == attribute]
         if len(groups) < 2:
             continue
-        deviation = _deviation(found_GM[None, groups])[0]
-        deviation_reach = _reach(_deviation(draws_RGM[:, groups]), deviation, level)
-        rate = _discrepancy_rate(found_GM[None, groups])[0]
-        rate_reach = _reach(_discrepancy_rate(draws_RGM[:, groups]), rate, level)
-        found.append(
+        here_1GM, draws_RGM = found.measures_GM[None, groups], found.draws_RGM[:, groups]
+        deviation, rate = _deviation(here_1GM)[0], _discrepancy_rate(here_1GM)[0]
+        deviation_reach = _reach(_deviation(draws_RGM), deviation, found.level)
+        rate_reach = _reach(_discrepancy_rate(draws_RGM), rate, found.level)
+        spreads.append(
             VerificationSpread(
                 attribute=attribute,
                 groups=len(groups),
@@ -365,7 +368,7 @@ def _spreads(
                 discrepancy_rate_high=float(min(1.0, rate + rate_reach)),
             )
         )
-    return tuple(found)
+    return tuple(spreads)
 
 
 def _deviation(measures_RGM: np.ndarray) -> np.ndarray:

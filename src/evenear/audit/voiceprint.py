@@ -21,19 +21,19 @@ from evenear.errors import AudioError
 
 __all__ = ["NUM_NUMBERS", "voiceprint"]
 
-WINDOW_SECONDS = 0.025
-PITCH_WINDOW_SECONDS = 0.04
-HOP_SECONDS = 0.01
-NUM_BANDS = 32
-NUM_CEPSTRA = 20
-LOWEST_HZ, HIGHEST_HZ = 80.0, 7600.0
-LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 65.0, 450.0
-SPEECH_DB = 30.0
+_WINDOW_SECONDS = 0.025
+_PITCH_WINDOW_SECONDS = 0.04
+_HOP_SECONDS = 0.01
+_NUM_BANDS = 32
+_NUM_CEPSTRA = 20
+_LOWEST_HZ, _HIGHEST_HZ = 80.0, 7600.0
+_LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ = 65.0, 450.0
+_SPEECH_DB = 30.0
 """Frames more than this below the loudest do not count."""
-VOICED = 0.5
+_VOICED = 0.5
 """Autocorrelation from which a frame has a pitch."""
 
-NUM_NUMBERS = 3 * NUM_CEPSTRA + 4
+NUM_NUMBERS = 3 * _NUM_CEPSTRA + 4
 
 
 def voiceprint(samples: np.ndarray, sample_rate: int = 16_000) -> np.ndarray:
@@ -53,9 +53,9 @@ def voiceprint(samples: np.ndarray, sample_rate: int = 16_000) -> np.ndarray:
             f"an array of shape {samples.shape}.",
             hint="Leave out empty and silent utterances.",
         )
-    frames_TN = _frames(samples, sample_rate, WINDOW_SECONDS)
+    frames_TN = _frames(samples, sample_rate, _WINDOW_SECONDS)
     energy_T = (frames_TN**2).mean(axis=1)
-    is_speech_T = energy_T > energy_T.max() * 10.0 ** (-SPEECH_DB / 10.0)
+    is_speech_T = energy_T > energy_T.max() * 10.0 ** (-_SPEECH_DB / 10.0)
     cepstra_TC = _cepstra(frames_TN, sample_rate)
     changes_TC = np.gradient(cepstra_TC, axis=0) if len(cepstra_TC) > 1 else 0.0 * cepstra_TC
     cepstra_TC, changes_TC = cepstra_TC[is_speech_T], changes_TC[is_speech_T]
@@ -71,7 +71,7 @@ def voiceprint(samples: np.ndarray, sample_rate: int = 16_000) -> np.ndarray:
 
 
 def _frames(samples: np.ndarray, sample_rate: int, window_seconds: float) -> np.ndarray:
-    window, hop = round(window_seconds * sample_rate), round(HOP_SECONDS * sample_rate)
+    window, hop = round(window_seconds * sample_rate), round(_HOP_SECONDS * sample_rate)
     padded = np.pad(samples.astype(np.float64), (0, max(0, window - len(samples))))
     return np.lib.stride_tricks.sliding_window_view(padded, window)[::hop]
 
@@ -83,9 +83,9 @@ def _cepstra(frames_TN: np.ndarray, sample_rate: int) -> np.ndarray:
     power = np.abs(np.fft.rfft(emphasized_TN * np.hamming(size), n=512, axis=1)) ** 2
     bands_TM = power @ _mel_bands(power.shape[1], sample_rate).T
     log_TM = np.log(bands_TM + 1e-8)
-    orders_C1 = np.arange(NUM_CEPSTRA)[:, None]
-    cosines_CM = np.cos(np.pi * orders_C1 * (np.arange(NUM_BANDS) + 0.5) / NUM_BANDS)
-    return log_TM @ cosines_CM.T / NUM_BANDS
+    orders_C1 = np.arange(_NUM_CEPSTRA)[:, None]
+    cosines_CM = np.cos(np.pi * orders_C1 * (np.arange(_NUM_BANDS) + 0.5) / _NUM_BANDS)
+    return log_TM @ cosines_CM.T / _NUM_BANDS
 
 
 def _mel_bands(num_bins: int, sample_rate: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def _mel_bands(num_bins: int, sample_rate: int) -> np.ndarray:
     def mel(hz: np.ndarray | float) -> np.ndarray:
         return 1127.0 * np.log1p(np.asarray(hz) / 700.0)
 
-    edges = np.linspace(mel(LOWEST_HZ), mel(min(HIGHEST_HZ, 0.475 * sample_rate)), NUM_BANDS + 2)
+    edges = np.linspace(mel(_LOWEST_HZ), mel(min(_HIGHEST_HZ, 0.475 * sample_rate)), _NUM_BANDS + 2)
     bins = mel(np.linspace(0.0, sample_rate / 2.0, num_bins))
     rising = (bins - edges[:-2, None]) / np.diff(edges)[:-1, None]
     falling = (edges[2:, None] - bins) / np.diff(edges)[1:, None]
@@ -103,7 +103,7 @@ def _mel_bands(num_bins: int, sample_rate: int) -> np.ndarray:
 
 def _pitch(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Median and spread of log pitch, and the share of frames that have one."""
-    frames_TN = _frames(samples, sample_rate, PITCH_WINDOW_SECONDS)
+    frames_TN = _frames(samples, sample_rate, _PITCH_WINDOW_SECONDS)
     size = frames_TN.shape[1]
     window = np.hanning(size)
     centered_TN = (frames_TN - frames_TN.mean(axis=1, keepdims=True)) * window
@@ -113,11 +113,11 @@ def _pitch(samples: np.ndarray, sample_rate: int) -> np.ndarray:
         raw = np.fft.irfft(np.abs(np.fft.rfft(signal, n=length, axis=-1)) ** 2, axis=-1)
         return raw[..., :size] / np.maximum(raw[..., :1], 1e-12)
 
-    low, high = int(sample_rate / HIGHEST_PITCH_HZ), int(sample_rate / LOWEST_PITCH_HZ)
+    low, high = int(sample_rate / _HIGHEST_PITCH_HZ), int(sample_rate / _LOWEST_PITCH_HZ)
     found_TL = autocorrelation(centered_TN)[:, low:high] / autocorrelation(window)[low:high]
     loudness_T = (centered_TN**2).mean(axis=1)
-    is_loud_T = loudness_T > loudness_T.max() * 10.0 ** (-SPEECH_DB / 10.0)
-    is_voiced_T = (found_TL.max(axis=1) > VOICED) & is_loud_T
+    is_loud_T = loudness_T > loudness_T.max() * 10.0 ** (-_SPEECH_DB / 10.0)
+    is_voiced_T = (found_TL.max(axis=1) > _VOICED) & is_loud_T
     if not is_voiced_T.any():
         return np.array([np.log(150.0), 0.0, 0.0])
     log_pitch = np.log(sample_rate / (low + found_TL[is_voiced_T].argmax(axis=1)))

@@ -41,13 +41,13 @@ from evenear.seeding import rng_for
 
 __all__ = ["VoiceCohort", "VoiceSettings", "Voices", "find_voices"]
 
-ATTRIBUTE, TIER = "voice", "voice tier"
-HARDEST, EASIEST, BETWEEN = "hardest voices", "easiest voices", "voices between"
+_ATTRIBUTE, _TIER = "voice", "voice tier"
+_HARDEST, _EASIEST, _BETWEEN = "hardest voices", "easiest voices", "voices between"
 
-NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 36, 50)
+_NUMBERS = (2, 3, 4, 6, 8, 12, 16, 24, 36, 50)
 """Numbers of cohorts that are tried; the paper has 50."""
 
-NOT_WHO = (
+_NOT_WHO = (
     "Voices are grouped by sound alone. What the speakers of a group have in common is an "
     "observation, not a reason for errors, and says nothing about any one of them."
 )
@@ -122,7 +122,7 @@ class Voices(Rule):
     @property
     def warnings(self) -> tuple[str, ...]:
         """That sound is not identity."""
-        return (NOT_WHO,) if self.cohorts else ()
+        return (_NOT_WHO,) if self.cohorts else ()
 
     def assign(self, table: Table) -> Cohorts:
         """The nearest cohort of each speaker, and its tier; unknown without an embedding."""
@@ -132,23 +132,23 @@ class Voices(Rule):
         rows_S = nearest(scaled_SD, self._centers())
         values = pl.Series([self.cohorts[row].value for row in rows_S], dtype=pl.String)
         tiers = pl.Series([self.cohorts[row].tier for row in rows_S], dtype=pl.String)
-        cohorts = Cohorts((self._assignment(ATTRIBUTE, speakers, values, None),))
+        cohorts = Cohorts((self._assignment(_ATTRIBUTE, speakers, values, None),))
         if not self._has_tiers:
             return cohorts
-        reported = (HARDEST, EASIEST)
-        return cohorts + Cohorts((self._assignment(TIER, speakers, tiers, reported),))
+        reported = (_HARDEST, _EASIEST)
+        return cohorts + Cohorts((self._assignment(_TIER, speakers, tiers, reported),))
 
     def describe(self) -> dict[CohortName, str]:
         """One line in words for each cohort."""
         nothing = "nothing in the table sets these speakers apart"
         found = {
-            CohortName(ATTRIBUTE, one.value): "; ".join(one.remarks) or nothing
+            CohortName(_ATTRIBUTE, one.value): "; ".join(one.remarks) or nothing
             for one in self.cohorts
         }
         if self._has_tiers:
-            for tier in (HARDEST, EASIEST):
+            for tier in (_HARDEST, _EASIEST):
                 names = ", ".join(one.value for one in self.cohorts if one.tier == tier)
-                found[CohortName(TIER, tier)] = f"{names} together"
+                found[CohortName(_TIER, tier)] = f"{names} together"
         return found
 
     def project(self, table: Table) -> pl.DataFrame:
@@ -166,7 +166,7 @@ class Voices(Rule):
     @property
     def _has_tiers(self) -> bool:
         tiers = [one.tier for one in self.cohorts]
-        return max(tiers.count(HARDEST), tiers.count(EASIEST)) > 1
+        return max(tiers.count(_HARDEST), tiers.count(_EASIEST)) > 1
 
     def _assignment(
         self, attribute: str, speakers: pl.Series, values: pl.Series, reported: tuple | None
@@ -246,7 +246,7 @@ def _divisions(
     if not scaled_SD.any():
         return []
     found: dict[int, np.ndarray] = {}
-    for number in (settings.num_cohorts,) if settings.num_cohorts else NUMBERS:
+    for number in (settings.num_cohorts,) if settings.num_cohorts else _NUMBERS:
         if number <= most:
             centers_KD = cluster(scaled_SD, number, settings.min_speakers, rng)
             found.setdefault(len(centers_KD), centers_KD)
@@ -265,7 +265,7 @@ def _cohorts(
     values = [f"voice {k:0{digits}d}" for k in range(1, len(centers_KD) + 1)]
     names_S = pl.Series([values[row] for row in rows_S], dtype=pl.String)
     frame = pl.DataFrame({"speaker": speakers, "value": names_S})
-    remarks = characterize(table, Assignment(ATTRIBUTE, frame))
+    remarks = characterize(table, Assignment(_ATTRIBUTE, frame))
     sizes_K = np.bincount(rows_S, minlength=len(values))
     tiers = _tiers(sizes_K, settings.tier_share)
     return tuple(
@@ -282,12 +282,12 @@ def _cohorts(
 
 def _tiers(sizes_K: np.ndarray, share: float) -> list[str]:
     """The tier of each cluster, worst first: from both ends until a share of speakers is in."""
-    tiers = [BETWEEN] * len(sizes_K)
+    tiers = [_BETWEEN] * len(sizes_K)
     enough = share * sizes_K.sum()
-    for name, order in ((HARDEST, range(len(tiers))), (EASIEST, reversed(range(len(tiers))))):
+    for name, order in ((_HARDEST, range(len(tiers))), (_EASIEST, reversed(range(len(tiers))))):
         held = 0
         for k in order:
-            if held >= enough or tiers[k] != BETWEEN:
+            if held >= enough or tiers[k] != _BETWEEN:
                 break
             tiers[k], held = name, held + int(sizes_K[k])
     return tiers

