@@ -245,3 +245,23 @@ def test_padding_adds_nothing_and_loses_nothing(rows):
 def test_settings_that_make_no_batch_are_refused():
     with pytest.raises(ValueError, match="greater than 0"):
         replace(BatchConfig(), seconds=0.0)
+
+
+def test_easy_epochs_hold_short_utterances_as_they_are_stored(store):
+    asked = maker(store, augmentation=MANY_MASKS, easy_epochs=2, easy_seconds=1.0)
+    for epoch in (0, 1):
+        plan = asked.plan(epoch)
+        taken = [store.utterances[pick] for group in plan for pick in group]
+        assert 0 < len(taken) < NUM_UTTERANCES
+        # One copy may be slower than another, so an utterance is as long as its first copy.
+        assert {row.utterance_id for row in taken} == {
+            row.utterance_id for row in store.utterances if row.copy == 0 and row.num_frames <= 100
+        }
+        batch = asked.batch(plan[0], epoch)
+        for row, pick in enumerate(plan[0]):
+            frames_TF = stack_frames(store.frames(pick.stored), FEATURES)
+            found_TF = batch.features_BTF[row, : len(frames_TF)].numpy()
+            np.testing.assert_array_equal(found_TF, frames_TF)
+    assert sum(map(len, asked.plan(2))) == NUM_UTTERANCES
+    group = asked.plan(2)[0]
+    assert rows_of(asked.batch(group, 2)) != rows_of(maker(store).batch(group, 2))

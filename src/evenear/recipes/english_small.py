@@ -78,6 +78,7 @@ def tiny() -> TrainingConfig:
             ),
             joiner_dim=64,
         ),
+        optimizer=OptimizerConfig(warmup_updates=10),
         evaluate_every=30,
         snapshot_every=20,
     )
