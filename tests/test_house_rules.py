@@ -18,7 +18,7 @@ MAX_LINES = 400
 TEXT_SUFFIXES = {".cfg", ".css", ".html", ".js", ".json", ".jsonl", ".md", ".py", ".sh", ".toml"}
 TEXT_SUFFIXES |= {".txt", ".yaml", ".yml", ""}
 
-NO_MIRROR: dict[str, str] = {}
+NO_MIRROR = {"__main__.py": "says `evenear.cli.main()` and nothing else"}
 """Modules without a test file of their own, and why. Packages need none for their `__init__`."""
 
 DOORS = {
