@@ -7,6 +7,7 @@ is quick and `audit` needs no torch.
 """
 
 import logging
+import os
 import sys
 
 import typer
@@ -16,6 +17,9 @@ from evenear.cli.console import fail, note
 from evenear.errors import ConfigError, EvenearError
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
 
 app = typer.Typer(
     name="evenear",
@@ -63,14 +67,23 @@ def main() -> None:
     """Run the command line and exit with 0, 1 or 2."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        app(standalone_mode=True)
+        try:
+            app(standalone_mode=True)
+        finally:
+            sys.stdout.flush()  # here, where what goes wrong can still be said
     except ConfigError as error:
         fail(error, code=2)
     except EvenearError as error:
         fail(error, code=1)
-    except KeyboardInterrupt:
-        note("Interrupted.")
+    except SystemExit as done:
+        if done.code == _INTERRUPTED:
+            note("Interrupted.")
+            sys.exit(1)
+        raise
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except BrokenPipeError:
-        sys.stderr.close()
+    except OSError as error:
+        what = error.filename or "The output"
+        note(f"error: {what} cannot be read or written: {error.strerror or error}.")
         sys.exit(1)

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands say to a person: notes, errors with a hint, progress. All on standard error."""
+"""What all commands say to a person: notes, errors with a hint, progress. All on standard error.
 
+And what they check before long work begins: that what is to be read is there, and that what is to
+be written can be.
+"""
+
+import difflib
 import importlib
+import os
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
@@ -16,22 +23,93 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from evenear.errors import EvenearError, MissingDependencyError
+from evenear.errors import EvenearError, ManifestError, MissingDependencyError
 
-__all__ = ["fail", "need", "note", "progress_bar"]
+__all__ = [
+    "complain",
+    "expect_file_to_write",
+    "expect_folder_to_write",
+    "expect_to_read",
+    "fail",
+    "need",
+    "note",
+    "progress_bar",
+]
 
 
 def note(text: str) -> None:
-    """Say something on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    """Say something on standard error, letter for letter."""
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(text, markup=False)
+
+
+def complain(error: EvenearError) -> None:
+    """Say what went wrong and what to do."""
+    note(f"error: {error.message}")
+    if error.hint:
+        note(f"hint: {error.hint}")
 
 
 def fail(error: EvenearError, *, code: int) -> NoReturn:
     """Say what went wrong and what to do, then exit."""
-    note(f"error: {error.message}")
-    if error.hint:
-        note(f"hint: {error.hint}")
+    complain(error)
     sys.exit(code)
+
+
+def expect_to_read(path: Path) -> None:
+    """Refuse a manifest or corpus that is not there, naming the nearest one that is.
+
+    Raises:
+        ManifestError: Nothing has this path.
+    """
+    if path.exists():
+        return
+    missing = path
+    while not missing.parent.exists():
+        missing = missing.parent
+    place = missing.parent
+    if not place.is_dir():
+        raise ManifestError(f"There is no {path}: {place} is a file, not a folder.")
+    names = sorted(child.name for child in place.iterdir() if not child.name.startswith("."))
+    near = difflib.get_close_matches(missing.name, names, n=1, cutoff=0.0)
+    known = f"The nearest that is there: {place / near[0]}" if near else f"{place} is empty."
+    raise ManifestError(f"There is no {path}.", hint=known)
+
+
+def expect_file_to_write(path: Path) -> None:
+    """Refuse a file that could not be written, before the work and not after it.
+
+    Raises:
+        EvenearError: It is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise EvenearError(
+            f"{path} must be a file to write, but it is a folder.",
+            hint=f"Name a file in it: {path / 'results.jsonl'}",
+        )
+    expect_folder_to_write(path.parent)
+
+
+def expect_folder_to_write(folder: Path) -> None:
+    """Make a folder if need be; refuse one that could not be written to.
+
+    Raises:
+        EvenearError: It is a file, or cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise EvenearError(
+            f"{folder} must be a folder to write to, but it is a file.", hint="Choose another name."
+        ) from None
+    except OSError as error:
+        raise EvenearError(
+            f"The folder {folder} cannot be made: {error.strerror}.", hint="Choose another place."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise EvenearError(
+            f"The folder {folder} must be one that you may write to.",
+            hint="Change its permissions, or choose another.",
+        )
 
 
 def need(module: str, *, extra: str, purpose: str) -> ModuleType:
@@ -51,7 +129,10 @@ def need(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 
 def progress_bar(unit: str) -> Progress:
-    """A bar with a count and the time left; it disappears where standard error is no terminal."""
+    """A bar with a count and the time left; it disappears where standard error is no terminal.
+
+    What is printed meanwhile goes where it should: above the bar if that is the same terminal.
+    """
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -61,8 +142,9 @@ def progress_bar(unit: str) -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[status]}"),
+        TextColumn("{task.fields[status]}", markup=False),
         console=console,
         disable=not console.is_terminal,
+        redirect_stdout=sys.stdout.isatty(),
         transient=True,
     )
