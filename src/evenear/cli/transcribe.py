@@ -2,18 +2,24 @@
 """`evenear transcribe`: files in, text or subtitles out."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evenear.cli.console import need, note, progress_bar
+from evenear.cli.console import complain, expect_folder_to_write, need, note, progress_bar
 from evenear.errors import ConfigError, EvenearError, nearest_names
 from evenear.transcripts import FORMATS, Segment, format_transcript, write_transcript
+
+if TYPE_CHECKING:
+    from evenear.streaming import Recognizer
 
 __all__ = ["transcribe"]
 
 _SUFFIXES = {"text": ".txt", "seglst": ".seglst.json"}
+_ONE_RECORDING = ("srt", "vtt")
+"""Formats that do not say which recording a line belongs to."""
 
 
 def transcribe(
@@ -29,39 +35,85 @@ def transcribe(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
 ) -> None:
     """Write down what is said in sound files."""
-    if form not in FORMATS:
-        raise ConfigError(f"There is no format {form!r}.", hint=nearest_names(form, FORMATS))
+    _check(files, form, out)
     need("torch", extra="asr", purpose="Recognizing speech")
     from evenear.streaming import Recognizer
 
     recognizer = Recognizer.load(model, beam=beam, threads=threads)
+    given: list[list[Segment]] = []
     failed = False
     with progress_bar("files") as bar:
         task = bar.add_task("Transcribing", total=len(files), status="")
+        live = form == "text" and out is None and len(files) == 1
         for path in files:
-            bar.update(task, status=path.name)
-            try:
-                _give(recognizer.transcribe(path), path, form, out, alone=len(files) == 1)
-            except EvenearError as error:
+            segments, error = _hear(
+                recognizer, path, live=live, say=lambda where: bar.update(task, status=where)
+            )
+            if segments or error is None:
+                given.append(segments)
+                _give(segments, path, form, out, live=live)
+            if error is not None:
                 failed = True
-                note(f"error: {error.message}")
-                if error.hint:
-                    note(f"hint: {error.hint}")
+                complain(error)
             bar.advance(task)
+    if given and out is None and form != "text":
+        _print(format_transcript([segment for each in given for segment in each], form))
     if failed:
         sys.exit(1)
 
 
-def _give(segments: list[Segment], path: Path, form: str, out: Path | None, *, alone: bool) -> None:
-    """Print one file's transcript, or write it beside the others."""
+def _check(files: Sequence[Path], form: str, out: Path | None) -> None:
+    """Refuse what could not be given in the end."""
+    if form not in FORMATS:
+        raise ConfigError(f"There is no format {form!r}.", hint=nearest_names(form, FORMATS))
+    if out is None and form in _ONE_RECORDING and len(files) > 1:
+        raise ConfigError(
+            f"{form} holds one recording, got {len(files)} files.",
+            hint="Give --out FOLDER for a transcript of each, or --format seglst for one of all.",
+        )
+    by_name: dict[str, Path] = {}
+    for path in files if out is not None or form != "text" else ():
+        other = by_name.setdefault(path.stem, path)
+        if other is not path:
+            raise ConfigError(
+                f"Transcripts are named after their files, but {other} and {path} are both "
+                f"{path.stem!r}.",
+                hint="Rename one, or transcribe them apart.",
+            )
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        expect_folder_to_write(out)
+
+
+def _hear(
+    recognizer: "Recognizer", path: Path, *, live: bool, say: Callable[[str], None]
+) -> tuple[list[Segment], EvenearError | None]:
+    """What can be heard of a file, and what kept the rest from being heard."""
+    say(path.name)
+    segments: list[Segment] = []
+    try:
+        for segment in recognizer.segments(path):
+            segments.append(segment)
+            say(f"{path.name}, {segment.end_seconds:.0f} s")
+            if live:
+                _print(format_transcript([segment], "text"))
+    except EvenearError as error:
+        return segments, error
+    return segments, None
+
+
+def _give(segments: list[Segment], path: Path, form: str, out: Path | None, *, live: bool) -> None:
+    """Write one file's transcript, or print it, unless that is done already or comes in the end."""
+    if out is not None:
         target = out / (path.stem + _SUFFIXES.get(form, f".{form}"))
         write_transcript(segments, target, form)
         note(f"{path} -> {target}")
-    elif form == "text" and not alone:
-        typer.echo(f"{path}\t{' '.join(segment.text for segment in segments)}")
-    else:
-        sys.stdout.write(format_transcript(segments, form))
-        if not segments:
-            note(f"{path}: no speech was recognized.")
+    elif form == "text" and not live:
+        _print(f"{path}\t{' '.join(segment.text for segment in segments)}\n")
+    if not segments:
+        note(f"{path}: no speech was recognized.")
+
+
+def _print(text: str) -> None:
+    """Print at once, as if someone were reading along."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
