@@ -2,6 +2,7 @@
 """`evenear listen`: the microphone, written down as you speak."""
 
 import queue
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -66,7 +67,12 @@ def _show(stream: Any, chunks: "queue.Queue[Any]", seconds: float | None) -> Non
     from evenear.streaming import Final, Partial
 
     heard = 0.0
-    with Live(console=Console(stderr=True), transient=True, refresh_per_second=12) as live:
+    with Live(
+        console=Console(stderr=True),
+        transient=True,
+        refresh_per_second=12,
+        redirect_stdout=sys.stdout.isatty(),  # else finals would go where the live line is
+    ) as live:
         try:
             while seconds is None or heard < seconds:
                 samples = chunks.get()
