@@ -16,6 +16,7 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,8 @@ from evenear.units import SAMPLE_RATE
 __all__ = ["demo"]
 
 _CHUNK_SECONDS = 0.16
+_GAP = 2
+_LABEL = len("       word") + _GAP
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,10 @@ def demo(
 
     console = Console(highlight=False)
     recognizer = Recognizer.load(model, threads=1)
-    parameters = sum(p.numel() for p in recognizer.model.parameters())
+    parameters = sum(p.numel() for p in recognizer.model.parameters()) / 1e6
     console.print(
-        f"[bold]evenear[/] listens with [bold]{model}[/] ({parameters / 1e6:.1f} M parameters, one "
-        f"CPU thread), {1000 * _CHUNK_SECONDS:.0f} ms at a time.\n"
+        f"[bold]evenear[/] listens with [bold]{escape(model)}[/] ({parameters:.1f} M parameters, "
+        f"one CPU thread), {1000 * _CHUNK_SECONDS:.0f} ms at a time.\n"
         "The clips are synthesized speech that the model was not trained on.\n"
     )
     list(_stream(recognizer, _Clip("", "", np.zeros(SAMPLE_RATE, np.float32)), lambda *_: None))
@@ -86,8 +89,7 @@ def _clips() -> Iterator[_Clip]:
 
 def _show(console: Console, recognizer: Any, clip: _Clip, speed: float) -> ComputeTime:
     """Stream one clip, its open words shown as they change; then its words with their times."""
-    console.print(f"[dim]voice  {clip.voice}[/]")
-    console.print(f"[dim]said   {clip.text}[/]")
+    console.print(Text(f"voice  {clip.voice}\nsaid   {clip.text}", style="dim"))
     words: list[Any] = []
     with Live(console=console, transient=True, refresh_per_second=25) as live:
 
@@ -103,14 +105,37 @@ def _show(console: Console, recognizer: Any, clip: _Clip, speed: float) -> Compu
     console.print(
         Text.assemble(("heard  ", "dim"), (" ".join(w.text for w in words), "bold green"))
     )
-    table = Table.grid(padding=(0, 2))
-    if words:
-        table.add_row(Text("       word", style="dim"), *(w.text for w in words))
-        table.add_row(Text("       at s", style="dim"), *(f"{w.start_seconds:.2f}" for w in words))
-        sure = (f"{w.confidence:.2f}" if w.confidence is not None else "" for w in words)
-        table.add_row(Text("       sure", style="dim"), *sure)
-    console.print(table)
+    for row in _rows_that_fit(words, console.width):
+        console.print(_table(row))
+    console.print()
     return ComputeTime(len(clip.samples_N) / SAMPLE_RATE, tuple(chunk_seconds))
+
+
+def _rows_that_fit(words: list[Any], width: int) -> Iterator[list[Any]]:
+    """Words in rows that no terminal cuts off, each with room for its times below it."""
+    row: list[Any] = []
+    taken = _LABEL
+    for word in words:
+        wide = max(len(word.text), len("00.00")) + _GAP
+        if row and taken + wide > width:
+            yield row
+            row, taken = [], _LABEL
+        row.append(word)
+        taken += wide
+    if row:
+        yield row
+
+
+def _table(words: list[Any]) -> Table:
+    """Words, and below each when it began and how sure the model is."""
+    table = Table.grid(padding=(0, _GAP))
+    for _ in range(len(words) + 1):
+        table.add_column(overflow="fold")
+    sure = (f"{w.confidence:.2f}" if w.confidence is not None else "" for w in words)
+    table.add_row(Text("       word", style="dim"), *(Text(w.text) for w in words))
+    table.add_row(Text("       at s", style="dim"), *(f"{w.start_seconds:.2f}" for w in words))
+    table.add_row(Text("       sure", style="dim"), *sure)
+    return table
 
 
 def _stream(recognizer: Any, clip: _Clip, see: Any) -> Iterator[tuple[list[Any], float]]:
