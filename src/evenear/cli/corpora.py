@@ -9,7 +9,14 @@ from typing import Annotated
 
 import typer
 
-from evenear.cli.console import need, note, progress_bar
+from evenear.cli.console import (
+    expect_file_to_write,
+    expect_folder_to_write,
+    expect_to_read,
+    need,
+    note,
+    progress_bar,
+)
 
 __all__ = ["Kind", "app", "import_corpus", "validate_corpus"]
 
@@ -35,6 +42,11 @@ def import_corpus(
 ) -> None:
     """Read a corpus and write it as a manifest of cuts."""
     need("lhotse", extra="asr", purpose="Reading corpora")
+    expect_to_read(source)
+    if out.is_dir():
+        expect_folder_to_write(out)
+    else:
+        expect_file_to_write(out)
     from evenear.data import importers
     from evenear.data.manifests import load_cuts, save_cuts
 
@@ -60,6 +72,7 @@ def validate_corpus(
 ) -> None:
     """Name every broken row of a corpus; exit with 1 if there is one."""
     need("lhotse", extra="asr", purpose="Reading corpora")
+    expect_to_read(source)
     from evenear.data.validation import validate
 
     with progress_bar("rows") as bar:
