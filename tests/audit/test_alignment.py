@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenear.audit.alignment import count_word_errors
+from evenear.errors import TableError
 from evenear.metrics.words import NORMALIZERS, normalize, word_errors
 
 WORDS = st.sampled_from(
@@ -65,6 +66,11 @@ def test_long_texts_are_aligned_like_short_ones():
     counts = count([(" ".join(said), " ".join(heard)), ("a", "a")])
     assert (counts.errors[0], counts.substitutions[0]) == (one.errors, one.substitutions)
     assert counts.errors[1] == 0
+
+
+def test_texts_beyond_the_arithmetic_are_refused():
+    with pytest.raises(TableError, match="500,000 words, got one of 500,001"):
+        count([("a", "b " * 500_001)])
 
 
 def test_null_counts_as_empty():

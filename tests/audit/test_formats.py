@@ -77,6 +77,13 @@ def test_quotes_mean_nothing_in_tables_with_tabs(tmp_path):
     assert [row["text"] for row in rows] == ['"Yes, he said.', "no"]
 
 
+def test_quotes_that_do_not_pair_up_are_taken_as_they_stand(tmp_path):
+    notes = Notes()
+    path = write(tmp_path / "r.csv", 'id,text\nu0,5" disk\nu1,"yes\nu2,no\n')
+    assert [row["text"] for row in read(path, notes)] == ['5" disk', '"yes', "no"]
+    assert "do not pair up" in notes.sentences()[0]
+
+
 def test_kaldi_text_is_an_id_and_the_rest(tmp_path):
     rows = read(write(tmp_path / "text", "u0 one  two\nu1\n\n u2\tthree\n"))
     assert rows == [

@@ -22,15 +22,19 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from evenear.errors import TableError
 from evenear.metrics.words import normalize
 
-__all__ = ["CELLS_AT_ONCE", "SPACE_BY_SPACE", "WordCounts", "count_word_errors"]
+__all__ = ["CELLS_AT_ONCE", "LONGEST", "SPACE_BY_SPACE", "WordCounts", "count_word_errors"]
 
 SPACE_BY_SPACE = frozenset({"basic", "characters", "none"})
 """Normalizers that treat what stands between two spaces without regard to the rest."""
 
 CELLS_AT_ONCE = 1 << 16
 """Cells of one row of tables handled together: small enough for the processor's cache."""
+
+LONGEST = 500_000
+"""Words of the longest text that can be aligned."""
 
 _FIELD = 20
 _ERROR = 1 << (2 * _FIELD)
@@ -62,8 +66,17 @@ def count_word_errors(
         references: What was said, one text each; null counts as empty.
         hypotheses: What was recognized, in the same order.
         normalizer: A name that `evenear.metrics.words.normalize` knows.
+
+    Raises:
+        TableError: A text has more words than fit the arithmetic.
     """
     reference, hypothesis = _word_numbers(references, hypotheses, normalizer)
+    longest = int(max(reference.lengths.max(initial=0), hypothesis.lengths.max(initial=0)))
+    if longest > LONGEST:
+        raise TableError(
+            f"A text may have at most {LONGEST:,} words, got one of {longest:,}.",
+            hint="Cut long recordings into utterances.",
+        )
     differ = ~_equal(reference, hypothesis)
     insertions = np.where(differ & (reference.lengths == 0), hypothesis.lengths, 0)
     deletions = np.where(differ & (hypothesis.lengths == 0), reference.lengths, 0)

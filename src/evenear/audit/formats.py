@@ -159,14 +159,18 @@ def _delimited(path: Path, kind: str, note: Note) -> Iterator[pl.DataFrame]:
         else:
             text = header + text
         try:
-            yield pl.read_csv(
-                io.StringIO(text),
-                separator=separator,
-                quote_char=quote,
-                infer_schema=False,
-            )
+            frame = _parse_delimited(text, separator, quote)
         except pl.exceptions.PolarsError:
-            raise _ragged(path, text, separator, quote) from None
+            try:
+                frame = _parse_delimited(text, separator, None)
+            except pl.exceptions.PolarsError:
+                raise _ragged(path, text, separator, quote) from None
+            note("Quotation marks do not pair up and were taken as they stand.", 1)
+        yield frame
+
+
+def _parse_delimited(text: str, separator: str, quote: str | None) -> pl.DataFrame:
+    return pl.read_csv(io.StringIO(text), separator=separator, quote_char=quote, infer_schema=False)
 
 
 def _ragged(path: Path, text: str, separator: str, quote: str | None) -> TableError:
