@@ -23,7 +23,7 @@ from evenear.streaming import Final, Partial, Recognizer, TurnConfig, TurnEnded,
 from evenear.tokenizer import Tokenizer
 from laws import chunkings, random_sound, tiny_bundle, tiny_tokenizer
 
-laws = settings(deadline=None, max_examples=6, derandomize=True)
+laws = settings(deadline=None, max_examples=4, derandomize=True)
 BRISK = TurnConfig(endpoint_seconds=0.25, long_seconds=1.5, longest_seconds=2.5)
 SEARCHES = {
     "greedy": BeamConfig(width=1),
