@@ -55,7 +55,7 @@ def audit(
     ] = None,
     embeddings: Annotated[
         Path | None,
-        typer.Option(help="Voices by utterance or speaker (.npz, .parquet), for voice."),
+        typer.Option(help="Embeddings by utterance or speaker (.npz, .npy, .parquet), for voice."),
     ] = None,
     out: Annotated[
         list[Path] | None,
@@ -213,7 +213,7 @@ def _report(plan: _Plan, source: _Source, name: str | None) -> "Report":
         from evenear.audit.report.discovery import discover
 
         found = discover(table, plan.discover, settings, embeddings=plan.embeddings)
-        cohorts, findings = cohorts + found.cohorts, found.findings
+        table, cohorts, findings = found.table, cohorts + found.cohorts, found.findings
     return audit(table, cohorts or Cohorts(), settings, findings=findings, other=other)
 
 

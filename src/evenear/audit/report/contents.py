@@ -18,7 +18,7 @@ from pydantic import Field
 from evenear.audit.cohorts import Cohorts
 from evenear.audit.comparison import Changes, compare
 from evenear.audit.gap import Gaps
-from evenear.audit.report.findings import Finding
+from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.utterances import WorstUtterance, worst_utterances
 from evenear.audit.report.words import Headline, headline
 from evenear.audit.splits import split_speakers
@@ -151,7 +151,7 @@ def _nothing(table: Table, how: AuditSettings) -> Gaps:
 def _description(found: Gaps, findings: Sequence[Finding]) -> str | None:
     """The worst confirmed cohort in words, where a search gave it some."""
     worst = found.worst
-    if worst is None or worst.found_by in ("given", "census"):
+    if worst is None or not is_named_by_number(worst.found_by):
         return None
     described = [one.descriptions for one in findings if one.attribute == worst.attribute]
     return described[0].get(worst.value) if described else None

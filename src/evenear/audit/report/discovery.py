@@ -2,7 +2,7 @@
 """Search for cohorts by name, and hand over what was found, ready to be measured and drawn.
 
     found = discover(table, ["geography", "census"], settings)
-    report = audit(table, found.cohorts, settings, findings=found.findings)
+    report = audit(found.table, found.cohorts, settings, findings=found.findings)
 
 Searches look at discovery speakers only. `audit` splits the same table by the same seed, so its
 numbers come from the speakers that no search has seen.
@@ -15,13 +15,16 @@ from pathlib import Path
 
 from evenear.audit.census import CensusPartitions, find_census_partitions
 from evenear.audit.cohorts import Cohorts
+from evenear.audit.embeddings import with_embeddings
 from evenear.audit.geography import Rectangle, Regions, find_hotspots, find_regions
 from evenear.audit.mapcells import MapCell, map_cells
 from evenear.audit.report.contents import AuditSettings
-from evenear.audit.report.findings import Candidate, Cell, Finding, Shape
+from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
 from evenear.audit.rules import Rule
-from evenear.audit.splits import split_speakers
+from evenear.audit.splits import Split, split_speakers
+from evenear.audit.subgroups import Subgroups, find_subgroups
 from evenear.audit.table import Table
+from evenear.audit.voices import Voices, find_voices
 from evenear.errors import CohortError, nearest_names
 
 __all__ = ["SEARCHES", "Found", "discover"]
@@ -31,6 +34,8 @@ __all__ = ["SEARCHES", "Found", "discover"]
 class Found:
     """What searches brought: who belongs where, and what there is to say about it."""
 
+    table: Table
+    """The table that was searched, with whatever was joined to it."""
     cohorts: Cohorts
     findings: tuple[Finding, ...]
 
@@ -48,41 +53,54 @@ def discover(
         table: Results of a recognizer, all speakers.
         searches: Names in `SEARCHES`.
         settings: Those of the audit: its confirm_fraction and seed divide the speakers.
-        embeddings: A file of voices, for "voice".
+        embeddings: A file of voices, for "voice"; None if the table has them.
 
     Raises:
         CohortError: A search is unknown, lacks what it needs, or nobody is left to confirm.
+        TableError: The embeddings cannot be read, or are of nobody in the table.
     """
     for name in searches:
         if name not in SEARCHES:
             raise CohortError(
                 f"There is no search called {name!r}.", hint=nearest_names(name, SEARCHES)
             )
+    if embeddings is not None:
+        table = with_embeddings(table, embeddings)
     split = split_speakers(table, confirm_fraction=settings.confirm_fraction, seed=settings.seed)
     cohorts, findings = Cohorts(), []
     for name in dict.fromkeys(searches):
-        for rule in SEARCHES[name](split.discover, settings.seed, embeddings):
+        for rule in SEARCHES[name](split.discover, settings.seed):
             cohorts += rule.assign(table)
-            findings.extend(_findings(rule, split.confirm, settings))
-    return Found(cohorts, tuple(findings))
+            findings.extend(_findings(rule, split, settings))
+    return Found(table, cohorts, tuple(findings))
 
 
-def _geography(table: Table, seed: int, _: object) -> list[Rule]:
+def _geography(table: Table, seed: int) -> list[Rule]:
     return [find_regions(table, seed=seed), find_hotspots(table, seed=seed)]
 
 
-def _census(table: Table, seed: int, _: object) -> list[Rule]:
+def _census(table: Table, seed: int) -> list[Rule]:
     return [find_census_partitions(table, seed=seed)]
 
 
-SEARCHES: dict[str, Callable[[Table, int, object], list[Rule]]] = {
+def _voice(table: Table, seed: int) -> list[Rule]:
+    return [find_voices(table, seed=seed)]
+
+
+def _subgroups(table: Table, seed: int) -> list[Rule]:
+    return [find_subgroups(table, seed=seed)]
+
+
+SEARCHES: dict[str, Callable[[Table, int], list[Rule]]] = {
     "geography": _geography,
     "census": _census,
+    "voice": _voice,
+    "subgroups": _subgroups,
 }
 """Searches by the names that the command line knows."""
 
 
-def _findings(rule: Rule, confirm: Table, settings: AuditSettings) -> list[Finding]:
+def _findings(rule: Rule, split: Split, settings: AuditSettings) -> list[Finding]:
     """One finding for each attribute of a rule; one that says so if it has none."""
     described = list(rule.describe().items())
     if not described:
@@ -96,32 +114,42 @@ def _findings(rule: Rule, confirm: Table, settings: AuditSettings) -> list[Findi
             descriptions={name.value: text for name, text in items},
             notes=rule.warnings,
         )
-        found.append(_drawn(finding, rule, confirm, settings))
-    return found
+        found.append(_drawn(finding, rule, split, settings))
+    return [replace(found[0], candidates=_candidates(rule)), *found[1:]]
 
 
-def _drawn(finding: Finding, rule: Rule, confirm: Table, settings: AuditSettings) -> Finding:
-    """The finding with what a page shows of this kind of rule."""
+def _drawn(finding: Finding, rule: Rule, split: Split, settings: AuditSettings) -> Finding:
+    """The finding with what a page draws of this kind of rule."""
     if isinstance(rule, Regions):
-        cells = map_cells(confirm, min_speakers=settings.min_speakers)
-        return replace(
-            finding,
-            shapes=tuple(_shape(rectangle) for rectangle in rule.rectangles()),
-            cells=tuple(_cell(one) for one in cells),
-        )
-    if isinstance(rule, CensusPartitions) and finding.attribute == rule.partitions[0].attribute:
-        candidates = tuple(
-            Candidate(
-                name=one.value,
-                attribute=one.attribute,
-                speakers=one.speakers,
-                gap=one.gap,
-                p_adjusted=one.p_adjusted,
-            )
-            for one in rule.partitions
-        )
-        return replace(finding, candidates=candidates)
+        cells = map_cells(split.confirm, min_speakers=settings.min_speakers)
+        shapes = tuple(_shape(rectangle) for rectangle in rule.rectangles())
+        return replace(finding, shapes=shapes, cells=tuple(_cell(one) for one in cells))
+    if isinstance(rule, Voices):
+        points = rule.project(split.confirm)
+        dots = [Dot(x=x, y=y, value=value) for x, y, value in points.iter_rows()]
+        known = finding.descriptions
+        return replace(finding, dots=tuple(one for one in dots if one.value in known))
     return finding
+
+
+def _candidates(rule: Rule) -> tuple[Candidate, ...]:
+    """What a search of divisions ranked highest."""
+    if isinstance(rule, CensusPartitions):
+        ranked = rule.partitions
+    elif isinstance(rule, Subgroups):
+        ranked = rule.subgroups
+    else:
+        return ()
+    return tuple(
+        Candidate(
+            name=one.value,
+            attribute=one.attribute,
+            speakers=one.speakers,
+            gap=one.gap,
+            p_adjusted=one.p_adjusted,
+        )
+        for one in ranked
+    )
 
 
 def _shape(box: Rectangle) -> Shape:

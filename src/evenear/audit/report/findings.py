@@ -12,7 +12,7 @@ Maps carry no people and no points of people: only outlines, of places that enou
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Candidate", "Cell", "Dot", "Finding", "Shape"]
+__all__ = ["Candidate", "Cell", "Dot", "Finding", "Outline", "Shape", "is_named_by_number"]
 
 
 Outline = tuple[tuple[float, float], ...]
@@ -77,3 +77,8 @@ class Finding:
     """Error rates all over the map, to be drawn behind the shapes."""
     dots: tuple[Dot, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+
+
+def is_named_by_number(kind: str) -> bool:
+    """Whether a search gives names such as region 1; the names of other searches say it all."""
+    return kind in ("geography", "voice")

@@ -7,6 +7,7 @@ degrees only.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 from evenear.audit.zipcodes import base_map
 from evenear.errors import MissingDependencyError
@@ -15,7 +16,7 @@ __all__ = ["land_near"]
 
 _CELLS_ACROSS = 110
 _MARGIN_DEGREES = 5.0
-_FINEST_DEGREES = 0.05
+_STEPS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
 
 
 def land_near(places: Sequence[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
@@ -25,10 +26,14 @@ def land_near(places: Sequence[tuple[float, float]]) -> tuple[tuple[float, float
     xs, ys = [x for x, _ in places], [y for _, y in places]
     low_x, high_x = min(xs) - _MARGIN_DEGREES, max(xs) + _MARGIN_DEGREES
     low_y, high_y = min(ys) - _MARGIN_DEGREES, max(ys) + _MARGIN_DEGREES
+    step = next((one for one in _STEPS if one * _CELLS_ACROSS >= high_x - low_x), _STEPS[-1])
+    land = _land(step)
+    return tuple((x, y) for x, y in land if low_x <= x <= high_x and low_y <= y <= high_y)
+
+
+@cache
+def _land(step: float) -> tuple[tuple[float, float], ...]:
     try:
-        land = base_map(step_degrees=max((high_x - low_x) / _CELLS_ACROSS, _FINEST_DEGREES))
+        return tuple((float(x), float(y)) for y, x in base_map(step_degrees=step))
     except MissingDependencyError:
         return ()
-    return tuple(
-        (float(x), float(y)) for y, x in land if low_x <= x <= high_x and low_y <= y <= high_y
-    )

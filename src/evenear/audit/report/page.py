@@ -19,6 +19,7 @@ from evenear import __version__
 from evenear.audit.comparison import Change
 from evenear.audit.gap import Gap, Spread
 from evenear.audit.report.contents import Report
+from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.plots import draw, hundred_words
 from evenear.audit.report.scales import Scale, gap_scale, rate_scale
 from evenear.audit.report.schema import to_json
@@ -40,7 +41,7 @@ _THIN_SPACE = "\u202f"
 
 @dataclass(frozen=True)
 class _Group:
-    """The cohorts of one attribute, worst first."""
+    """Cohorts under one heading, worst first."""
 
     attribute: str
     rows: tuple[Gap, ...]
@@ -60,9 +61,7 @@ def render_page(report: Report) -> str:
 
 def _view(report: Report) -> dict[str, Any]:
     found, changes = report.gaps, report.changes
-    groups: list[_Group] = []
-    for attribute in found.attributes:
-        groups.append(_group(report, attribute, groups))
+    groups = _groups(report)
     shown = [one for one in report.findings if one.attribute in found.attributes]
     drawn = [(one, draw(one, found.of(one.attribute))) for one in shown]
     return {
@@ -88,22 +87,42 @@ def _view(report: Report) -> dict[str, Any]:
     }
 
 
-def _group(report: Report, attribute: str, before: Sequence[_Group]) -> _Group:
-    """One attribute; what was said of a search that found several is not said again."""
-    rows = report.gaps.of(attribute)
+def _groups(report: Report) -> list[_Group]:
+    """Attributes in order; those that one search found and named in words stand together."""
+    findings = {one.attribute: one for one in report.findings}
+    together: dict[str, list[str]] = {}
+    for attribute in report.gaps.attributes:
+        finding = findings.get(attribute)
+        name = attribute
+        if finding is not None and not is_named_by_number(finding.kind):
+            name = finding.kind
+        together.setdefault(name, []).append(attribute)
+    groups: list[_Group] = []
+    for name, attributes in together.items():
+        said = {line for group in groups for line in (group.summary, *group.notes)}
+        groups.append(_group(report, name, attributes, findings.get(attributes[0]), said))
+    return groups
+
+
+def _group(
+    report: Report, name: str, attributes: Sequence[str], finding: Finding | None, said: set[str]
+) -> _Group:
+    """Rows under one heading; what was `said` of a search is not said again."""
+    rows = [row for attribute in attributes for row in report.gaps.of(attribute)]
     measured = [row for row in rows if not row.suppressed]
-    finding = next((one for one in report.findings if one.attribute == attribute), None)
-    spreads = [one for one in report.gaps.spreads if one.attribute == attribute]
-    said = {line for group in before for line in (group.summary, *group.notes)}
+    spreads = [one for one in report.gaps.spreads if one.attribute == name]
+    lines = (finding.summary, *finding.notes) if finding else ()
+    fresh = [line for line in lines if line not in said]
+    is_described = finding is not None and is_named_by_number(finding.kind)
     return _Group(
-        attribute=attribute,
+        attribute=name,
         rows=tuple(sorted(measured, key=lambda row: -(row.gap or 0.0))),
         small=tuple(row for row in rows if row.suppressed),
         spread=spreads[0] if spreads else None,
-        summary=finding.summary if finding and finding.summary not in said else "",
-        notes=tuple(note for note in finding.notes if note not in said) if finding else (),
+        summary=fresh[0] if finding and finding.summary in fresh else "",
+        notes=tuple(line for line in fresh if finding and line != finding.summary),
         found_by=rows[0].found_by,
-        descriptions=dict(finding.descriptions) if finding else {},
+        descriptions=dict(finding.descriptions) if finding and is_described else {},
     )
 
 

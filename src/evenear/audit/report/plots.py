@@ -23,12 +23,12 @@ from evenear.audit.report.words import percent, signed
 
 __all__ = ["Drawing", "KeyEntry", "draw", "hundred_words"]
 
-WIDTH = 1000.0
-MOST_DOTS = 2500
-STRONGEST = math.log(2.0)
+_WIDTH = 1000.0
+_MOST_DOTS = 2500
+_STRONGEST = math.log(2.0)
 """A cohort with twice (or half) the errors has the fullest color."""
 
-Places = Sequence[tuple[float, float]]
+_Places = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def draw(finding: Finding, rows: Sequence[Gap]) -> Drawing | None:
     svg = Markup(
         '<svg class="drawing" viewBox="0 0 {w:.0f} {h:.0f}" role="img" aria-label="{title}">'
         "{body}</svg>"
-    ).format(w=WIDTH, h=frame.height, title=title, body=body)
+    ).format(w=_WIDTH, h=frame.height, title=title, body=body)
     key = [
         KeyEntry(number, row, finding.descriptions.get(row.value, ""))
         for number, row in numbered.values()
@@ -110,17 +110,17 @@ def hundred_words(rate: float) -> Markup:
     ).format("".join(cells[wrong:]), "".join(cells[:wrong]))
 
 
-def _frame(corners: Places, *, by_degrees: bool) -> _Frame:
+def _frame(corners: _Places, *, by_degrees: bool) -> _Frame:
     xs, ys = [x for x, _ in corners], [y for _, y in corners]
     middle = math.radians(min(80.0, abs(sum((min(ys), max(ys))) / 2.0)))
     stretch = math.cos(middle) if by_degrees else 1.0
     wide = max(max(xs) - min(xs), 1e-6)
     tall = max(max(ys) - min(ys), 1e-6)
-    height = min(1000.0, max(420.0, WIDTH * tall / (wide * stretch)))
-    scale_y = min(WIDTH / (wide * stretch), height / tall) * 0.92
+    height = min(1000.0 if by_degrees else 760.0, max(420.0, _WIDTH * tall / (wide * stretch)))
+    scale_y = min(_WIDTH / (wide * stretch), height / tall) * 0.92
     scale_x = scale_y * stretch
     return _Frame(
-        left=min(xs) - (WIDTH / scale_x - wide) / 2.0,
+        left=min(xs) - (_WIDTH / scale_x - wide) / 2.0,
         top=max(ys) + (height / scale_y - tall) / 2.0,
         scale_x=scale_x,
         scale_y=scale_y,
@@ -130,19 +130,19 @@ def _frame(corners: Places, *, by_degrees: bool) -> _Frame:
 
 def _graticule(frame: _Frame) -> Markup:
     """Lines of longitude and latitude with their degrees."""
-    step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60) if WIDTH / frame.scale_x / s <= 8)
+    step = next(s for s in (0.25, 0.5, 1, 2, 5, 10, 20, 30, 60) if _WIDTH / frame.scale_x / s <= 8)
     body = Markup()
     line = Markup('<path class="graticule" d="M{:.0f} {:.0f}L{:.0f} {:.0f}"/>')
     text = Markup('<text class="degrees" x="{:.0f}" y="{:.0f}">{}</text>')
-    right, bottom = frame.left + WIDTH / frame.scale_x, frame.top - frame.height / frame.scale_y
+    right, bottom = frame.left + _WIDTH / frame.scale_x, frame.top - frame.height / frame.scale_y
     for k in range(math.ceil(frame.left / step), math.floor(right / step) + 1):
         x, _ = frame.at(k * step, 0.0)
         body += line.format(x, 0, x, frame.height)
-        if x < 0.9 * WIDTH:
+        if x < 0.9 * _WIDTH:
             body += text.format(x + 6, frame.height - 10, _degrees(k * step, "E", "W"))
     for k in range(math.ceil(bottom / step), math.floor(frame.top / step) + 1):
         _, y = frame.at(0.0, k * step)
-        body += line.format(0, y, WIDTH, y)
+        body += line.format(0, y, _WIDTH, y)
         if y > 0.08 * frame.height:
             body += text.format(8, y - 6, _degrees(k * step, "N", "S"))
     return body
@@ -155,17 +155,17 @@ def _degrees(value: float, positive: str, negative: str) -> str:
     return f"{abs(value):g}°{side}"
 
 
-def _places(finding: Finding) -> Places:
+def _places(finding: Finding) -> _Places:
     """All corners of a map."""
     outlines = [outline for one in finding.shapes for outline in one.outlines]
     outlines += [one.outline for one in finding.cells]
     return [place for outline in outlines for place in outline]
 
 
-def _land(frame: _Frame, land: Places) -> Markup:
+def _land(frame: _Frame, land: _Places) -> Markup:
     """Where people live, as one faint path of dots, for orientation."""
     near = [frame.at(x, y) for x, y in land]
-    inside = [(x, y) for x, y in near if 0 <= x <= WIDTH and 0 <= y <= frame.height]
+    inside = [(x, y) for x, y in near if 0 <= x <= _WIDTH and 0 <= y <= frame.height]
     if not inside:
         return Markup()
     path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in inside)
@@ -193,7 +193,7 @@ def _cells(frame: _Frame, cells: Sequence[Cell]) -> Markup:
     return body
 
 
-def _shape(frame: _Frame, outlines: Sequence[Places], number: int, row: Gap) -> Markup:
+def _shape(frame: _Frame, outlines: Sequence[_Places], number: int, row: Gap) -> Markup:
     return Markup(
         '<path class="region {kind}" d="{path}" fill-rule="evenodd" '
         'style="fill-opacity:{fill:.2f}"><title>{title}</title></path>'
@@ -202,7 +202,7 @@ def _shape(frame: _Frame, outlines: Sequence[Places], number: int, row: Gap) -> 
     )
 
 
-def _path(frame: _Frame, outlines: Sequence[Places]) -> str:
+def _path(frame: _Frame, outlines: Sequence[_Places]) -> str:
     path = ""
     for outline in outlines:
         places = [frame.at(x, y) for x, y in outline]
@@ -212,7 +212,7 @@ def _path(frame: _Frame, outlines: Sequence[Places]) -> str:
 
 def _dots(frame: _Frame, dots: Sequence[Dot], numbered: Mapping[str, tuple[int, Gap]]) -> Markup:
     """One path per cohort; a large crowd is thinned evenly."""
-    step = math.ceil(len(dots) / MOST_DOTS)
+    step = math.ceil(len(dots) / _MOST_DOTS)
     body = Markup()
     for value, (number, row) in numbered.items():
         own = [frame.at(one.x, one.y) for one in dots[::step] if one.value == value]
@@ -226,7 +226,7 @@ def _dots(frame: _Frame, dots: Sequence[Dot], numbered: Mapping[str, tuple[int, 
 
 def _numbers(
     frame: _Frame,
-    places: Mapping[str, Places],
+    places: Mapping[str, _Places],
     numbered: Mapping[str, tuple[int, Gap]],
 ) -> Markup:
     body = Markup()
@@ -252,8 +252,8 @@ def _kind(row: Gap) -> str:
 def _fill(row: Gap) -> float:
     if not row.confirmed or row.gap is None:
         return 0.06
-    size = abs(math.log1p(row.gap)) if row.gap > -1.0 else STRONGEST
-    return 0.15 + 0.4 * min(1.0, size / STRONGEST)
+    size = abs(math.log1p(row.gap)) if row.gap > -1.0 else _STRONGEST
+    return 0.15 + 0.4 * min(1.0, size / _STRONGEST)
 
 
 def _title(number: int, row: Gap) -> str:
@@ -263,7 +263,7 @@ def _title(number: int, row: Gap) -> str:
     return f"{number}: {row.value}, WER {percent(row.wer)}, gap {signed(row.gap)}, {verdict}"
 
 
-def _centers(outlines: Sequence[Places]) -> Places:
+def _centers(outlines: Sequence[_Places]) -> _Places:
     """The middle of the largest outline."""
     largest = max(outlines, key=lambda outline: abs(_area(outline)))
     area = _area(largest)
@@ -277,11 +277,11 @@ def _centers(outlines: Sequence[Places]) -> Places:
     return [(x / (6.0 * area), y / (6.0 * area))]
 
 
-def _area(outline: Places) -> float:
+def _area(outline: _Places) -> float:
     return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in _edges(outline)) / 2.0
 
 
-def _edges(outline: Places) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+def _edges(outline: _Places) -> list[tuple[tuple[float, float], tuple[float, float]]]:
     return list(pairwise([*outline, outline[0]]))
 
 

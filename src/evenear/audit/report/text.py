@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from evenear.audit.comparison import Changes
 from evenear.audit.gap import Gaps
 from evenear.audit.report.contents import Report
+from evenear.audit.report.findings import is_named_by_number
 from evenear.audit.report.words import (
     count,
     interval,
@@ -42,7 +43,8 @@ def to_text(report: Report) -> str:
         blocks += [[f"{changes.before} (before), {changes.after} (after):", *_changes(changes)]]
     said: set[str] = set()
     for finding in report.findings:
-        lines = [f"{name}: {text}." for name, text in finding.descriptions.items()]
+        described = finding.descriptions.items() if is_named_by_number(finding.kind) else ()
+        lines = [f"{name}: {text}." for name, text in described]
         fresh = [line for line in (finding.summary, *finding.notes) if line not in said]
         blocks.append([*fresh, *lines])
         said.update(fresh)

@@ -18,11 +18,11 @@ from evenear.metrics.words import NORMALIZERS, align_words, normalize
 
 __all__ = ["WorstUtterance", "worst_utterances"]
 
-Pair = tuple[str | None, str | None]
+_Pair = tuple[str | None, str | None]
 """A word that was said and what was recognized for it; None where there is none."""
 
-MAX_COHORTS = 6
-PER_SPEAKER = 2
+_MAX_COHORTS = 6
+_PER_SPEAKER = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +34,10 @@ class WorstUtterance:
     """Attribute and value of each cohort of the audit that it belongs to."""
     errors: int
     words: int
-    pairs: tuple[Pair, ...]
+    pairs: tuple[_Pair, ...]
     other_errors: int | None = None
     """Errors of the recognizer that this one is compared with."""
-    other_pairs: tuple[Pair, ...] | None = None
+    other_pairs: tuple[_Pair, ...] | None = None
 
 
 def worst_utterances(
@@ -66,7 +66,7 @@ def worst_utterances(
     confirmed = [row for row in gaps.rows if row.confirmed and (row.gap or 0.0) > 0.0]
     confirmed.sort(key=lambda row: -(row.gap or 0.0))
     chosen: dict[str, dict] = {}
-    for row in [*confirmed[:MAX_COHORTS], None]:
+    for row in [*confirmed[:_MAX_COHORTS], None]:
         if row is None:
             members = texts
         else:
@@ -82,7 +82,7 @@ def worst_utterances(
 
 def _few_of_each_speaker(members: pl.DataFrame, amount: int) -> dict[str, dict]:
     nth = pl.int_range(pl.len()).over("speaker")
-    few = members.filter(nth < PER_SPEAKER).head(amount)
+    few = members.filter(nth < _PER_SPEAKER).head(amount)
     return {row["utterance_id"]: row for row in few.iter_rows(named=True)}
 
 
@@ -125,7 +125,7 @@ def _aligned(
     )
 
 
-def _pairs(row: dict, normalizer: str) -> tuple[Pair, ...]:
+def _pairs(row: dict, normalizer: str) -> tuple[_Pair, ...]:
     name = normalizer if normalizer in NORMALIZERS else "none"
     reference = normalize(row["reference"] or "", name)
     hypothesis = normalize(row["hypothesis"] or "", name)

@@ -70,10 +70,8 @@ def headline(
 
 def cohort_name(row: Gap | Change) -> str:
     """A cohort as a phrase: accent "indian", age "teens" and gender "female", region 3."""
-    if isinstance(row, Gap) and row.found_by == "census":
-        return f"speech from {row.value}"
-    if row.value.startswith(row.attribute.split(" ")[0]):
-        return row.value
+    if isinstance(row, Gap) and row.found_by != "given":
+        return f"speech from {row.value}" if row.found_by == "census" else row.value
     attributes, values = row.attribute.split(_CROSS), row.value.split(_CROSS)
     if len(attributes) != len(values):
         attributes, values = [row.attribute], [row.value]
