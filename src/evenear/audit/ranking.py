@@ -67,13 +67,14 @@ def rank_clusters(
     )
     sureness_KR = welch_statistics(members_KS, residuals(errors_S, words_S)[orders_SR])
     gaps_KR = _gaps(members_KS, errors_S[orders_SR], words_S[orders_SR])
+    rates_K = (members_KS @ errors_S) / np.maximum(members_KS @ words_S, 1.0)
     sureness_KR = np.where(np.isfinite(sureness_KR), sureness_KR, -np.inf)
     chosen_R = division_K[sureness_KR.argmax(axis=0)]
     worst_R = np.where(division_K[:, None] == chosen_R, gaps_KR, -np.inf).max(axis=0)
     p_values_K = max_t_p_values(sureness_KR[:, 0], sureness_KR[:, 1:].T)
     return Ranked(
         chosen=int(chosen_R[0]),
-        order_K=np.argsort(-gaps_KR[division_K == chosen_R[0], 0], kind="stable"),
+        order_K=np.argsort(-rates_K[division_K == chosen_R[0]], kind="stable"),
         worst_gap=float(worst_R[0]),
         control_gap=float(worst_R[1:].mean()),
         control_gap_high=float(np.quantile(worst_R[1:], 0.95)),

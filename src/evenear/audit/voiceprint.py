@@ -30,6 +30,7 @@ _LOWEST_HZ, _HIGHEST_HZ = 80.0, 7600.0
 _LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ = 65.0, 450.0
 _SPEECH_DB = 30.0
 """Frames more than this below the loudest do not count."""
+_OCTAVE_COST = 0.05
 _VOICED = 0.5
 """Autocorrelation from which a frame has a pitch."""
 
@@ -120,6 +121,9 @@ def _pitch(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     is_voiced_T = (found_TL.max(axis=1) > _VOICED) & is_loud_T
     if not is_voiced_T.any():
         return np.array([np.log(150.0), 0.0, 0.0])
-    log_pitch = np.log(sample_rate / (low + found_TL[is_voiced_T].argmax(axis=1)))
+    # A period repeats at twice its length too: the shorter of two like ones is meant.
+    octaves_L = np.log2(np.arange(low, high) / low)
+    found_TL = found_TL[is_voiced_T] - _OCTAVE_COST * octaves_L
+    log_pitch = np.log(sample_rate / (low + found_TL.argmax(axis=1)))
     quarter, median, three_quarters = np.quantile(log_pitch, [0.25, 0.5, 0.75])
     return np.array([median, three_quarters - quarter, is_voiced_T.sum() / is_loud_T.sum()])
