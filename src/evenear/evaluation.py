@@ -8,6 +8,7 @@ speakers, the real-time factor and the latency of chunks.
 Legend: N audio samples.
 """
 
+import functools
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ import numpy as np
 from evenear.atomic import write_bytes
 from evenear.audio import read_audio
 from evenear.data.manifests import Utterance, load_cuts, utterance
-from evenear.errors import ManifestError
+from evenear.errors import EvenearError, ManifestError
 from evenear.metrics.intervals import Interval, pooled_wer_interval
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import WordErrors, normalize, normalizer_version, word_errors
@@ -45,8 +46,12 @@ class Row:
     attributes: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The row of the results table."""
-        return {
+        """The row of the results table.
+
+        What the corpus says stands beside what was measured, never in its place: an attribute with
+        the name of a column becomes `corpus_NAME`.
+        """
+        measured = {
             "utterance_id": self.utterance_id,
             "speaker": self.speaker,
             "reference": self.reference,
@@ -57,8 +62,9 @@ class Row:
             "deletions": self.words.deletions,
             "substitutions": self.words.substitutions,
             "seconds": round(self.seconds, 3),
-            **self.attributes,
         }
+        own = {f"corpus_{n}" if n in measured else n: v for n, v in self.attributes.items()}
+        return {**measured, **own}
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ def load_utterances(manifest: Path, *, split: str | None = None) -> list[Utteran
     """The utterances of a manifest, or those of one split of it.
 
     Raises:
-        ManifestError: There are none.
+        ManifestError: There are none, two have the same id, or audio files are missing.
     """
     found = [utterance(cut) for cut in iter(load_cuts(manifest))]
     if split is not None:
@@ -107,8 +113,10 @@ def load_utterances(manifest: Path, *, split: str | None = None) -> list[Utteran
         found = [u for u in found if u.attributes.get("split") == split]
         if not found:
             raise ManifestError(
-                f"{manifest} has no utterance in split {split!r}.", hint=f"It has: {splits}."
+                f"{manifest} has no utterance in split {split!r}.",
+                hint=f"It has: {', '.join(splits)}.",
             )
+    _check(found, manifest)
     return found
 
 
@@ -121,8 +129,9 @@ def recognize(
 ) -> Iterator[Row]:
     """Stream each utterance through the recognizer and count its word errors."""
     chunk = max(1, round(chunk_seconds * SAMPLE_RATE))
+    read = functools.lru_cache(maxsize=1)(read_audio)  # often the next is of the same file
     for u in utterances:
-        samples_N = read_audio(u.audio)
+        samples_N = read(u.audio)
         if u.is_partial:
             first = round(u.start_seconds * SAMPLE_RATE)
             samples_N = samples_N[first : first + round(u.seconds * SAMPLE_RATE)]
@@ -176,7 +185,38 @@ def summarize(
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """Write the results table as JSON lines, whole or not at all."""
+    """Write the results table as JSON lines, whole or not at all.
+
+    Raises:
+        EvenearError: It cannot be written; what was there before is unharmed.
+    """
     lines = "".join(json.dumps(row.to_dict(), ensure_ascii=False) + "\n" for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, lines.encode())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, lines.encode())
+    except OSError as error:
+        raise EvenearError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            hint="Free some space, or write it elsewhere.",
+        ) from error
+
+
+def _check(utterances: list[Utterance], manifest: Path) -> None:
+    """Refuse at once what would stop an evaluation hours later, or count double."""
+    missing = [u for u in utterances if not u.audio.is_file()]
+    if missing:
+        first = missing[0]
+        raise ManifestError(
+            f"{len(missing)} of {len(utterances)} utterances of {manifest} have no audio file; the "
+            f"first is {first.utterance_id!r}: {first.audio}.",
+            hint=f"evenear data validate {manifest} names them all.",
+        )
+    ids: set[str] = set()
+    for u in utterances:
+        if u.utterance_id in ids:
+            raise ManifestError(
+                f"Each utterance needs an id of its own; {u.utterance_id!r} is in {manifest} more "
+                "than once.",
+                hint=f"evenear data validate {manifest} names them all.",
+            )
+        ids.add(u.utterance_id)

@@ -3,11 +3,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenear.cli.console import need, note, progress_bar
+from evenear.cli.console import expect_file_to_write, expect_to_read, need, note, progress_bar
+from evenear.errors import ConfigError, nearest_names
+
+if TYPE_CHECKING:
+    from evenear.evaluation import Row
 
 __all__ = ["evaluate"]
 
@@ -40,8 +44,13 @@ def evaluate(
     from evenear.evaluation import load_utterances, recognize, summarize, write_rows
     from evenear.streaming import Recognizer
 
+    expect_to_read(data)
+    if out is not None:
+        _expect_rows_file(out)
     recognizer = Recognizer.load(model, beam=beam, lm_weight=lm_weight, threads=threads)
     utterances = load_utterances(data, split=split)
+    attributes = [name.strip() for name in (by or "").split(",") if name.strip()]
+    _expect_attributes(attributes, {name for u in utterances for name in u.attributes})
     if limit is not None and limit < len(utterances):
         utterances = [utterances[i * len(utterances) // limit] for i in range(limit)]
     rows = []
@@ -51,28 +60,68 @@ def evaluate(
             rows.append(row)
             bar.advance(task)
     result = summarize(rows, chunk_seconds=chunk_milliseconds / 1000)
+    cohorts = {name: _cohorts(rows, name) for name in attributes}
+    if as_json:
+        values = {"model": model, **result.to_dict()}
+        if cohorts:
+            values["cohorts"] = cohorts
+        typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
+    else:
+        for line in _lines(result.to_dict(), cohorts):
+            typer.echo(line)
     if out is not None:
         write_rows(rows, out)
         note(f"Rows: {out}. Audit them with: evenear audit {out}")
-    if as_json:
-        typer.echo(json.dumps({"model": model, **result.to_dict()}, indent=2))
-    else:
-        for line in _lines(result.to_dict()):
-            typer.echo(line)
-    for attribute in (by or "").split(",") if by else []:
-        _print_cohorts(rows, attribute.strip(), as_json)
 
 
-def _lines(n: dict) -> list[str]:
+def _expect_rows_file(out: Path) -> None:
+    """Refuse a name that `evenear audit` would not take for what it is, or that is no file."""
+    if out.suffix != ".jsonl":
+        raise ConfigError(
+            f"Rows are written as JSON lines to a .jsonl file, got {out.name!r}.",
+            hint=f"--out {out.with_suffix('.jsonl')}",
+        )
+    expect_file_to_write(out)
+
+
+def _expect_attributes(wanted: list[str], known: set[str]) -> None:
+    """Refuse an attribute that no utterance has."""
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(
+                f"There is no attribute {name!r}.",
+                hint=nearest_names(name, known) if known else "The corpus has no attributes.",
+            )
+
+
+def _cohorts(rows: "list[Row]", attribute: str) -> list[dict[str, Any]]:
+    """The numbers of each value of an attribute; utterances without one come last."""
+    from evenear.evaluation import summarize
+
+    by_value: dict[Any, list[Row]] = {}
+    for row in rows:
+        value = row.attributes.get(attribute)
+        is_plain = value is None or isinstance(value, (str, int, float))
+        by_value.setdefault(value if is_plain else str(value), []).append(row)
+    found = []
+    for value in sorted(by_value, key=_order):
+        n = summarize(by_value[value]).to_dict()
+        names = ("wer", "low", "high", "errors", "words", "utterances", "speakers")
+        found.append({"value": value, **{name: n[name] for name in names}})
+    return found
+
+
+def _order(value: Any) -> tuple[bool, bool, float, str]:
+    """Numbers as numbers, then texts, then nothing."""
+    is_number = isinstance(value, (int, float))
+    return value is None, not is_number, value if is_number else 0.0, str(value)
+
+
+def _lines(n: dict[str, Any], cohorts: dict[str, list[dict[str, Any]]]) -> list[str]:
     """The numbers in words."""
-
-    def percent(rate: float | None) -> str:
-        return "unknown" if rate is None else f"{100 * rate:.2f} %"
-
-    interval = f" [{percent(n['low'])}, {percent(n['high'])}]" if n["low"] is not None else ""
     rtf = "unknown" if n["rtf"] is None else f"{n['rtf']:.4f}"
-    return [
-        f"WER {percent(n['wer'])}{interval}: {n['errors']} errors in {n['words']} words "
+    lines = [
+        f"WER {_rate(n)}: {n['errors']} errors in {n['words']} words "
         f"({n['substitutions']} substituted, {n['deletions']} deleted, "
         f"{n['insertions']} inserted)",
         f"{n['utterances']} utterances of {n['speakers']} speakers, "
@@ -81,18 +130,20 @@ def _lines(n: dict) -> list[str]:
         f"real-time factor {rtf}; chunks of {1000 * n['chunk_seconds']:.0f} ms: p50 "
         f"{n['chunk_p50_milliseconds'] or 0:.1f} ms, p95 {n['chunk_p95_milliseconds'] or 0:.1f} ms",
     ]
+    for attribute, values in cohorts.items():
+        lines += [
+            f"{attribute} = {'unknown' if c['value'] is None else c['value']}: WER {_rate(c)}, "
+            f"{c['speakers']} speakers, {c['words']} words"
+            for c in values
+        ]
+    return lines
 
 
-def _print_cohorts(rows: list, attribute: str, as_json: bool) -> None:
-    """One line for each value of an attribute, on standard error where JSON is on the other."""
-    from evenear.evaluation import summarize
-
-    values = sorted({str(row.attributes.get(attribute)) for row in rows})
-    for value in values:
-        cohort = [row for row in rows if str(row.attributes.get(attribute)) == value]
-        n = summarize(cohort).to_dict()
-        low, high = n["low"], n["high"]
-        span = f" [{100 * low:.1f}, {100 * high:.1f}]" if low is not None else ""
-        line = f"{attribute} = {value}: WER {100 * (n['wer'] or 0):.1f} %{span}, "
-        line += f"{n['speakers']} speakers, {n['words']} words"
-        note(line) if as_json else typer.echo(line)
+def _rate(n: dict[str, Any]) -> str:
+    """A word error rate with its interval, as far as they are known."""
+    if n["wer"] is None:
+        return "unknown"
+    interval = ""
+    if n["low"] is not None:
+        interval = f" [{100 * n['low']:.2f} %, {100 * n['high']:.2f} %]"
+    return f"{100 * n['wer']:.2f} %{interval}"
