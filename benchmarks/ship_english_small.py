@@ -24,9 +24,9 @@ from evenear.metrics.words import WordErrors, normalize, word_errors
 from evenear.search import BeamConfig, beam_search, greedy_search
 from evenear.training.preparation import split_speakers
 
-LM_WEIGHTS = (0.15, 0.25, 0.35, 0.5)
-INTERNAL = (0.0, 0.1, 0.2)
-BONUSES = (0.0, 0.3, 0.6)
+LM_WEIGHTS = (0.15, 0.2, 0.3)
+INTERNAL = (0.1, 0.2)
+BONUSES = (0.4, 0.6, 0.8)
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument("--dev-speakers", type=int, default=12)
     parser.add_argument("--width", type=int, default=4)
-    parser.add_argument("--ngrams", type=int, default=1_000_000)
+    parser.add_argument("--ngrams", type=int, default=800_000)
     parser.add_argument("--order", type=int, default=6)
     parser.add_argument("--card", type=Path)
     parser.add_argument("--out", type=Path, required=True)
