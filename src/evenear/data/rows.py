@@ -8,6 +8,8 @@ loads lhotse.
 Every kind of corpus ends in the same fields: utterance_id, speaker, text, audio, start_seconds,
 seconds, sample_rate. All other fields are attributes (gender, age, region, latitude, longitude,
 zip ...); `zip` stays text, because its zeros matter.
+
+Legend: N audio samples.
 """
 
 import gzip

@@ -8,7 +8,7 @@ each frame; only there the real joiner runs, on the predictor outputs of `window
 `pruned_transducer_loss` sums over the paths that stay inside.
 
 Dimensions: B utterances, T frames, U tokens (a lattice has U + 1 columns), S columns of a window,
-D width, V vocabulary.
+D width, V vocabulary, P places where a window may start, R rows of logits.
 
 Source: Kuang et al. 2022, Pruned RNN-T for fast, memory-efficient ASR training, arXiv 2206.13236.
 Departs from the paper: the windows are the best sequence that a path can follow, found by dynamic
