@@ -5,6 +5,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,16 @@ DOORS = {
     "soxr": ("audio",),
 }
 """Libraries that only one module or folder may import."""
+
+LIGHT = ("audit", "metrics")
+"""What `pip install evenear[audit]` must suffice for; the other folders need the other extras."""
+ASKED_FOR_WHEN_USED = {
+    "h3": "hexagons on maps; squares need nothing",
+    "resemblyzer": "an encoder of voices that drags in old libraries; ours needs nothing",
+}
+"""Libraries in no extra: who wants them is told to install them."""
+DISTRIBUTIONS = {"sklearn": "scikit-learn"}
+"""Names to install by, where they are not those to import by."""
 
 NEVER = {"k2", "torchaudio", "torchcodec", "torchvision"}
 FOREIGN_TEXT = [
@@ -261,6 +272,31 @@ def test_libraries_are_imported_through_their_one_door():
             if inside.parts[0] not in doors:
                 through_walls.append(f"{inside} imports {library}")
     assert not through_walls, f"{through_walls}; the doors are {DOORS}"
+
+
+def declared(*extras: str) -> set[str]:
+    """Libraries that the package and these extras of it ask for, by the names to import."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"].get(extra, [])
+    names = {re.split(r"[\[<>=~! ]", line)[0].lower() for line in lines}
+    back = {distribution: name for name, distribution in DISTRIBUTIONS.items()}
+    return {back.get(name, name.replace("-", "_")) for name in names}
+
+
+def test_every_library_that_is_imported_is_asked_for():
+    light = declared("audit")
+    heavy = declared("asr", "train", "mic", "media", "serve", "export", "scale", "meeting")
+    missing = []
+    for path in modules():
+        inside = path.relative_to(SOURCE)
+        is_light = inside.parts[0] in LIGHT
+        known = light if is_light else light | heavy if inside.parts[0] == "cli" else heavy
+        foreign = set(imported(parsed(path))) - set(sys.stdlib_module_names) - {"evenear"}
+        foreign -= ASKED_FOR_WHEN_USED.keys()
+        missing += [f"{inside}: {name}" for name in sorted(foreign - known)]
+    assert not missing, "\n".join(missing)
 
 
 def test_no_file_imports_what_we_refuse():
