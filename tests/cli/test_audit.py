@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -233,3 +234,33 @@ def test_the_audit_needs_neither_torch_nor_lhotse(results, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "gender     female" in done.stdout
     assert (tmp_path / "r.html").exists()
+
+
+def test_trials_of_a_verifier_are_audited(run, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = []
+    for k in range(40):
+        low = 1.5 if k % 2 else 0.0
+        rows += [(3.0 - low + rng.normal(), f"s{k}", f"s{k}", 1) for _ in range(6)]
+        rows += [(rng.normal(), f"s{k}", f"s{(k + j) % 40}", 0) for j in range(1, 15)]
+    schema = ["score", "enrol", "test", "target"]
+    pl.DataFrame(rows, schema=schema, orient="row").write_csv(tmp_path / "scores.csv")
+    people = {"speaker": [f"s{k}" for k in range(40)], "room": ["near", "far"] * 20}
+    pl.DataFrame(people).write_csv(tmp_path / "who.csv")
+    command = [tmp_path / "scores.csv", "--trials", "--attributes", tmp_path / "who.csv"]
+    code, out, err = run(*command, "--by", "room", "--out", tmp_path / "r.html")
+    assert code == 0
+    assert "points more false rejects for room “far” than for others" in out
+    assert "Report:" in err
+    code, out, _ = run(*command, "--by", "room", "--json", "--threshold", "0.5")
+    assert json.loads(out)["threshold"] == 0.5
+    code, _, err = run(*command, "--by", "rooom")
+    assert code == 2
+    assert "'room'" in err
+    assert run(*command, "--by", "room", "--fail-if", "gap(room) > 1")[0] == 2
+
+
+def test_a_threshold_is_for_trials(run, results):
+    code, _, err = run(results, "--by", "gender", "--threshold", "0.5")
+    assert code == 2
+    assert "--threshold is for --trials" in err

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -65,6 +65,14 @@ def audit(
     fail_if: Annotated[
         list[str] | None,
         typer.Option(help='Exit with 1 if this holds: "gap(gender) > 0.1"; may be repeated.'),
+    ] = None,
+    trials: Annotated[
+        bool,
+        typer.Option("--trials", help="RESULTS are a verifier's trials: score,enrol,test,target."),
+    ] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="The deployed threshold of --trials; that of the EER if not given."),
     ] = None,
     to: Annotated[str, typer.Option(help="Compare each cohort with the rest or overall.")] = "rest",
     adjust_for: Annotated[
@@ -125,6 +133,11 @@ def audit(
         "num_worst": worst,
     }
     plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings)
+    if trials:
+        _audit_trials(plan, source, _Output(tuple(out or ()), as_json), threshold, fail_if or ())
+        return
+    if threshold is not None:
+        raise ConfigError("--threshold is for --trials, which was not asked for.")
     conditions = _check(plan, out or (), fail_if or ())
     report = _report(plan, source, name)
     _print(report, out or (), as_json=as_json)
@@ -176,7 +189,51 @@ class _Plan:
     by: tuple[str, ...]
     discover: tuple[str, ...]
     embeddings: Path | None
-    settings: dict[str, object]
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where results go."""
+
+    files: tuple[Path, ...]
+    as_json: bool
+
+
+def _audit_trials(
+    plan: _Plan, source: _Source, output: _Output, threshold: float | None, fail_if: Sequence[str]
+) -> None:
+    from evenear.audit.report.verification import (
+        verification_json,
+        verification_text,
+        write_verification_report,
+    )
+    from evenear.audit.report.writing import check_report_path
+    from evenear.audit.trials import read_trials
+    from evenear.audit.verification import audit_verification
+
+    if plan.compare or plan.discover or fail_if or source.reference or len(source.attributes) > 1:
+        raise ConfigError(
+            "--trials does not go with --compare, --discover, --fail-if, --reference, or more "
+            "than one --attributes."
+        )
+    for path in output.files:
+        check_report_path(path)
+    speakers = source.attributes[0] if source.attributes else None
+    columns = dict(_column(one) for one in source.columns)
+    found = read_trials(plan.results, speakers=speakers, columns=columns)
+    for name in plan.by:
+        _one_of("--by", name, found.attributes)
+    names = ("seed", "num_resamples", "level", "min_speakers")
+    settings = {name: plan.settings[name] for name in names}
+    audited = audit_verification(found, plan.by, threshold=threshold, **settings)
+    for line in audited.warnings:
+        note(f"note: {line}")
+    text = verification_json(audited) if output.as_json else verification_text(audited)
+    typer.echo(text, nl=False)
+    for path in output.files:
+        write_verification_report(audited, path)
+        note(f"Report: {path}")
 
 
 def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Condition"]:
@@ -221,7 +278,6 @@ def _require(plan: _Plan, table: "Table") -> None:
     """Check the names of columns, which are part of the command."""
     wanted = [part.strip() for name in plan.by for part in name.replace("×", "*").split("*")]
     adjust_for = plan.settings["adjust_for"]
-    assert isinstance(adjust_for, tuple)
     wanted += [one for one in adjust_for if one != "utterance_length"]
     for name in wanted:
         if name not in table.attributes:

@@ -30,11 +30,12 @@ from evenear.audit.report.words import (
     number_of,
     p_value,
     percent,
+    points,
     signed,
     verdict,
 )
 
-__all__ = ["render_page"]
+__all__ = ["environment", "render_page", "shell"]
 
 _THIN_SPACE = "\u202f"
 
@@ -55,8 +56,17 @@ class _Group:
 
 def render_page(report: Report) -> str:
     """The report as HTML."""
-    template = _environment().get_template("page.html")
-    return template.render(**_view(report))
+    return environment().get_template("page.html").render(**_view(report), **shell(to_json(report)))
+
+
+def shell(data: str) -> dict[str, Any]:
+    """What every page carries: style, script, and its own content as JSON."""
+    return {
+        "style": Markup(_asset("page.css")),  # our own file
+        "script": Markup(_asset("page.js")),  # our own file
+        "data": Markup(_inert(data)),
+        "version": __version__,
+    }
 
 
 def _view(report: Report) -> dict[str, Any]:
@@ -80,10 +90,6 @@ def _view(report: Report) -> dict[str, Any]:
         "has_discovered": any(row.discovered_gap is not None for row in found.rows),
         "num_confirmed": sum(bool(row.confirmed) for row in found.rows),
         "filters": _filters(report),
-        "style": Markup(_asset("page.css")),  # our own file
-        "script": Markup(_asset("page.js")),  # our own file
-        "data": Markup(_inert(to_json(report))),
-        "version": __version__,
     }
 
 
@@ -158,7 +164,8 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates of this folder; whatever is put into them is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_asset),
         autoescape=True,
@@ -172,6 +179,7 @@ def _environment() -> jinja2.Environment:
         "signed": lambda value, digits=1: _thin(signed(value, digits)),
         "interval": lambda low, high: _thin(interval(low, high)),
         "signed_interval": lambda low, high: _thin(interval(low, high, with_sign=True)),
+        "points": lambda value, digits=1: points(value, digits),
         "count": count,
         "number_of": number_of,
         "cohort_name": cohort_name,

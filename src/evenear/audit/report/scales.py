@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Scale", "Tick", "gap_scale", "rate_scale"]
+__all__ = ["Scale", "Tick", "difference_scale", "gap_scale", "rate_scale"]
 
 _RATIOS = (
     0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.6, 0.75, 0.8, 0.9,
@@ -71,6 +71,17 @@ def rate_scale(rates: Iterable[float | None]) -> Scale:
     step = _nice_step(high / 5.0)
     steps = range(int(high / step) + 1)
     return Scale(0.0, high, False, _ticks(Scale(0.0, high, False), [k * step for k in steps]))
+
+
+def difference_scale(differences: Iterable[float | None]) -> Scale:
+    """A plain axis for differences of rates, with zero in its middle part."""
+    known = [abs(one) for one in differences if one is not None and math.isfinite(one)]
+    reach = 1.04 * max([0.005, *known])
+    step = _nice_step(reach / 2.0)
+    steps = range(-int(reach / step), int(reach / step) + 1)
+    return Scale(
+        -reach, reach, False, _ticks(Scale(-reach, reach, False), [k * step for k in steps])
+    )
 
 
 def _ticks(scale: Scale, values: Sequence[float]) -> tuple[Tick, ...]:

@@ -22,6 +22,7 @@ __all__ = [
     "number_of",
     "p_value",
     "percent",
+    "points",
     "signed",
     "verdict",
 ]
@@ -90,6 +91,11 @@ def signed(value: float | None, digits: int = 1) -> str:
         return _UNKNOWN
     text = f"{100.0 * value:+.{digits}f} %"
     return text.replace("-", "−") if float(text[:-2]) else f"{0:.{digits}f} %"
+
+
+def points(value: float | None, digits: int = 1) -> str:
+    """A difference of rates in points (percent of trials), with its sign and without a unit."""
+    return signed(value, digits).removesuffix(" %")
 
 
 def interval(low: float | None, high: float | None, *, with_sign: bool = False) -> str:
