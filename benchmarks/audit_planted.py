@@ -174,9 +174,11 @@ def effect(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
                 counts[f"{name}: cohort of another attribute confirmed"] += any(
                     row.confirmed for row in others
                 )
-                if planted.gap_low is not None and planted.gap_high is not None:
-                    inside = planted.gap_low <= factor - 1.0 <= planted.gap_high
-                    counts[f"{name}: interval covers the planted gap"] += inside
+                if planted.gap_low is None or planted.gap_high is None:
+                    counts[f"{name}: planted cohort too small to be shown"] += 1
+                    continue
+                inside = planted.gap_low <= factor - 1.0 <= planted.gap_high
+                counts[f"{name}: interval does not cover the planted gap"] += not inside
         results[f"+{factor - 1:.0%}"] = {
             name: share(count, corpora) for name, count in counts.items()
         }

@@ -15,7 +15,7 @@ def test_what_is_written_takes_its_name_and_leaves_nothing_beside_it(tmp_path: P
 def test_a_failure_while_writing_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
     target = tmp_path / "a"
     target.write_bytes(b"old")
-    with pytest.raises(RuntimeError, match="half way"), writing(target) as file:
+    with pytest.raises(RuntimeError, match="half way"), writing(target) as file:  # noqa: PT012
         file.write(b"ne")
         raise RuntimeError("half way")
     assert target.read_bytes() == b"old"
@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
         pytest.skip("there is no /dev/full here")
     target = tmp_path / "a"
     target.write_bytes(b"old")
-    with pytest.raises(OSError, match="No space left"), writing(target) as file:
+    with pytest.raises(OSError, match="No space left"), writing(target) as file:  # noqa: PT012
         with full.open("wb", buffering=0) as device:
             device.write(b"new")
         file.write(b"new")

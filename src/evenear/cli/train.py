@@ -1,14 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """`evenear train`: a recipe, corpora and a folder; goes on where it was killed with --resume."""
 
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenear.cli.console import need, note, progress_bar
+from evenear.cli.console import (
+    expect_folder_to_write,
+    expect_to_read,
+    need,
+    note,
+    progress_bar,
+)
 from evenear.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from evenear.training.run import Run
+    from evenear.training.settings import TrainingConfig
 
 __all__ = ["train"]
 
@@ -34,6 +48,7 @@ def train(
 ) -> None:
     """Train a recognizer."""
     need("accelerate", extra="train", purpose="Training")
+    from evenear.atomic import write_bytes
     from evenear.config import replace, set_path, to_json
     from evenear.recipes import recipe as find_recipe
     from evenear.training.preparation import Source
@@ -42,17 +57,16 @@ def train(
     config = replace(find_recipe(recipe), seed=seed)
     for assignment in settings or []:
         config = set_path(config, assignment)
-    if not resume and (out / "snapshot.pt").exists():
-        raise CheckpointError(
-            f"{out} holds a run already.", hint="Go on with --resume, or choose another folder."
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.json").write_text(to_json(config), encoding="utf-8")
+    sources = [Source.parse(text) for text in data]
+    for source in sources:
+        expect_to_read(source.manifest)
+    _check_folder(out, config, resume=resume)
+    write_bytes(out / "config.json", to_json(config).encode())
     with progress_bar("utterances") as bar:
         task = bar.add_task("Storing frames", total=None, status="")
         run = Run.prepare(
             config,
-            [Source.parse(text) for text in data],
+            sources,
             out,
             start_from=start_from,
             threads=threads,
@@ -62,9 +76,7 @@ def train(
     if resume:
         run.trainer.resume()
         note(f"Going on after update {run.trainer.update}.")
-    try:
-        _watch(run, config.num_updates)
-    except KeyboardInterrupt:
+    if not _watch(run, config.num_updates):
         run.trainer.save()
         note(
             f"Stopped after update {run.trainer.update}. Go on with the same command and --resume."
@@ -73,11 +85,33 @@ def train(
     note(f"The model is in {run.model_folder}. Try: evenear evaluate {run.model_folder} DATA")
 
 
-def _watch(run, num_updates: int) -> None:
-    """Train, showing a bar on a terminal and a line now and then elsewhere."""
+def _check_folder(out: Path, config: "TrainingConfig", *, resume: bool) -> None:
+    """Refuse a folder of another run before anything of it is changed."""
+    from evenear.config import to_json
+    from evenear.training.snapshots import load_snapshot
+
+    snapshot = out / "snapshot.pt"
+    if not resume and snapshot.exists():
+        raise CheckpointError(
+            f"{out} holds a run already.", hint="Go on with --resume, or choose another folder."
+        )
+    if resume and load_snapshot(snapshot).config_json != to_json(config):
+        raise CheckpointError(
+            f"The snapshot in {out} is of a run with other settings.",
+            hint="Resume with the recipe, --set and --seed that it was started with.",
+        )
+    expect_folder_to_write(out)
+
+
+def _watch(run: "Run", num_updates: int) -> bool:
+    """Train, showing a bar on a terminal and a line now and then elsewhere.
+
+    Returns:
+        Whether the run came to its end; if not, Ctrl-C ended it, between two updates.
+    """
     is_terminal = sys.stderr.isatty()
     dev = "dev WER unknown"
-    with progress_bar("updates") as bar:
+    with _interrupts() as is_interrupted, progress_bar("updates") as bar:
         task = bar.add_task("Training", total=num_updates, completed=run.trainer.update, status="")
         for step in run.train():
             if step.dev_wer is not None:
@@ -87,3 +121,27 @@ def _watch(run, num_updates: int) -> None:
             if not is_terminal and step.update % 50 == 0:
                 speed = f"{step.audio_seconds_per_second:.0f} x real time"
                 note(f"update {step.update} of {num_updates}: loss {step.loss:.2f}, {dev}, {speed}")
+            if is_interrupted() and step.update < num_updates:
+                return False
+    return True
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C only be noticed, and the second one end everything at once.
+
+    An update that is cut off in its middle leaves weights that belong to no update.
+    """
+    noticed: list[int] = []
+
+    def notice(number: int, frame: FrameType | None) -> Any:
+        if noticed:
+            signal.default_int_handler(number, frame)
+        noticed.append(number)
+        note("Stopping after this update; Ctrl-C again stops at once.")
+
+    before = signal.signal(signal.SIGINT, notice)
+    try:
+        yield lambda: bool(noticed)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from evenear.audit.cohorts import Cohorts
-from evenear.audit.gap import Gaps
+from evenear.audit.gap import Gap, Gaps
 from evenear.audit.table import Table
 from evenear.metrics.words import NORMALIZERS, align_words, normalize
 
@@ -62,22 +62,24 @@ def worst_utterances(
     texts = table.frame.drop_nulls("reference").filter(pl.col("errors") > 0)
     texts = texts.select("utterance_id", "speaker", "reference", "hypothesis", "words", "errors")
     texts = texts.sort("errors", "words", "utterance_id", descending=[True, False, False])
-    places = _memberships(texts, cohorts, gaps)
-    confirmed = [row for row in gaps.rows if row.confirmed and (row.gap or 0.0) > 0.0]
-    confirmed.sort(key=lambda row: -(row.gap or 0.0))
-    chosen: dict[str, dict] = {}
-    for row in [*confirmed[:_MAX_COHORTS], None]:
-        if row is None:
-            members = texts
-        else:
-            inside = [name for name, own in places.items() if (row.attribute, row.value) in own]
-            members = texts.filter(pl.col("utterance_id").is_in(inside))
-        chosen.update(_few_of_each_speaker(members, per_cohort))
+    chosen = _few_of_each_speaker(texts, per_cohort)
+    for row in sorted(gaps.rows, key=lambda row: -(row.gap or 0.0))[:_MAX_COHORTS]:
+        if row.confirmed and (row.gap or 0.0) > 0.0:
+            members = _members(texts, cohorts, row)
+            chosen.update(_few_of_each_speaker(members, per_cohort))
+    places = _memberships(texts, list(chosen), cohorts, gaps)
     others = _others(other, list(chosen))
     rows = sorted(chosen.values(), key=lambda one: (-one["errors"], one["utterance_id"]))
     return tuple(
         _aligned(row, places.get(row["utterance_id"], ()), table.normalizer, others) for row in rows
     )
+
+
+def _members(texts: pl.DataFrame, cohorts: Cohorts, row: Gap) -> pl.DataFrame:
+    """The utterances of one cohort, worst first."""
+    (own,) = [one for one in cohorts.assignments if one.attribute == row.attribute]
+    members = own.frame.filter(pl.col("value") == row.value)
+    return texts.join(members, on=own.key, how="semi", maintain_order="left")
 
 
 def _few_of_each_speaker(members: pl.DataFrame, amount: int) -> dict[str, dict]:
@@ -87,12 +89,12 @@ def _few_of_each_speaker(members: pl.DataFrame, amount: int) -> dict[str, dict]:
 
 
 def _memberships(
-    texts: pl.DataFrame, cohorts: Cohorts, gaps: Gaps
+    texts: pl.DataFrame, names: Sequence[str], cohorts: Cohorts, gaps: Gaps
 ) -> dict[str, tuple[tuple[str, str], ...]]:
-    """The measured cohorts that each utterance belongs to."""
+    """The measured cohorts that each of some utterances belongs to."""
     measured = {(row.attribute, row.value) for row in gaps.rows if not row.suppressed}
     places: dict[str, list[tuple[str, str]]] = {}
-    keys = texts.select("utterance_id", "speaker")
+    keys = texts.filter(pl.col("utterance_id").is_in(names)).select("utterance_id", "speaker")
     for one in cohorts.assignments:
         values = one.frame.drop_nulls("value")
         joined = keys.join(values, on=one.key, how="inner")
