@@ -5,7 +5,6 @@ import json
 import math
 import os
 import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -282,27 +281,6 @@ def test_nothing_but_words_goes_to_a_file_or_a_pipe(evenear, model, noise):
     done = evenear("transcribe", noise, noise.parent / "none.wav", "--model", model)
     assert "\x1b" not in done.out + done.err
     assert "Transcribing" not in done.err
-
-
-def test_an_interrupt_ends_it_quietly_with_1(evenear, model, noise, tmp_path, monkeypatch):
-    from evenear.streaming import Recognizer
-
-    hear = Recognizer.transcribe
-
-    def interrupted(*given, **named):
-        # Shells start background jobs with Ctrl-C ignored; here it must work.
-        before = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            signal.raise_signal(signal.SIGINT)
-        finally:
-            signal.signal(signal.SIGINT, before)
-        return hear(*given, **named)
-
-    monkeypatch.setattr(Recognizer, "transcribe", interrupted)
-    done = evenear("transcribe", noise, "--model", model, "--out", tmp_path / "out")
-    assert (done.code, done.out) == (1, "")
-    assert done.err.splitlines()[-1] == "Interrupted."
-    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_what_was_read_before_a_pipe_closed_is_given_and_no_more_is_said(model, tmp_path):
