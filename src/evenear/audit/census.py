@@ -61,7 +61,7 @@ class CensusSettings:
 
     max_conditions: Literal[1, 2] = 2
     rank_by: Literal["evidence", "gap"] = "evidence"
-    """The surest gap (t statistic), or the largest as in the paper."""
+    """The surest gap, or the largest as in the paper."""
     num_partitions: int = Field(default=3, ge=1)
     """How many are kept; those that are nearly alike count once."""
     min_speakers: int = Field(default=30, ge=2)
@@ -71,8 +71,8 @@ class CensusSettings:
     min_zips: int = Field(default=10, ge=2)
     """On each side."""
     num_permutations: int = Field(default=199, ge=0)
-    pair_margin: float = Field(default=1.0, ge=0)
-    """A pair must be surer than each of its conditions alone by so many standard errors."""
+    pair_margin: float = Field(default=2.0, ge=0)
+    """A pair must be surer than each of its conditions alone by so many standard deviations."""
     max_overlap: float = Field(default=0.5, gt=0, le=1)
     """Partitions that share more than this of their speakers are nearly alike."""
 

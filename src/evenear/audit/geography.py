@@ -98,9 +98,10 @@ class Regions(Rule):
         if self.covers_all and number < 2:
             return f"{searched} found no border that chance does not explain."
         if number == 0:
-            return f"{searched} found no place that chance does not explain."
-        noun = "regions" if self.covers_all else "places" if number > 1 else "place"
-        return f"{searched} found {number} {noun}."
+            return f"{searched} found no place worth confirming."
+        if self.covers_all:
+            return f"{searched} found {number} regions."
+        return f"{searched} found {number} {'places' if number > 1 else 'place'} worth confirming."
 
     @property
     def warnings(self) -> tuple[str, ...]:

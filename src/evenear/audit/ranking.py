@@ -3,7 +3,8 @@
 
 Clusters too fine are too noisy to say anything of, clusters too coarse mix those who are served
 badly with those who are not. So several divisions are tried, and the one with the surest cluster
-(by Welch's t) is taken, its clusters ranked by their error rates.
+(see `screening`) is taken; or a coarser one, if its surest is surer than that less half a standard
+deviation. Its clusters are ranked by their error rates.
 
 The price is paid in full: the same speakers' results are dealt out at random many times, each deal
 takes its own best division, and says how bad its worst cluster looks. That is what random
@@ -18,9 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from evenear.audit.multiplicity import max_t_p_values
-from evenear.audit.screening import residuals, welch_statistics
+from evenear.audit.screening import residuals, standard_scores
 
 __all__ = ["Ranked", "rank_clusters"]
+
+_MARGIN = 0.5
+"""Finer divisions must be surer by this many standard deviations."""
 
 
 class Ranked(NamedTuple):
@@ -50,7 +54,8 @@ def rank_clusters(
     """Choose a division and rank its clusters.
 
     Args:
-        divisions: G arrays (S,) with the row of each speaker's cluster, from 0 without gaps.
+        divisions: G arrays (S,) with the row of each speaker's cluster, from 0 without gaps; the
+            coarsest first.
         errors_S: Word errors of each speaker.
         words_S: Reference words of each speaker.
         rng: Where the random deals come from.
@@ -65,11 +70,11 @@ def rank_clusters(
         ],
         axis=1,
     )
-    sureness_KR = welch_statistics(members_KS, residuals(errors_S, words_S)[orders_SR])
+    sureness_KR = standard_scores(members_KS, residuals(errors_S, words_S)[orders_SR])
     gaps_KR = _gaps(members_KS, errors_S[orders_SR], words_S[orders_SR])
     rates_K = (members_KS @ errors_S) / np.maximum(members_KS @ words_S, 1.0)
     sureness_KR = np.where(np.isfinite(sureness_KR), sureness_KR, -np.inf)
-    chosen_R = division_K[sureness_KR.argmax(axis=0)]
+    chosen_R = _coarsest(sureness_KR, division_K)
     worst_R = np.where(division_K[:, None] == chosen_R, gaps_KR, -np.inf).max(axis=0)
     p_values_K = max_t_p_values(sureness_KR[:, 0], sureness_KR[:, 1:].T)
     return Ranked(
@@ -80,6 +85,13 @@ def rank_clusters(
         control_gap_high=float(np.quantile(worst_R[1:], 0.95)),
         p_adjusted=float(np.nanmin(p_values_K)),
     )
+
+
+def _coarsest(sureness_KR: np.ndarray, division_K: np.ndarray) -> np.ndarray:
+    """In each deal, the first division whose surest cluster is about as sure as any."""
+    starts_G = np.flatnonzero(np.diff(division_K, prepend=-1))
+    surest_GR = np.maximum.reduceat(sureness_KR, starts_G, axis=0)
+    return (surest_GR >= surest_GR.max(axis=0) - _MARGIN).argmax(axis=0)
 
 
 def _gaps(members_KS: np.ndarray, errors_SR: np.ndarray, words_SR: np.ndarray) -> np.ndarray:

@@ -2,17 +2,20 @@
 """Try many candidate cohorts at once: who has more errors than one common rate would give?
 
 Each unit (a speaker, or a ZIP code with all of its speakers) has a residual: its errors less its
-words times the overall rate. A candidate's statistic is the difference of mean residuals inside and
-outside over its standard error (Welch's t), so that small noisy candidates do not set the bar.
+words times the overall rate. A candidate's statistic is the sum of its residuals over the standard
+deviation that this sum has when residuals are dealt out to units at random, which has a formula:
+with N units, n of them inside, and residuals of mean 0 and variance v, it is n (N - n) / (N - 1) v.
 Under permutation only the residuals move; thousands of candidates times hundreds of permutations
-are two matrix products. The best candidate is compared with the best of each permutation: that
-pays for having tried them all, overlapping as they are.
+are one matrix product. The best candidate is compared with the best of each permutation: that pays
+for having tried them all, overlapping as they are.
+
+Dividing by the candidate's own scatter instead (Welch's t) would find less: who errs more also
+scatters more.
 
 Legend: K candidates, U units, R permutations.
 
-Source: P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993 (max-T); A. Janssen,
-"Studentized permutation tests for non-i.i.d. hypotheses and the generalized Behrens-Fisher
-problem", 1997 (why to divide by the standard error).
+Source: P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993 (max-T); H. Strasser and
+C. Weber, "On the asymptotic theory of permutation statistics", 1999 (the variance).
 """
 
 from typing import NamedTuple
@@ -21,7 +24,7 @@ import numpy as np
 
 from evenear.audit.multiplicity import max_t_p_values
 
-__all__ = ["Screened", "residuals", "screen", "welch_statistics"]
+__all__ = ["Screened", "residuals", "screen", "standard_scores"]
 
 _PERMUTATIONS_AT_ONCE = 64
 
@@ -53,35 +56,25 @@ def screen(
         rng: Where the permutations come from.
         num_permutations: R; 0 leaves the p-values NaN.
     """
-    members_KU = members_KU.astype(np.float32)
-    observed_K = welch_statistics(members_KU, residuals_U[:, None])[:, 0]
+    observed_K = standard_scores(members_KU, residuals_U[:, None])[:, 0]
     null = []
     for start in range(0, num_permutations, _PERMUTATIONS_AT_ONCE):
         size = min(_PERMUTATIONS_AT_ONCE, num_permutations - start)
         shuffled_UR = np.stack([rng.permutation(residuals_U) for _ in range(size)], axis=1)
-        null.append(welch_statistics(members_KU, shuffled_UR))
+        null.append(standard_scores(members_KU, shuffled_UR))
     if not null:
         return Screened(observed_K, np.full(len(observed_K), np.nan))
     return Screened(observed_K, max_t_p_values(observed_K, np.concatenate(null, axis=1).T))
 
 
-def welch_statistics(members_KU: np.ndarray, values_UR: np.ndarray) -> np.ndarray:
-    """Welch's t of each candidate and column of values, (K, R); NaN where there is none."""
-    values_UR = (values_UR / max(float(values_UR.std()), 1e-300)).astype(np.float32)
-    inside_K1 = members_KU.sum(axis=1, dtype=np.float64)[:, None]
-    outside_K1 = members_KU.shape[1] - inside_K1
-    sums_KR = (members_KU @ values_UR).astype(np.float64)
-    squares_KR = (members_KU @ values_UR**2).astype(np.float64)
-    rest_KR = values_UR.sum(axis=0, dtype=np.float64) - sums_KR
-    rest_squares_KR = (values_UR**2).sum(axis=0, dtype=np.float64) - squares_KR
+def standard_scores(members_KU: np.ndarray, values_UR: np.ndarray) -> np.ndarray:
+    """Standardized sum of each candidate and column of values, (K, R); NaN where there is none."""
+    members_KU = members_KU.astype(np.float32)
+    scaled_UR = values_UR - values_UR.mean(axis=0)
+    scaled_UR = (scaled_UR / np.maximum(scaled_UR.std(axis=0), 1e-300)).astype(np.float32)
+    inside_K = members_KU.sum(axis=1, dtype=np.float64)
+    number = members_KU.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        difference_KR = sums_KR / inside_K1 - rest_KR / outside_K1
-        noise_KR = _mean_variance(sums_KR, squares_KR, inside_K1)
-        noise_KR = noise_KR + _mean_variance(rest_KR, rest_squares_KR, outside_K1)
-        found_KR = difference_KR / np.sqrt(noise_KR)
-    return np.where(np.isfinite(found_KR), found_KR, np.nan)
-
-
-def _mean_variance(sums: np.ndarray, squares: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Squared standard error of a mean."""
-    return np.maximum(squares - sums**2 / counts, 0.0) / counts / (counts - 1.0)
+        spread_K = np.sqrt(inside_K * (number - inside_K) / (number - 1.0))
+        found_KR = (members_KU @ scaled_UR).astype(np.float64) / spread_K[:, None]
+    return np.where((spread_K > 0)[:, None], found_KR, np.nan)

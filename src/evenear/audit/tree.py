@@ -53,7 +53,7 @@ class TreeSettings:
     criterion: Criterion = "likelihood"
     max_leaves: int = Field(default=126, ge=1)
     """The published map has 126 regions."""
-    min_speakers: int = Field(default=30, ge=2)
+    min_speakers: int = Field(default=50, ge=2)
     """Speakers on each side of a split. Each region then hides at least so many."""
     min_words: int = Field(default=500, ge=0)
     level: float | None = Field(default=0.1, gt=0, lt=1)

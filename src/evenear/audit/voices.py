@@ -125,14 +125,19 @@ class Voices(Rule):
         return (_NOT_WHO,) if self.cohorts else ()
 
     def assign(self, table: Table) -> Cohorts:
-        """The nearest cohort of each speaker, and its tier; unknown without an embedding."""
+        """The nearest cohort of each speaker, and its tier; unknown without an embedding.
+
+        Only the hardest quarter of the cohorts is to be reported on: each row more makes it harder
+        to confirm any.
+        """
         if not self.cohorts:
             return Cohorts()
         speakers, scaled_SD = self._scaled(table)
         rows_S = nearest(scaled_SD, self._centers())
         values = pl.Series([self.cohorts[row].value for row in rows_S], dtype=pl.String)
         tiers = pl.Series([self.cohorts[row].tier for row in rows_S], dtype=pl.String)
-        cohorts = Cohorts((self._assignment(_ATTRIBUTE, speakers, values, None),))
+        hardest = tuple(one.value for one in self.cohorts[: -(-len(self.cohorts) // 4)])
+        cohorts = Cohorts((self._assignment(_ATTRIBUTE, speakers, values, hardest),))
         if not self._has_tiers:
             return cohorts
         reported = (_HARDEST, _EASIEST)
