@@ -2,6 +2,7 @@
 """What commands say, and what they check before long work begins."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from evenear.cli.console import (
     expect_folder_to_write,
     expect_to_read,
     fail,
+    interrupts,
     need,
     note,
     progress_bar,
@@ -127,6 +129,18 @@ def test_a_locked_folder_is_refused(tmp_path):
         expect_folder_to_write(tmp_path / "locked")
     with pytest.raises(EvenearError, match="cannot be made: Permission denied"):
         expect_folder_to_write(tmp_path / "locked" / "a")
+
+
+def test_the_first_ctrl_c_is_noticed_and_the_second_ends_everything(capsys):
+    before = signal.getsignal(signal.SIGINT)
+    with interrupts("Soon.") as is_interrupted:
+        assert not is_interrupted()
+        signal.raise_signal(signal.SIGINT)
+        assert is_interrupted()
+        assert capsys.readouterr().err == "Soon.\n"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def run_bar(status: str) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from evenear.checkpoint import load_model
-from evenear.cli.train import _interrupts
 from evenear.config import from_json
 from evenear.tokenizer import Tokenizer
 from evenear.training.settings import TrainingConfig
@@ -159,18 +158,6 @@ def test_there_is_nothing_to_go_on_with_in_a_new_folder(train, tmp_path):
     assert "There is no snapshot" in done.err
     assert "hint: Start the run without --resume" in done.err
     assert not (tmp_path / "new").exists()
-
-
-def test_the_first_press_is_noticed_and_the_second_ends_everything(capsys):
-    before = signal.getsignal(signal.SIGINT)
-    with _interrupts() as is_interrupted:
-        assert not is_interrupted()
-        signal.raise_signal(signal.SIGINT)
-        assert is_interrupted()
-        assert "Ctrl-C again stops at once" in capsys.readouterr().err
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_full_disk_ends_the_run_and_costs_no_snapshot(train, tmp_path):

@@ -68,7 +68,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         try:
-            app(standalone_mode=True)
+            app(prog_name="evenear")
         finally:
             sys.stdout.flush()  # here, where what goes wrong can still be said
     except ConfigError as error:

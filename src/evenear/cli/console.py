@@ -8,9 +8,12 @@ be written can be.
 import difflib
 import importlib
 import os
+import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import NoReturn
 
 from rich.console import Console
@@ -31,6 +34,7 @@ __all__ = [
     "expect_folder_to_write",
     "expect_to_read",
     "fail",
+    "interrupts",
     "need",
     "note",
     "progress_bar",
@@ -126,6 +130,31 @@ def need(module: str, *, extra: str, purpose: str) -> ModuleType:
             f"{purpose} needs {missing}, which is not installed.",
             hint=f"pip install 'evenear[{extra}]'",
         ) from error
+
+
+@contextmanager
+def interrupts(said: str) -> Iterator[Callable[[], bool]]:
+    """Let the first Ctrl-C only be noticed, for work that must not be cut off anywhere.
+
+    Args:
+        said: What is said when that happens. A second Ctrl-C ends everything at once.
+
+    Yields:
+        Whether it has happened.
+    """
+    noticed: list[int] = []
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        if noticed:
+            signal.default_int_handler(number, frame)
+        noticed.append(number)
+        note(said)
+
+    before = signal.signal(signal.SIGINT, notice)
+    try:
+        yield lambda: bool(noticed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def progress_bar(unit: str) -> Progress:

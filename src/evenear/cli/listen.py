@@ -3,6 +3,7 @@
 
 import queue
 import sys
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from evenear.cli.console import need, note
+from evenear.cli.console import interrupts, need, note
 from evenear.errors import AudioError, MissingDependencyError
 from evenear.units import SAMPLE_RATE
 
@@ -46,9 +47,25 @@ def listen(
             hint="Plug one in, or name one with --device (python -m sounddevice lists them); "
             "`evenear transcribe FILE` needs none.",
         ) from None
-    note("Listening. Ctrl-C ends it.")
-    with microphone:
-        _show(recognizer.stream(), chunks, seconds)
+    with interrupts("Writing down the last words.") as is_over, microphone:
+        note("Listening. Ctrl-C ends it.")
+        _show(recognizer.stream(), _heard(chunks, seconds, is_over))
+
+
+def _heard(
+    chunks: "queue.Queue[Any]", seconds: float | None, is_over: Callable[[], bool]
+) -> Iterator[Any]:
+    """What the microphone hears until the time is up or someone ends it, to the last chunk."""
+    heard = 0.0
+    while seconds is None or heard < seconds:
+        try:
+            samples = chunks.get(timeout=0.1)
+        except queue.Empty:
+            if is_over():
+                return
+            continue
+        heard += len(samples) / SAMPLE_RATE
+        yield samples
 
 
 def _sounddevice() -> Any:
@@ -62,29 +79,29 @@ def _sounddevice() -> Any:
         ) from None
 
 
-def _show(stream: Any, chunks: "queue.Queue[Any]", seconds: float | None) -> None:
+def _show(stream: Any, heard: Iterator[Any]) -> None:
     """Print final text line by line, and what is still open below it."""
     from evenear.streaming import Final, Partial
 
-    heard = 0.0
     with Live(
         console=Console(stderr=True),
         transient=True,
         refresh_per_second=12,
         redirect_stdout=sys.stdout.isatty(),  # else finals would go where the live line is
     ) as live:
-        try:
-            while seconds is None or heard < seconds:
-                samples = chunks.get()
-                heard += len(samples) / SAMPLE_RATE
-                for event in stream.accept(samples):
-                    if isinstance(event, Partial):
-                        live.update(Text(event.text, style="dim"))
-                    elif isinstance(event, Final):
-                        live.update(Text(""))
-                        typer.echo(event.text)
-        except KeyboardInterrupt:
-            pass
+        for samples in heard:
+            for event in stream.accept(samples):
+                if isinstance(event, Partial):
+                    live.update(Text(event.text, style="dim"))
+                elif isinstance(event, Final):
+                    live.update(Text(""))
+                    _print(event.text)
         for event in stream.finish():
             if isinstance(event, Final):
-                typer.echo(event.text)
+                _print(event.text)
+
+
+def _print(text: str) -> None:
+    """Print a line at once, as someone may be reading along."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """`evenear train`: a recipe, corpora and a folder; goes on where it was killed with --resume."""
 
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from evenear.cli.console import (
     expect_folder_to_write,
     expect_to_read,
+    interrupts,
     need,
     note,
     progress_bar,
@@ -111,7 +108,9 @@ def _watch(run: "Run", num_updates: int) -> bool:
     """
     is_terminal = sys.stderr.isatty()
     dev = "dev WER unknown"
-    with _interrupts() as is_interrupted, progress_bar("updates") as bar:
+    # An update that is cut off in its middle leaves weights that belong to no update.
+    said = "Stopping after this update; Ctrl-C again stops at once."
+    with interrupts(said) as is_interrupted, progress_bar("updates") as bar:
         task = bar.add_task("Training", total=num_updates, completed=run.trainer.update, status="")
         for step in run.train():
             if step.dev_wer is not None:
@@ -124,24 +123,3 @@ def _watch(run: "Run", num_updates: int) -> bool:
             if is_interrupted() and step.update < num_updates:
                 return False
     return True
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C only be noticed, and the second one end everything at once.
-
-    An update that is cut off in its middle leaves weights that belong to no update.
-    """
-    noticed: list[int] = []
-
-    def notice(number: int, frame: FrameType | None) -> Any:
-        if noticed:
-            signal.default_int_handler(number, frame)
-        noticed.append(number)
-        note("Stopping after this update; Ctrl-C again stops at once.")
-
-    before = signal.signal(signal.SIGINT, notice)
-    try:
-        yield lambda: bool(noticed)
-    finally:
-        signal.signal(signal.SIGINT, before)
