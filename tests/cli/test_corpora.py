@@ -152,7 +152,7 @@ def test_kinds_and_names_that_are_not_understood(evenear, tmp_path):
     assert done.code == 2
     assert "librispeech" in done.err
     done = evenear("data", "import", "utterances", source, "--out", tmp_path / "c.txt")
-    assert done.code == 1
+    assert done.code == 2
     assert "written to .jsonl or .jsonl.gz, got 'c.txt'" in done.err
     assert evenear("data").code == 2
 

@@ -17,6 +17,7 @@ from evenear.cli.console import (
     note,
     progress_bar,
 )
+from evenear.errors import ConfigError
 
 __all__ = ["Kind", "app", "import_corpus", "validate_corpus"]
 
@@ -43,10 +44,7 @@ def import_corpus(
     """Read a corpus and write it as a manifest of cuts."""
     need("lhotse", extra="asr", purpose="Reading corpora")
     expect_to_read(source)
-    if out.is_dir():
-        expect_folder_to_write(out)
-    else:
-        expect_file_to_write(out)
+    _expect_manifest_to_write(out)
     from evenear.data import importers
     from evenear.data.manifests import load_cuts, save_cuts
 
@@ -62,6 +60,19 @@ def import_corpus(
     written = save_cuts(cuts, out)
     note(f"{len(cuts)} utterances. Check them with: evenear data validate {written}")
     typer.echo(str(written))
+
+
+def _expect_manifest_to_write(out: Path) -> None:
+    """Refuse, before a large corpus is read, what could not be written after it."""
+    if out.is_dir():
+        expect_folder_to_write(out)
+        return
+    if not out.name.endswith((".jsonl", ".jsonl.gz")):
+        raise ConfigError(
+            f"Manifests are written to .jsonl or .jsonl.gz, got {out.name!r}.",
+            hint="--out cuts.jsonl.gz, or an existing folder",
+        )
+    expect_file_to_write(out)
 
 
 @app.command("validate")
