@@ -35,6 +35,7 @@ from evenear.audit import Cohorts, Table, gaps, split_speakers
 from evenear.audit.census import CensusSettings, find_census_partitions
 from evenear.audit.embeddings import Embeddings, with_embeddings
 from evenear.audit.geography import find_hotspots, find_regions
+from evenear.audit.hotspots import HotspotSettings
 from evenear.audit.rules import Rule
 from evenear.audit.subgroups import find_subgroups
 from evenear.audit.subgroupsearch import SubgroupSettings
@@ -60,6 +61,9 @@ Search = Callable[[Table, int], Rule]
 SEARCHES: dict[str, dict[str, Search]] = {
     "geography": {
         "hotspots": lambda table, seed: find_hotspots(table, seed=seed),
+        "hotspots, strict": lambda table, seed: find_hotspots(
+            table, HotspotSettings(level=0.05), seed=seed
+        ),
         "tree, likelihood": lambda table, seed: find_regions(table, seed=seed),
         "tree, variance": lambda table, seed: find_regions(
             table, TreeSettings(criterion="variance"), seed=seed
@@ -82,7 +86,9 @@ SEARCHES: dict[str, dict[str, Search]] = {
     },
     "voice": {
         "as many as show most": lambda table, seed: find_voices(table, seed=seed),
-        "ten": lambda table, seed: find_voices(table, VoiceSettings(num_cohorts=10), seed=seed),
+        "ten (the truth)": lambda table, seed: find_voices(
+            table, VoiceSettings(num_cohorts=10), seed=seed
+        ),
         "fifty": lambda table, seed: find_voices(
             table, VoiceSettings(num_cohorts=50, min_speakers=2), seed=seed
         ),
