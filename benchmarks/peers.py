@@ -287,10 +287,8 @@ def table(results: dict[str, Any]) -> Table:
         cells = [spread(n["cohorts"][cohort], "wer", 100) for cohort in cohorts]
         gap = n["cohorts"]["all"].get("difference_to_ours")
         size = "-" if n["parameters"] is None else f"{n['parameters'] / 1e6:.1f} M"
-        cells += [
-            spread(gap, "points", 1) if gap else "",
-            f"{100 * n['cohorts']['all']['cer']:.1f}",
-        ]
+        cells.append(spread(gap, "points", 1) if gap else "")
+        cells.append(f"{100 * n['cohorts']['all']['cer']:.1f}")
         cells += [f"{n['rtf']:.3f}", f"{n['rtf_of_processor']:.3f}", size]
         shown.add_row(name, *cells)
     return shown

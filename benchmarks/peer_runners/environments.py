@@ -8,6 +8,7 @@ One environment each: no peer can change what another one, or evenear, computes 
 Legend: N audio samples.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -134,13 +135,9 @@ class PeerProcess:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._process.stdin is not None
-        if kind is None:
-            self._process.stdin.close()
-        else:
+        if kind is not None:
             self._process.kill()
-        self._process.wait()
-        self._errors.close()
+        self._close()
 
     def hear(self, utterance_id: str, samples_N: NDArray[np.float32]) -> Heard:
         """What it hears in an utterance, now or in an earlier run."""
@@ -169,9 +166,15 @@ class PeerProcess:
             raise self._gone()
         return json.loads(line)
 
-    def _gone(self) -> PeerError:
-        code = self._process.wait()
+    def _close(self) -> None:
+        """Let the runner end: it does so where there is nothing more to read."""
+        with contextlib.suppress(BrokenPipeError), self._process:
+            pass
         self._errors.close()
+
+    def _gone(self) -> PeerError:
+        self._close()
+        code = self._process.returncode
         said = self._log.read_text("utf-8", errors="replace").strip().splitlines()
         return PeerError(
             f"{self.peer.name} stopped with exit code {code}: {said[-1] if said else 'no message'}",
