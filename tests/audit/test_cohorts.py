@@ -4,6 +4,7 @@ import pytest
 
 from audit.planted import planted
 from evenear.audit import Assignment, Cohorts, cohorts_by, intersect
+from evenear.audit.cohorts import number_texts
 from evenear.audit.sums import cohort_sums
 from evenear.errors import CohortError, TableError
 
@@ -87,3 +88,33 @@ def test_cohorts_add():
     table = planted(20)
     found = Cohorts((Assignment.of_speakers("region", {"s0001": "north"}, found_by="geography"),))
     assert (cohorts_by(table, ["age"]) + found).attributes == ("age", "region")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "texts"),
+    [
+        ([18.0, 25.5], ["18", "25.5"]),
+        ([0.123456789, 45_123_456.7], ["0.12345679", "45123457"]),
+        ([1_700_000_025.0, 1_700_000_050.0], ["1700000025", "1700000050"]),
+        ([1.0, 1.0 + 2**-52], ["1", "1.0000000000000002"]),
+    ],
+)
+def test_different_numbers_have_different_texts(numbers, texts):
+    assert number_texts(numbers) == texts
+
+
+def test_large_numbers_that_differ_little_are_cut_into_ranges():
+    """They once crashed, because two ranges had one name."""
+    table = planted(80)
+    times = pl.Series("recorded", [1_700_000_000 + k for k in range(80)])
+    table = table.with_attributes(table.speakers.select("speaker").hstack([times]))
+    (recorded,) = cohorts_by(table, ["recorded"]).assignments
+    assert recorded.frame["value"].n_unique() == 4
+
+
+def test_a_number_that_is_none_is_no_cohort():
+    table = planted(40)
+    stars = pl.Series("stars", [1.0, 2.0, float("nan"), 3.0] * 10)
+    table = table.with_attributes(table.speakers.select("speaker").hstack([stars]))
+    (assigned,) = cohorts_by(table, ["stars"]).assignments
+    assert set(assigned.frame["value"]) == {"1.0", "2.0", "3.0"}

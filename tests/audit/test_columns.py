@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
+import polars as pl
 import pytest
 
-from evenear.audit.columns import ALIASES, missing_columns, name_columns
+from evenear.audit.columns import ALIASES, missing_columns, name_columns, with_our_names
 from evenear.errors import TableError
 
 
@@ -50,3 +51,20 @@ def test_what_is_missing_is_said_with_what_is_there():
     assert "results.csv has no column for reference and hypothesis" in str(error)
     assert "Did you mean 'refrence'?" in str(error)
     assert "'utt', 'refrence'" in str(error)
+
+
+def test_a_chosen_column_takes_the_place_of_one_with_its_name():
+    """It once crashed on two columns of one name."""
+    frame = pl.DataFrame({"hypothesis": ["old"], "rescored": ["new"]})
+    assert with_our_names(frame, {"hypothesis": "rescored"}).to_dicts() == [{"hypothesis": "new"}]
+
+
+def test_two_columns_may_trade_names():
+    frame = pl.DataFrame({"hypothesis": ["a"], "reference": ["b"]})
+    chosen = {"hypothesis": "reference", "reference": "hypothesis"}
+    assert with_our_names(frame, chosen).to_dicts() == [{"hypothesis": "b", "reference": "a"}]
+
+
+def test_of_two_spellings_the_exact_one_wins():
+    frame = pl.DataFrame({"Speaker": ["Ann"], "speaker": ["s1"]})
+    assert with_our_names(frame).to_dicts() == [{"Speaker": "Ann", "speaker": "s1"}]

@@ -18,7 +18,16 @@ import polars as pl
 from evenear.audit.table import Table
 from evenear.errors import CohortError
 
-__all__ = ["CROSS", "MAX_NUMBERS", "Assignment", "Cohorts", "Key", "cohorts_by", "intersect"]
+__all__ = [
+    "CROSS",
+    "MAX_NUMBERS",
+    "Assignment",
+    "Cohorts",
+    "Key",
+    "cohorts_by",
+    "intersect",
+    "number_texts",
+]
 
 Key = Literal["speaker", "utterance_id"]
 
@@ -122,9 +131,21 @@ def intersect(table: Table, first: Assignment, second: Assignment) -> Assignment
     return Assignment(name, joined.select(key, value.alias("value")), found_by)
 
 
+def number_texts(numbers: Sequence[float], *, digits: int = 6) -> list[str]:
+    """Different numbers as different texts: with so many digits, or with as many as it takes."""
+    whole = max(len(f"{abs(number):.0f}") for number in numbers)
+    return next(
+        texts
+        for more in range(max(digits, min(whole, 17)), 18)
+        if len(set(texts := [f"{number:.{more}g}" for number in numbers])) == len(set(numbers))
+    )
+
+
 def _assignment(table: Table, attribute: str, num_ranges: int) -> Assignment:
     table.require_attribute(attribute)
     column = table.frame[attribute]
+    if column.dtype.is_float():
+        column = column.fill_nan(None)
     if column.dtype.is_numeric() and column.n_unique() > MAX_NUMBERS:
         column = _ranges(table, attribute, num_ranges)
     values = table.frame.select("utterance_id", "speaker", column.cast(pl.String).alias("value"))
@@ -147,6 +168,6 @@ def _ranges(table: Table, attribute: str, num_ranges: int) -> pl.Series:
 
 
 def _range_names(cuts: Sequence[float]) -> list[str]:
-    text = [f"{cut:g}" for cut in cuts]
+    text = number_texts(cuts)
     between = [f"{low} to below {high}" for low, high in itertools.pairwise(text)]
     return [f"below {text[0]}", *between, f"{text[-1]} and above"]

@@ -9,9 +9,11 @@ whatever its case; the first that is there wins. `columns={"hypothesis": "my_col
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+import polars as pl
+
 from evenear.errors import TableError, nearest_names
 
-__all__ = ["ALIASES", "missing_columns", "name_columns"]
+__all__ = ["ALIASES", "missing_columns", "name_columns", "with_our_names"]
 
 ALIASES: Mapping[str, tuple[str, ...]] = {
     "utterance_id": (
@@ -69,7 +71,7 @@ def name_columns(found: Sequence[str], chosen: Mapping[str, str] | None = None) 
             )
     taken = {theirs: ours for ours, theirs in chosen.items()}
     plain: dict[str, str] = {}
-    for name in found:
+    for name in (*(one for one in found if one in ALIASES), *found):
         plain.setdefault(_plain(name), name)
     for ours, aliases in ALIASES.items():
         if ours in chosen:
@@ -78,6 +80,17 @@ def name_columns(found: Sequence[str], chosen: Mapping[str, str] | None = None) 
         if theirs is not None:
             taken[theirs] = ours
     return taken
+
+
+def with_our_names(frame: pl.DataFrame, chosen: Mapping[str, str] | None = None) -> pl.DataFrame:
+    """A frame with our names; a column that was chosen takes the place of one with its name.
+
+    Raises:
+        TableError: As in `name_columns`.
+    """
+    taken = name_columns(frame.columns, chosen)
+    replaced = set(taken.values()) - set(taken)
+    return frame.drop(replaced, strict=False).rename(taken)
 
 
 def missing_columns(source: str, found: Iterable[str], wanted: Iterable[str]) -> TableError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from evenear.audit.cohorts import Assignment
+from evenear.audit.cohorts import Assignment, number_texts
 from evenear.audit.table import Table
 from evenear.config import config
 from evenear.errors import CohortError
@@ -44,7 +44,8 @@ class SearchColumn:
     def kinds(self) -> pl.Expr:
         """The column as text, null where unknown."""
         if not self.cuts:
-            return pl.col(self.name).cast(pl.String).alias(self.name)
+            text = pl.col(self.name).cast(pl.String)
+            return pl.when(text != "NaN").then(text).alias(self.name)
         column = pl.col(self.name).cast(pl.Float64)
         known = pl.when(column.is_finite()).then(column)
         return known.cut(list(self.cuts), labels=self.labels, left_closed=True).cast(pl.String)
@@ -67,8 +68,9 @@ class SearchColumn:
 
     def _range(self, first: int, last: int) -> str:
         """Ranges number `first` to before `last`, in words."""
-        low = f"{self.cuts[first - 1]:.4g}" if first > 0 else None
-        high = f"{self.cuts[last - 1]:.4g}" if last <= len(self.cuts) else None
+        texts = number_texts(self.cuts, digits=4)
+        low = texts[first - 1] if first > 0 else None
+        high = texts[last - 1] if last <= len(self.cuts) else None
         if low is None:
             return "known" if high is None else f"below {high}"
         return f"{low} and above" if high is None else f"{low} to below {high}"

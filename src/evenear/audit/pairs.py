@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 
 from evenear.audit.alignment import count_word_errors
 from evenear.audit.cleaning import Notes
-from evenear.audit.columns import missing_columns, name_columns
+from evenear.audit.columns import missing_columns, with_our_names
 from evenear.audit.formats import read_frames
 from evenear.errors import TableError
 
@@ -50,7 +50,7 @@ def _side(frame: pl.DataFrame, source: str, text: str, columns: Mapping[str, str
     """A table with utterance_id and `text`, whichever of its texts that is."""
     other = "hypothesis" if text == "reference" else "reference"
     chosen = {ours: theirs for ours, theirs in columns.items() if theirs in frame.columns}
-    named = frame.rename(name_columns(frame.columns, chosen))
+    named = with_our_names(frame, chosen)
     if text not in named.columns and other in named.columns:
         named = named.rename({other: text})
     missing = [name for name in ("utterance_id", text) if name not in named.columns]

@@ -27,7 +27,7 @@ from evenear.audit.cleaning import (
     clean_places,
     clean_zips,
 )
-from evenear.audit.columns import missing_columns, name_columns
+from evenear.audit.columns import missing_columns, with_our_names
 from evenear.audit.formats import file_format, read_frames
 from evenear.audit.pairs import paired_frame
 from evenear.audit.table import COUNT_COLUMNS, TEXT_COLUMNS, Table
@@ -114,7 +114,7 @@ class _Extra:
             key = "speaker" if whose in ("spk", "speaker") else "utterance_id"
             attribute = "speaker" if attribute in ("spk", "speaker") else attribute or path.stem
             return cls(path.name, frame.rename({"utterance_id": key, "text": attribute}), key)
-        frame = frame.rename(name_columns(frame.columns))
+        frame = with_our_names(frame)
         key = "utterance_id" if "utterance_id" in frame.columns else "speaker"
         if key not in frame.columns:
             raise TableError(
@@ -162,7 +162,7 @@ class _Reader:
     def add(self, frame: pl.DataFrame, extras: Sequence[_Extra]) -> None:
         """Take one batch."""
         found = frame.columns
-        frame = frame.rename(name_columns(found, self.columns))
+        frame = with_our_names(frame, self.columns)
         for extra in extras:
             if extra.key == "utterance_id":
                 frame = extra.join(frame)
