@@ -1,12 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ConvRNN-T encoder; the laws it shares with every encoder are in test_base."""
 
+import pytest
 import torch
 
 from evenear.config import replace
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder, GlobalCnnConfig
 from evenear.nn.recurrent import LstmStackConfig
-from laws import ENCODERS, random_features, tiny_transducer
+from laws import (
+    ENCODERS,
+    LAW_TOLERANCE,
+    encode_in_chunks,
+    law_chunking_changes_nothing,
+    law_the_future_is_invisible,
+    random_features,
+    tiny_transducer,
+)
 
 
 def num_parameters(**settings) -> int:
@@ -72,3 +81,60 @@ def test_padding_does_not_shift_the_statistics_of_training():
         norms.append({n: b for n, b in encoder.named_buffers() if "wide.0.norm_wide" in n})
     for name, buffer in norms[0].items():
         torch.testing.assert_close(buffer, norms[1][name])
+
+
+def with_the_gate_of_whole_utterances() -> ConvRnnEncoder:
+    """The weights of a lawful encoder, and the mean that the trap takes."""
+    lawful = tiny_transducer("convrnn").encoder
+    wide = replace(ENCODERS["convrnn"].wide, squeeze_excite="whole-utterance")
+    encoder = ConvRnnEncoder(replace(ENCODERS["convrnn"], wide=wide)).eval()
+    encoder.load_state_dict(lawful.state_dict())
+    return encoder
+
+
+@torch.no_grad()
+def test_a_gate_of_whole_utterances_breaks_the_laws():
+    """The trap: training hears the future, so a stream is not what was trained."""
+    encoder = with_the_gate_of_whole_utterances()
+    features_BTF = random_features(40)
+    with pytest.raises(AssertionError):
+        law_chunking_changes_nothing(encoder, features_BTF, [20, 20])
+    other_BTF = features_BTF.clone()
+    other_BTF[:, 30:] += 50.0
+    first, second = (
+        encoder(frames_BTF, torch.tensor([40])).encoded_BTD[:, :30]
+        for frames_BTF in (features_BTF, other_BTF)
+    )
+    assert (first - second).abs().max() > 10 * LAW_TOLERANCE
+
+
+@torch.no_grad()
+def test_a_stream_with_that_gate_still_keeps_the_running_mean():
+    features_BTF = random_features(40)
+    lawful = tiny_transducer("convrnn").encoder
+    law_the_future_is_invisible(lawful, features_BTF, 20)
+    trapped = encode_in_chunks(with_the_gate_of_whole_utterances(), features_BTF, [10, 30])
+    torch.testing.assert_close(trapped, encode_in_chunks(lawful, features_BTF, [10, 30]))
+
+
+@torch.no_grad()
+def test_the_mean_of_whole_utterances_leaves_padding_out():
+    encoder = with_the_gate_of_whole_utterances()
+    features_BTF = random_features(40)
+    alone = encoder(features_BTF[:, :25], torch.tensor([25])).encoded_BTD
+    padded = encoder(features_BTF, torch.tensor([25])).encoded_BTD[:, :25]
+    torch.testing.assert_close(padded, alone, atol=LAW_TOLERANCE, rtol=0)
+
+
+def test_without_squeeze_excite_its_weights_and_its_state_are_gone():
+    gated, ungated = (
+        ConvRnnEncoder(
+            replace(ENCODERS["convrnn"], wide=GlobalCnnConfig(num_blocks=2, squeeze_excite=kind))
+        )
+        for kind in ("running-mean", "off")
+    )
+    width = gated.feature_dim
+    fewer = sum(p.numel() for p in gated.parameters())
+    fewer -= sum(p.numel() for p in ungated.parameters())
+    assert fewer == 2 * 2 * (width * width + width)
+    assert all(block.mean == () for block in ungated.initial_state(1).wide)

@@ -133,3 +133,16 @@ def test_normalization_gradient_matches_torch():
     expected_BTD = reference(x_BTD.transpose(1, 2)).transpose(1, 2)
     (theirs,) = torch.autograd.grad((expected_BTD * weight_BTD).sum(), x_BTD)
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_gate_of_whole_utterances_is_that_of_their_last_frame():
+    """At its end an utterance's running mean is its mean."""
+    gate = RunningSqueezeExcite(4, 2)
+    z_BTD = randn(2, 9, 4)
+    valid_BT = torch.arange(9) < torch.tensor([9, 6])[:, None]
+    whole_BTD = gate.over_utterance(z_BTD, valid_BT)
+    running_BTD, _ = gate.step(z_BTD, gate.initial_state(2))
+    for b, last in ((0, 8), (1, 5)):
+        torch.testing.assert_close(whole_BTD[b, last], running_BTD[b, last])
+    assert (whole_BTD[:, 0] - running_BTD[:, 0]).abs().max() > 1e-3

@@ -66,7 +66,9 @@ class GlobalCnnConfig:
     kernel: int = Field(default=3, ge=1)
     separable: bool = False
     """Depthwise and pointwise instead of the dense dilated convolution."""
-    squeeze_excite: Literal["running-mean", "off"] = "running-mean"
+    squeeze_excite: Literal["running-mean", "off", "whole-utterance"] = "running-mean"
+    """The mean that gates a frame. The mean over the whole utterance is the trap to be shown, not
+    used: `encode` then hears the future, and a stream, which keeps the running mean, differs."""
     se_reduction: int = Field(default=1, ge=1)
     dropout: float = Field(default=0.1, ge=0, lt=1)
 
@@ -127,10 +129,10 @@ class _LocalCnn(nn.Module):
 
 
 class GlobalBlockState(NamedTuple):
-    """State of one global block: the past of its convolution and of its mean."""
+    """State of a global block: the past of its convolution, and of its mean if it has one."""
 
     past_BPD: Tensor
-    mean: RunningMeanState
+    mean: RunningMeanState | tuple[()]
 
 
 class _GlobalBlock(nn.Module):
@@ -145,14 +147,14 @@ class _GlobalBlock(nn.Module):
         )
         self.norm = MaskedBatchNorm(dim)
         self.mix = nn.Linear(dim, dim)
-        self.gate = RunningSqueezeExcite(dim, config.se_reduction)
-        self.gated = config.squeeze_excite == "running-mean"
+        kind = config.squeeze_excite
+        self.gate = None if kind == "off" else RunningSqueezeExcite(dim, config.se_reduction)
+        self.hears_the_future = kind == "whole-utterance"
         self.dropout = nn.Dropout(config.dropout)
 
     def initial_state(self, batch_size: int) -> GlobalBlockState:
-        return GlobalBlockState(
-            self.dilated.initial_state(batch_size), self.gate.initial_state(batch_size)
-        )
+        mean = self.gate.initial_state(batch_size) if self.gate else ()
+        return GlobalBlockState(self.dilated.initial_state(batch_size), mean)
 
     def step(
         self, x_BTD: Tensor, state: GlobalBlockState, valid_BT: Tensor | None
@@ -160,10 +162,17 @@ class _GlobalBlock(nn.Module):
         u_BTD = self.norm_wide(F.relu(self.widen(x_BTD)), valid_BT)
         v_BTD, past = self.dilated.step(u_BTD, state.past_BPD)
         z_BTD = self.mix(self.norm(F.relu(v_BTD), valid_BT))
-        mean = state.mean
-        if self.gated:
-            z_BTD, mean = self.gate.step(z_BTD, mean)
+        z_BTD, mean = self._gated(z_BTD, state.mean, valid_BT)
         return x_BTD + self.dropout(z_BTD), GlobalBlockState(past, mean)
+
+    def _gated(
+        self, z_BTD: Tensor, mean: RunningMeanState | tuple[()], valid_BT: Tensor | None
+    ) -> tuple[Tensor, RunningMeanState | tuple[()]]:
+        if self.gate is None or not isinstance(mean, RunningMeanState):
+            return z_BTD, mean
+        if self.hears_the_future and valid_BT is not None:
+            return self.gate.over_utterance(z_BTD, valid_BT), mean
+        return self.gate.step(z_BTD, mean)
 
 
 class ConvRnnState(NamedTuple):

@@ -215,5 +215,17 @@ class RunningSqueezeExcite(nn.Module):
         steps_T = torch.arange(1, num_frames + 1, dtype=torch.float64, device=z_BTD.device)
         counts_BT = state.count_B[:, None] + steps_T
         mean_BTD = (sums_BTD / counts_BT[:, :, None]).to(z_BTD.dtype)
-        gate_BTD = torch.sigmoid(self.excite(F.relu(self.squeeze(mean_BTD))))
-        return z_BTD * gate_BTD, RunningMeanState(sums_BTD[:, -1], counts_BT[:, -1])
+        return z_BTD * self._gate(mean_BTD), RunningMeanState(sums_BTD[:, -1], counts_BT[:, -1])
+
+    def over_utterance(self, z_BTD: Tensor, valid_BT: Tensor) -> Tensor:
+        """Gate by the mean over the real frames of whole utterances: it hears the future.
+
+        Only to show what that does; a stream cannot compute it.
+        """
+        keep_BT1 = valid_BT[:, :, None].double()
+        count_B1 = keep_BT1.sum(dim=1).clamp_min(1.0)
+        mean_BD = ((z_BTD.double() * keep_BT1).sum(dim=1) / count_B1).to(z_BTD.dtype)
+        return z_BTD * self._gate(mean_BD)[:, None]
+
+    def _gate(self, mean: Tensor) -> Tensor:
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(mean))))
