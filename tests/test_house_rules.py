@@ -22,9 +22,6 @@ TEXT_SUFFIXES |= {".txt", ".yaml", ".yml", ""}
 UNTESTED = "no tests of its own yet; used by tested modules and benchmarks"
 NO_MIRROR = {
     "__main__.py": "says `evenear.cli.main()` and nothing else",
-    "audit/conditions.py": UNTESTED,
-    "audit/subgroups.py": UNTESTED,
-    "audit/subgroupsearch.py": UNTESTED,
     "audit/trialdraws.py": UNTESTED,
     "audit/trials.py": UNTESTED,
     "audit/verification.py": UNTESTED,

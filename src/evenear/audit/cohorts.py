@@ -27,6 +27,7 @@ __all__ = [
     "cohorts_by",
     "intersect",
     "number_texts",
+    "ranges",
 ]
 
 Key = Literal["speaker", "utterance_id"]
@@ -141,6 +142,15 @@ def number_texts(numbers: Sequence[float], *, digits: int = 6) -> list[str]:
     )
 
 
+def ranges(numbers: pl.Expr, cuts: Sequence[float], names: Sequence[str]) -> pl.Expr:
+    """The name of the range that each number lies in; a cut belongs to the range above it."""
+    numbers = numbers.cast(pl.Float64)
+    found = pl.lit(names[-1])
+    for cut, name in zip(reversed(cuts), reversed(names[:-1]), strict=True):
+        found = pl.when(numbers < cut).then(pl.lit(name)).otherwise(found)
+    return pl.when(numbers.is_not_null() & numbers.is_not_nan()).then(found)
+
+
 def _assignment(table: Table, attribute: str, num_ranges: int) -> Assignment:
     table.require_attribute(attribute)
     column = table.frame[attribute]
@@ -163,8 +173,7 @@ def _ranges(table: Table, attribute: str, num_ranges: int) -> pl.Series:
     steps = [step / num_ranges for step in range(1, num_ranges)]
     cuts = sorted({float(numbers.quantile(step, "nearest") or 0.0) for step in steps})
     names = _range_names(cuts)
-    column = table.frame[attribute].cast(pl.Float64).fill_nan(None)
-    return column.cut(cuts, labels=names, left_closed=True).cast(pl.String)
+    return table.frame.select(ranges(pl.col(attribute), cuts, names)).to_series()
 
 
 def _range_names(cuts: Sequence[float]) -> list[str]:

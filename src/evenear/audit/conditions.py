@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from evenear.audit.cohorts import Assignment, number_texts
+from evenear.audit.cohorts import Assignment, number_texts, ranges
 from evenear.audit.table import Table
 from evenear.config import config
 from evenear.errors import CohortError
@@ -46,9 +46,8 @@ class SearchColumn:
         if not self.cuts:
             text = pl.col(self.name).cast(pl.String)
             return pl.when(text != "NaN").then(text).alias(self.name)
-        column = pl.col(self.name).cast(pl.Float64)
-        known = pl.when(column.is_finite()).then(column)
-        return known.cut(list(self.cuts), labels=self.labels, left_closed=True).cast(pl.String)
+        known = pl.when(pl.col(self.name).cast(pl.Float64).is_finite()).then(self.name)
+        return ranges(known, self.cuts, self.labels).alias(self.name)
 
     @property
     def labels(self) -> list[str]:
