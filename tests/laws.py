@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from evenear.checkpoint import Bundle
+from evenear.config import replace
 from evenear.encoders.base import Encoder
+from evenear.encoders.conformer import ConformerConfig
+from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.features import FeatureConfig, extract
@@ -65,6 +68,19 @@ _TALL = LocalCnnConfig(channels=(3, 4), kernel=3, frequency_strides=(1, 2), sepa
 _WIDE = GlobalCnnConfig(num_blocks=3, se_reduction=2)
 _SEPARABLE = GlobalCnnConfig(num_blocks=2, separable=True)
 _UNGATED = GlobalCnnConfig(num_blocks=2, squeeze_excite="off")
+_CONFORMER = ConformerConfig(
+    feature_dim=FEATURES.dim,
+    dim=12,
+    num_heads=2,
+    num_layers=2,
+    ff_dim=16,
+    kernel=3,
+    left_frames=5,
+    reduction=1,
+)
+_CONTEXTNET = ContextNetConfig(
+    feature_dim=FEATURES.dim, channels=(8, 8, 10, 12), layers_per_block=2, kernel=3, se_reduction=2
+)
 _WIDTH = FEATURES.dim
 
 ENCODERS = {
@@ -81,6 +97,10 @@ ENCODERS = {
     "convrnn-global-only": ConvRnnConfig(
         feature_dim=_WIDTH, local=None, wide=_UNGATED, lstm=_PLAIN_LSTM, reduction=2
     ),
+    "conformer": _CONFORMER,
+    "conformer-reduced-2": replace(_CONFORMER, left_frames=40, reduction=2),
+    "contextnet": _CONTEXTNET,
+    "contextnet-reduced-3": replace(_CONTEXTNET, squeeze_excite="off", reduction=3),
 }
 """Small encoders that between them use every option."""
 

@@ -24,7 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
-from evenear.encoders.base import Encoded
+from evenear.encoders.base import Encoded, Encoder
+from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
+from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
 from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
 from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
@@ -64,7 +66,7 @@ class StatelessPredictorConfig:
     """Chance that a token is hidden (read as blank) while training."""
 
 
-EncoderConfig = LstmEncoderConfig | ConvRnnConfig
+EncoderConfig = LstmEncoderConfig | ConvRnnConfig | ConformerConfig | ContextNetConfig
 
 
 @config
@@ -226,5 +228,11 @@ def _build_predictor(config: TransducerConfig) -> Predictor:
     return StatelessPredictor(settings, size, blank)
 
 
-def _build_encoder(config: EncoderConfig) -> LstmEncoder | ConvRnnEncoder:
-    return LstmEncoder(config) if isinstance(config, LstmEncoderConfig) else ConvRnnEncoder(config)
+def _build_encoder(config: EncoderConfig) -> Encoder:
+    if isinstance(config, LstmEncoderConfig):
+        return LstmEncoder(config)
+    if isinstance(config, ConvRnnConfig):
+        return ConvRnnEncoder(config)
+    if isinstance(config, ContextNetConfig):
+        return ContextNetEncoder(config)
+    return ConformerEncoder(config)

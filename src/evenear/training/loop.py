@@ -242,7 +242,8 @@ class Trainer:
         wer = float("nan") if wer is None else wer
         if self.best_wer is None or math.isnan(self.best_wer) or wer < self.best_wer:
             self.best_wer = wer
-            self.on_best()
+            if self.accelerator.is_main_process:
+                self.on_best()
         return wer
 
     def _prefetched(self) -> Generator[Batch, None, None]:
@@ -253,8 +254,9 @@ class Trainer:
         def make() -> None:
             try:
                 rank, world = self.accelerator.process_index, self.accelerator.num_processes
-                plan = self.batches.plan(self.epoch)[rank::world]
-                for group in plan[self.next_batch :]:
+                plan = self.batches.plan(self.epoch)
+                rounds = len(plan) // world  # every process must take part in every update
+                for group in plan[rank : rounds * world : world][self.next_batch :]:
                     if stop.is_set():
                         return
                     ready.put(self.batches.batch(group, self.epoch))

@@ -64,6 +64,22 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / TOKENIZER_NAME, bundle.tokenizer.model)
         corpus = prepare(sources, config.data, folder, seed=config.seed, progress=progress)
+        return cls.over(corpus, config, folder, start_from=bundle)
+
+    @classmethod
+    def over(
+        cls,
+        corpus: Corpus,
+        config: TrainingConfig,
+        folder: Path,
+        *,
+        start_from: Bundle | None = None,
+    ) -> "Run":
+        """Build the model of a run over a prepared corpus, which several runs may share.
+
+        Raises:
+            CheckpointError: The model to start from is of another shape.
+        """
         features = config.data.store.features
         batches = BatchMaker(
             corpus.train,
@@ -82,8 +98,8 @@ class Run:
             return _count_errors(model, held_out, references, corpus)
 
         model = build_model(config, corpus)
-        if bundle is not None:
-            _copy_weights(bundle, model)
+        if start_from is not None:
+            _copy_weights(start_from, model)
         return cls(config, corpus, Trainer(config, model, batches, evaluate, folder), folder)
 
     @property
@@ -105,7 +121,8 @@ class Run:
         """Train to the end; keep a model folder whenever the held-out speakers are heard best."""
         self.trainer.on_best = self._keep
         for step in self.trainer.run():
-            if step.dev_wer is not None and not self.model_folder.exists():
+            is_main = self.trainer.accelerator.is_main_process
+            if step.dev_wer is not None and is_main and not self.model_folder.exists():
                 self._keep()
             yield step
 
