@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ConvRNN-T and the encoders it was compared with: at the paper's sizes, and small and matched.
+
+`PAPER` holds transducers of 26 to 30 M parameters as the paper describes them, to count them and
+what they cost. `VARIANTS` holds runs of 2.5 M parameters, equal within 1 %, that two CPU cores can
+train side by side: the four encoders and the three ablations of ConvRNN-T. Each run of a variant is
+the same but for its encoder: data, word pieces, predictor, joiner, loss, schedule, updates.
+
+Source: Radfar et al. 2022, ConvRNN-T, arXiv:2209.14868, section 3.2 and tables 3 to 5.
+Departs from the paper in the small runs: encoder frames of 60 ms, a stateless predictor, 128 word
+pieces, layer normalization and residual connections around LSTM layers, separable convolutions and
+strides along frequency. In the ablations, wider LSTM layers take the place of what is left out, so
+that the same number of parameters can learn; the paper leaves the rest as it is.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from evenear.config import replace
+from evenear.data.augmentation import FrameAugmentation
+from evenear.data.batches import BatchConfig
+from evenear.data.store import StoreConfig
+from evenear.encoders.conformer import ConformerConfig
+from evenear.encoders.contextnet import ContextNetConfig
+from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
+from evenear.encoders.lstm import LstmEncoderConfig
+from evenear.models.transducer import (
+    EncoderConfig,
+    LstmPredictorConfig,
+    StatelessPredictorConfig,
+    TransducerConfig,
+)
+from evenear.nn.recurrent import LstmStackConfig
+from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+
+__all__ = [
+    "PAPER",
+    "VARIANTS",
+    "conformer",
+    "contextnet",
+    "convrnn",
+    "global_only",
+    "local_only",
+    "lstm",
+    "paper_conformer",
+    "paper_contextnet",
+    "paper_convrnn",
+    "paper_rnnt",
+    "without_squeeze_excite",
+]
+
+_LOCAL = LocalCnnConfig(channels=(16, 32, 32, 32), planes=3, frequency_strides=(2, 2, 2, 1))
+_WIDE = GlobalCnnConfig(num_blocks=4, separable=True, se_reduction=4)
+
+
+def paper_rnnt(num_layers: int) -> TransducerConfig:
+    """The basic RNN-T. The paper says 7 layers and 30 M; 8 layers are what has 30 M."""
+    return _paper(LstmEncoderConfig(lstm=LstmStackConfig(num_layers=num_layers)))
+
+
+def paper_convrnn() -> TransducerConfig:
+    """ConvRNN-T: 29 M."""
+    return _paper(ConvRnnConfig())
+
+
+def paper_contextnet() -> TransducerConfig:
+    """Causal ContextNet: 28 M."""
+    return _paper(ContextNetConfig())
+
+
+def paper_conformer() -> TransducerConfig:
+    """Causal Conformer: 29 M in the paper, 26 M here.
+
+    Here frames are joined by 4 and projected, where the paper subsamples by strided convolutions.
+    """
+    return _paper(ConformerConfig(reduction=4))
+
+
+PAPER: Mapping[str, Callable[[], TransducerConfig]] = MappingProxyType(
+    {
+        "lstm-7": lambda: paper_rnnt(7),
+        "lstm-8": lambda: paper_rnnt(8),
+        "convrnn": paper_convrnn,
+        "conformer": paper_conformer,
+        "contextnet": paper_contextnet,
+    }
+)
+"""Transducers of the paper's sizes, by name."""
+
+
+def lstm() -> TrainingConfig:
+    """The basic RNN-T: four LSTM layers."""
+    return _small("lstm", LstmEncoderConfig(lstm=_layers(4, 272), reduction=2))
+
+
+def convrnn() -> TrainingConfig:
+    """ConvRNN-T: local and global convolutions, three LSTM layers."""
+    return _small("convrnn", _convrnn(hidden=224))
+
+
+def conformer() -> TrainingConfig:
+    """Causal Conformer: six blocks that attend to the last 3.8 seconds."""
+    encoder = ConformerConfig(dim=128, num_layers=6, ff_dim=544, left_frames=64, reduction=2)
+    return _small("conformer", encoder)
+
+
+def contextnet() -> TrainingConfig:
+    """Causal ContextNet: sixteen blocks, of two widths in about the paper's proportion."""
+    widths = (120,) * 10 + (208,) * 6
+    return _small("contextnet", ContextNetConfig(channels=widths, se_reduction=4, reduction=2))
+
+
+def local_only() -> TrainingConfig:
+    """ConvRNN-T without its global convolutions."""
+    return _small("convrnn-local-only", replace(_convrnn(hidden=310), wide=None))
+
+
+def global_only() -> TrainingConfig:
+    """ConvRNN-T without its local convolutions."""
+    return _small("convrnn-global-only", replace(_convrnn(hidden=240), local=None))
+
+
+def without_squeeze_excite() -> TrainingConfig:
+    """ConvRNN-T whose global convolutions are not gated by the mean of the past."""
+    ungated = replace(_WIDE, squeeze_excite="off")
+    return _small("convrnn-no-se", replace(_convrnn(hidden=232), wide=ungated))
+
+
+VARIANTS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
+    {
+        "lstm": lstm,
+        "convrnn": convrnn,
+        "conformer": conformer,
+        "contextnet": contextnet,
+        "convrnn-local-only": local_only,
+        "convrnn-global-only": global_only,
+        "convrnn-no-se": without_squeeze_excite,
+    }
+)
+"""Small runs of matched size, by name; that of a run is `convrnnt-` and this name."""
+
+
+def _paper(encoder: EncoderConfig) -> TransducerConfig:
+    """The paper's label encoder, joint network and 2,500 word pieces around an encoder."""
+    return TransducerConfig(
+        encoder=encoder, predictor=LstmPredictorConfig(), joiner_dim=512, vocabulary_size=2500
+    )
+
+
+def _layers(num_layers: int, hidden: int) -> LstmStackConfig:
+    return LstmStackConfig(
+        num_layers=num_layers, hidden_dim=hidden, dim=192, layer_norm=True, residual=True
+    )
+
+
+def _convrnn(*, hidden: int) -> ConvRnnConfig:
+    return ConvRnnConfig(local=_LOCAL, wide=_WIDE, lstm=_layers(3, hidden), reduction=2)
+
+
+def _small(name: str, encoder: EncoderConfig) -> TrainingConfig:
+    """The run that all variants share, with one encoder.
+
+    About 40 minutes on one CPU core; two run side by side on two.
+    """
+    return TrainingConfig(
+        name=f"convrnnt-{name}",
+        num_updates=5000,
+        data=DataConfig(
+            store=StoreConfig(copies=6, synthesized_copies=1),
+            batches=BatchConfig(
+                seconds=48.0,
+                easy_epochs=1,
+                augmentation=FrameAugmentation(
+                    warp_chance=0.5, tempo_chance=0.5, max_frequency_ratio=0.25
+                ),
+            ),
+            vocabulary_size=128,
+        ),
+        model=ModelConfig(
+            encoder=encoder,
+            predictor=StatelessPredictorConfig(dim=256, context_tokens=2, token_dropout=0.1),
+            joiner_dim=256,
+        ),
+        optimizer=OptimizerConfig(peak_rate=1.5e-3, warmup_updates=500, max_gradient_norm=20.0),
+        precision="bfloat16",
+    )
