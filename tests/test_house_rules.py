@@ -19,13 +19,8 @@ MAX_LINES = 400
 TEXT_SUFFIXES = {".cfg", ".css", ".html", ".js", ".json", ".jsonl", ".md", ".py", ".sh", ".toml"}
 TEXT_SUFFIXES |= {".txt", ".yaml", ".yml", ""}
 
-UNTESTED = "no tests of its own yet; used by tested modules and benchmarks"
 NO_MIRROR = {
     "__main__.py": "says `evenear.cli.main()` and nothing else",
-    "audit/trialdraws.py": UNTESTED,
-    "audit/trials.py": UNTESTED,
-    "audit/verification.py": UNTESTED,
-    "metrics/verification.py": UNTESTED,
 }
 """Modules without a test file of their own, and why. Packages need none for their `__init__`."""
 

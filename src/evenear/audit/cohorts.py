@@ -25,6 +25,7 @@ __all__ = [
     "Cohorts",
     "Key",
     "cohorts_by",
+    "even_ranges",
     "intersect",
     "number_texts",
     "ranges",
@@ -142,6 +143,15 @@ def number_texts(numbers: Sequence[float], *, digits: int = 6) -> list[str]:
     )
 
 
+def even_ranges(numbers: pl.Series, num_ranges: int = 4) -> tuple[list[float], list[str]]:
+    """Where to cut numbers so that each range has about equally many of them; names of ranges."""
+    numbers = numbers.drop_nulls().cast(pl.Float64)
+    numbers = numbers.filter(numbers.is_finite())
+    steps = [step / num_ranges for step in range(1, num_ranges)]
+    cuts = sorted({float(numbers.quantile(step, "nearest") or 0.0) for step in steps})
+    return cuts, _range_names(cuts)
+
+
 def ranges(numbers: pl.Expr, cuts: Sequence[float], names: Sequence[str]) -> pl.Expr:
     """The name of the range that each number lies in; a cut belongs to the range above it."""
     numbers = numbers.cast(pl.Float64)
@@ -167,13 +177,9 @@ def _assignment(table: Table, attribute: str, num_ranges: int) -> Assignment:
 
 
 def _ranges(table: Table, attribute: str, num_ranges: int) -> pl.Series:
-    """Numbers as ranges such as `18 to 25`, cut where speakers are evenly divided."""
-    per_speaker = table.frame.group_by("speaker").agg(pl.col(attribute).mean()).drop_nulls()
-    numbers = per_speaker[attribute].filter(per_speaker[attribute].is_finite())
-    steps = [step / num_ranges for step in range(1, num_ranges)]
-    cuts = sorted({float(numbers.quantile(step, "nearest") or 0.0) for step in steps})
-    names = _range_names(cuts)
-    return table.frame.select(ranges(pl.col(attribute), cuts, names)).to_series()
+    per_speaker = table.frame.group_by("speaker").agg(pl.col(attribute).mean())
+    in_ranges = ranges(pl.col(attribute), *even_ranges(per_speaker[attribute], num_ranges))
+    return table.frame.select(in_ranges).to_series()
 
 
 def _range_names(cuts: Sequence[float]) -> list[str]:

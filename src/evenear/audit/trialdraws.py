@@ -12,6 +12,7 @@ performance across conditions", 2021, https://arxiv.org/abs/2102.01760 (joint re
 sides in its released code); M. Bisani and H. Ney, 2004.
 """
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,12 @@ class TrialGroups(NamedTuple):
 
     groups: tuple[TrialGroup, ...]
     num_speakers: int
+
+    def only(self, rows: Collection[int]) -> "TrialGroups":
+        """The same, but only these groups hold any trials: nobody wants to know of the others."""
+        nothing = TrialGroup.of(np.empty(0), np.empty(0, bool), np.empty((0, 2), np.int64))
+        kept = (group if row in rows else nothing for row, group in enumerate(self.groups))
+        return TrialGroups(tuple(kept), self.num_speakers)
 
     def measures(self, threshold: float, p_target: float) -> np.ndarray:
         """EER, minDCF, false rejects and accepts of each group, (G, M)."""

@@ -26,12 +26,17 @@ and S. Marcel, "Fairness in biometrics: a figure of merit to assess biometric ve
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from evenear.audit.cohorts import Cohorts
+from evenear.audit.grouperrors import (
+    GroupErrors,
+    Measured,
+    VerificationAudit,
+    VerificationSpread,
+)
 from evenear.audit.multiplicity import max_t_p_values
 from evenear.audit.trialdraws import (
     EER,
@@ -46,104 +51,7 @@ from evenear.errors import CohortError
 from evenear.metrics.verification import ScoreOrder
 from evenear.seeding import rng_for
 
-__all__ = [
-    "GroupErrors",
-    "Measured",
-    "VerificationAudit",
-    "VerificationSpread",
-    "audit_verification",
-]
-
-_FORMULA = (
-    "difference = rate(group) - rate(others); trials of a group have both speakers in it; "
-    "EER and minDCF at own thresholds, false rejects and accepts at the shared one"
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """One measure of a group: its value, and the difference to all other speakers."""
-
-    value: float
-    low: float
-    high: float
-    difference: float
-    difference_low: float
-    difference_high: float
-    p_adjusted: float | None = None
-    """Of the difference, among all groups and measures; None for minDCF."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GroupErrors:
-    """One group of speakers. Measures of a suppressed group are None."""
-
-    attribute: str
-    value: str
-    speakers: int
-    target_trials: int
-    nontarget_trials: int
-    eer: Measured | None = None
-    min_dcf: Measured | None = None
-    false_reject: Measured | None = None
-    """Share of target trials below the shared threshold."""
-    false_accept: Measured | None = None
-    """Share of non-target trials at or above the shared threshold."""
-    suppressed: bool = False
-    """Whether the group is too small to say anything about."""
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether EER, false rejects or false accepts differ, at a family-wise 5 %."""
-        found = (self.eer, self.false_reject, self.false_accept)
-        return any(m is not None and (m.p_adjusted or 1.0) <= 0.05 for m in found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerificationSpread:
-    """How unevenly the groups of one attribute are served."""
-
-    attribute: str
-    groups: int
-    eer_deviation: float
-    """Standard deviation of the groups' EERs (ddof 0)."""
-    eer_deviation_low: float
-    eer_deviation_high: float
-    discrepancy_rate: float
-    """Fairness discrepancy rate at the shared threshold: 1 is even."""
-    discrepancy_rate_low: float
-    discrepancy_rate_high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class VerificationAudit:
-    """Error rates of all groups, and how they were measured."""
-
-    overall: GroupErrors
-    rows: tuple[GroupErrors, ...]
-    spreads: tuple[VerificationSpread, ...]
-    threshold: float
-    """The shared threshold."""
-    threshold_from: str
-    """Where it comes from, in words."""
-    p_target: float
-    level: float
-    seed: int
-    num_resamples: int
-    min_speakers: int
-    name: str = "scores"
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def formula(self) -> str:
-        """What the differences are, to be shown beside them."""
-        return _FORMULA
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values, `overall` and `cohorts` first."""
-        values = asdict(self)
-        overall, rows = values.pop("overall"), values.pop("rows")
-        return {"overall": overall, "cohorts": list(rows), "formula": self.formula, **values}
+__all__ = ["audit_verification"]
 
 
 def audit_verification(
@@ -182,14 +90,15 @@ def audit_verification(
     shared, words = _threshold(trials, threshold, false_accept_rate)
     grouped = group_trials(trials, groups)
     sizes = [_Size.of(one, group_S) for one, group_S in zip(grouped.groups, groups, strict=True)]
+    shown = _shown(sizes, min_speakers)
+    measured = grouped.only([0, *(row for g in shown for row in (g, g + 1))])
     found = _Found(
-        grouped.measures(shared, p_target),
-        grouped.draws(shared, p_target, rng_for(seed, "verification"), num_resamples),
+        measured.measures(shared, p_target),
+        measured.draws(shared, p_target, rng_for(seed, "verification"), num_resamples),
         level,
     )
-    shown = _shown(sizes, found, min_speakers)
     return VerificationAudit(
-        overall=_row(("everyone", "all"), sizes[0], _measured(found, 0, {})),
+        overall=_row(("everyone", "all"), sizes[0], _measured(found, 0, {}), level),
         rows=_rows(names, sizes, found, shown),
         spreads=_spreads(names, shown, found),
         threshold=shared,
@@ -200,7 +109,16 @@ def audit_verification(
         num_resamples=num_resamples,
         min_speakers=min_speakers,
         name=trials.name,
-        warnings=trials.warnings,
+        warnings=(*trials.warnings, *_backwards(found)),
+    )
+
+
+def _backwards(found: "_Found") -> tuple[str, ...]:
+    if found.measures_GM[0, EER] <= 0.5:
+        return ()
+    return (
+        "Targets score lower than non-targets. Scores must be larger for the same speaker: if "
+        "these are distances, change their sign.",
     )
 
 
@@ -258,14 +176,13 @@ class _Found(NamedTuple):
     level: float
 
 
-def _shown(sizes: Sequence[_Size], found: _Found, min_speakers: int) -> list[int]:
-    """Groups with enough speakers inside and outside; each is followed by its others."""
-    return [
-        g
-        for g in range(1, len(sizes), 2)
-        if min(sizes[g].speakers, sizes[g + 1].speakers) >= min_speakers
-        and np.isfinite(found.measures_GM[[g, g + 1]]).all()
-    ]
+def _shown(sizes: Sequence[_Size], min_speakers: int) -> list[int]:
+    """Groups with enough speakers and both kinds of trials, inside and outside.
+
+    Each group is followed by its others.
+    """
+    large = [one.speakers >= min_speakers and min(one.targets, one.others) > 0 for one in sizes]
+    return [g for g in range(1, len(sizes), 2) if large[g] and large[g + 1]]
 
 
 def _measured(found: _Found, group: int, p_values: dict[int, float]) -> list[Measured]:
@@ -282,7 +199,7 @@ def _measured(found: _Found, group: int, p_values: dict[int, float]) -> list[Mea
             Measured(
                 value=float(value),
                 low=float(max(0.0, value - reach)),
-                high=float(value + reach),
+                high=float(min(1.0, value + reach)),
                 difference=float(difference),
                 difference_low=float(difference - difference_reach),
                 difference_high=float(difference + difference_reach),
@@ -323,12 +240,17 @@ def _rows(
 ) -> tuple[GroupErrors, ...]:
     p_values = _p_values(found, shown)
     return tuple(
-        _row(names[g], sizes[g], _measured(found, g, p_values.get(g, {})) if g in shown else [])
+        _row(
+            names[g],
+            sizes[g],
+            _measured(found, g, p_values.get(g, {})) if g in shown else [],
+            found.level,
+        )
         for g in range(1, len(sizes), 2)
     )
 
 
-def _row(name: tuple[str, str], size: _Size, measured: list[Measured]) -> GroupErrors:
+def _row(name: tuple[str, str], size: _Size, measured: list[Measured], level: float) -> GroupErrors:
     """A row; without measures, a suppressed one."""
     return GroupErrors(
         attribute=name[0],
@@ -340,6 +262,7 @@ def _row(name: tuple[str, str], size: _Size, measured: list[Measured]) -> GroupE
         min_dcf=measured[MIN_DCF] if measured else None,
         false_reject=measured[FALSE_REJECT] if measured else None,
         false_accept=measured[FALSE_ACCEPT] if measured else None,
+        confirmed=any((one.p_adjusted or 1.0) <= 1.0 - level for one in measured),
         suppressed=not measured,
     )
 

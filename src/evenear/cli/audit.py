@@ -20,6 +20,7 @@ from evenear.errors import ConfigError, TableError, nearest_names
 if TYPE_CHECKING:
     from evenear.audit import Table
     from evenear.audit.report import Condition, Report
+    from evenear.audit.trials import Trials
 
 __all__ = ["WAYS", "audit"]
 
@@ -221,9 +222,11 @@ def _audit_trials(
         check_report_path(path)
     speakers = source.attributes[0] if source.attributes else None
     columns = dict(_column(one) for one in source.columns)
-    found = read_trials(plan.results, speakers=speakers, columns=columns)
-    for name in plan.by:
-        _one_of("--by", name, found.attributes)
+    try:
+        found = read_trials(plan.results, speakers=speakers, columns=columns)
+    except TableError as error:
+        raise TableError(error.message, hint=_as_options(error.hint)) from None
+    _require_of_speakers(plan.by, found)
     names = ("seed", "num_resamples", "level", "min_speakers")
     settings = {name: plan.settings[name] for name in names}
     audited = audit_verification(found, plan.by, threshold=threshold, **settings)
@@ -234,6 +237,20 @@ def _audit_trials(
     for path in output.files:
         write_verification_report(audited, path)
         note(f"Report: {path}")
+
+
+def _require_of_speakers(by: Sequence[str], found: "Trials") -> None:
+    for name in by:
+        if name in found.attributes:
+            continue
+        for line in found.warnings:
+            note(f"note: {line}")
+        raise ConfigError(
+            f"There is no attribute {name!r} of speakers.",
+            hint=nearest_names(name, found.attributes)
+            if found.attributes
+            else "Give a table of speakers with --attributes, or columns enrol_… and test_….",
+        )
 
 
 def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Condition"]:

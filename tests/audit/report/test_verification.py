@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from audit.browser import chromium, open_browser
+from evenear.audit.grouperrors import VerificationAudit
 from evenear.audit.report.verification import (
     render_verification_page,
     verification_headline,
@@ -16,7 +17,7 @@ from evenear.audit.report.verification import (
     write_verification_report,
 )
 from evenear.audit.trials import Trials, trials_of
-from evenear.audit.verification import VerificationAudit, audit_verification
+from evenear.audit.verification import audit_verification
 from evenear.errors import ConfigError
 
 
