@@ -11,7 +11,7 @@ __all__ = ["RECIPES", "recipe"]
 
 RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "evenear-en-small": english_small.recipe,
-    "evenear-en-small-convrnn": english_small.convrnn,
+    "evenear-en-small-conformer": english_small.conformer,
     "evenear-en-small-lstm": english_small.lstm,
     "tiny": english_small.tiny,
 }

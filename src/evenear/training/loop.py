@@ -72,7 +72,11 @@ class Trainer:
         folder: Path,
     ) -> None:
         self.config, self.batches, self.evaluate, self.folder = config, batches, evaluate, folder
-        self.accelerator = Accelerator(log_with="tensorboard", project_dir=str(folder))
+        self.accelerator = Accelerator(
+            cpu=not torch.cuda.is_available(),  # else torchrun makes no group of processes here
+            log_with="tensorboard",
+            project_dir=str(folder),
+        )
         autocast = torch.bfloat16 if config.precision == "bfloat16" else None
         objective = TransducerObjective(model, config.objective, autocast=autocast)
         settings = config.optimizer
