@@ -159,3 +159,8 @@ def test_files_that_are_not_there_or_empty_or_unknown_are_refused(tmp_path):
         file_format(write(tmp_path / "empty.csv", ""))
     with pytest.raises(TableError, match="xlsx"):
         file_format(write(tmp_path / "table.xlsx", "x"))
+
+
+def test_an_empty_list_is_said_to_be_empty(tmp_path):
+    with pytest.raises(TableError, match=r"r\.json holds an empty list"):
+        read(write(tmp_path / "r.json", "[]"))

@@ -160,7 +160,7 @@ def test_too_few_speakers_give_no_cohorts_and_say_so(find):
     table, _ = corpus(number=20)
     rule = find(table)
     assert rule.assign(table).assignments == ()
-    assert " found no " in rule.summary
+    assert " found no place: it takes at least " in rule.summary
     assert rule.warnings == ()
 
 

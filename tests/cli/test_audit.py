@@ -177,6 +177,31 @@ def test_what_cannot_be_read_exits_with_1_and_a_hint_in_the_words_of_the_command
     assert "columns={" not in err
 
 
+@pytest.mark.parametrize(
+    ("search", "message", "hint"),
+    [
+        ("geography", "columns latitude and longitude", "--column latitude=… --column longitude=…"),
+        ("census", "needs a column zip", "--column zip=…"),
+        ("voice", "needs embeddings", "Join them with --embeddings."),
+    ],
+)
+def test_searches_that_lack_something_say_so_in_the_words_of_the_command(
+    run, results, search, message, hint
+):
+    code, _, err = run(results, "--discover", search)
+    assert code == 1
+    assert message in err
+    assert hint in err.split("hint: ")[1]
+    assert "columns={" not in err
+
+
+def test_the_text_says_that_numbers_come_from_a_part_of_the_speakers(run, results):
+    _, out, _ = run(results, "--by", "gender", "--confirm-fraction", "0.25")
+    assert "30 speakers.\nThese are 25 % of the speakers; cohorts and directions" in out
+    _, out, _ = run(results, "--by", "gender")
+    assert "of the speakers; cohorts" not in out
+
+
 def test_a_gate_on_what_cannot_be_measured_fails(run, results):
     small = ["--by", "gender", "--min-speakers", "500", "--fail-if", "gap(gender) > 0.1"]
     code, _, err = run(results, *small)
@@ -254,6 +279,10 @@ def test_trials_of_a_verifier_are_audited(run, tmp_path):
     assert "Report:" in err
     code, out, _ = run(*command, "--by", "room", "--json", "--threshold", "0.5")
     assert json.loads(out)["threshold"] == 0.5
+    (tmp_path / "odd.csv").write_text("scor,enrol,test,target\n1,a,a,1\n", encoding="utf-8")
+    code, _, err = run(tmp_path / "odd.csv", "--trials")
+    assert code == 1
+    assert "hint: Did you mean 'scor'? Name it yourself with --column score=…." in err
     code, _, err = run(*command, "--by", "rooom")
     assert code == 2
     assert "'room'" in err

@@ -111,6 +111,8 @@ def _json(path: Path) -> pl.DataFrame:
             f"{path.name} must hold a list of objects, got {type(rows).__name__}.",
             hint="SegLST is a list of segments; a table with one object a line is .jsonl.",
         )
+    if not rows:
+        raise TableError(f"{path.name} holds an empty list.", hint="Was anything recognized?")
     return _flat(_from_dicts(rows))
 
 

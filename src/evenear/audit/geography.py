@@ -84,6 +84,8 @@ class Regions(Rule):
     """The search and its criterion, in words."""
     num_speakers: int
     """Discovery speakers whose place was known."""
+    least_speakers: int
+    """How many it takes for one region and its outside."""
 
     @property
     def found_by(self) -> Literal["geography"]:
@@ -95,6 +97,8 @@ class Regions(Rule):
         """One sentence: what was searched, and what came of it."""
         searched = f"{self.how} over the places of {self.num_speakers:,} discovery speakers"
         number = len(self.regions)
+        if self.num_speakers < self.least_speakers:
+            return f"{searched} found no place: it takes at least {self.least_speakers:,} speakers."
         if self.covers_all and number < 2:
             return f"{searched} found no border that chance does not explain."
         if number == 0:
@@ -220,6 +224,7 @@ def find_regions(
         covers_all=True,
         how=f"A tree of cuts ({settings.criterion})",
         num_speakers=len(cells_SA),
+        least_speakers=2 * settings.min_speakers,
     )
 
 
@@ -264,6 +269,7 @@ def find_hotspots(
         covers_all=False,
         how="A scan of rectangles",
         num_speakers=len(cells_SA),
+        least_speakers=2 * settings.min_speakers,
     )
 
 

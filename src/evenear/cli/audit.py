@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenear.cli.console import need, note
-from evenear.errors import ConfigError, TableError, nearest_names
+from evenear.errors import CohortError, ConfigError, TableError, nearest_names
 
 if TYPE_CHECKING:
     from evenear.audit import Table
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from evenear.audit.trials import Trials
 
 __all__ = ["WAYS", "audit"]
+
+_OPTIONS = (
+    (r"duplicates='(\w+)'", r"--duplicates \1"),
+    (r"Join some with `Table.with_attributes`", "Join some with --attributes"),
+    (r"Join them with `with_embeddings`, or make .*", "Join them with --embeddings."),
+)
+"""What hints say in Python, and how it is said here."""
 
 WAYS = ("geography", "census", "voice", "subgroups")
 """What cohorts can be found by."""
@@ -286,7 +293,10 @@ def _report(plan: _Plan, source: _Source, name: str | None) -> "Report":
     if plan.discover:
         from evenear.audit.report.discovery import discover
 
-        found = discover(table, plan.discover, settings, embeddings=plan.embeddings)
+        try:
+            found = discover(table, plan.discover, settings, embeddings=plan.embeddings)
+        except (CohortError, TableError) as error:
+            raise type(error)(error.message, hint=_as_options(error.hint)) from None
         table, cohorts, findings = found.table, cohorts + found.cohorts, found.findings
     return audit(table, cohorts or Cohorts(), settings, findings=findings, other=other)
 
@@ -372,8 +382,14 @@ def _as_options(hint: str | None) -> str | None:
     """A hint that names arguments of `read_table`, with the options of this command instead."""
     if hint is None:
         return None
-    hint = re.sub(r"columns=\{'(\w+)': '…'\}", r"--column \1=…", hint)
-    return re.sub(r"duplicates='(\w+)'", r"--duplicates \1", hint)
+    hint = re.sub(r"columns=\{([^}]*)\}", _column_options, hint)
+    for python, option in _OPTIONS:
+        hint = re.sub(python, option, hint)
+    return hint
+
+
+def _column_options(found: re.Match[str]) -> str:
+    return " ".join(f"--column {ours}=…" for ours in re.findall(r"'(\w+)':", found[1]))
 
 
 def _one_of(option: str, given: str, known: Sequence[str]) -> None:

@@ -33,7 +33,8 @@ def to_text(report: Report) -> str:
         [
             f"Overall WER {percent(whole.wer)}{f' ({bounds})' if bounds else ''}: "
             f"{count(whole.errors)} errors in {number_of(whole.words, 'word')}, "
-            f"{number_of(whole.speakers, 'speaker')}."
+            f"{number_of(whole.speakers, 'speaker')}.",
+            *_split(found),
         ],
         _cohorts(found),
         _small(found),
@@ -50,6 +51,16 @@ def to_text(report: Report) -> str:
         said.update(fresh)
     blocks.append([f"{found.formula}."])
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+
+
+def _split(found: Gaps) -> list[str]:
+    """That these are not all speakers, if they are not."""
+    if not found.confirm_fraction:
+        return []
+    return [
+        f"These are {percent(found.confirm_fraction, 0)} of the speakers; cohorts and directions "
+        "come from the others."
+    ]
 
 
 def _cohorts(found: Gaps) -> list[str]:

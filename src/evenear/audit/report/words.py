@@ -189,7 +189,7 @@ def _listed(rows: Iterable[Gap], amount: int) -> str:
 def _silence(gaps: Gaps) -> str:
     seen = [row.detectable_gap for row in gaps.rows if row.detectable_gap is not None]
     text = f"{number_of(gaps.num_tried, 'cohort')} could be measured."
-    if seen:
+    if seen and statistics.median(seen) >= 0.005:
         typical = signed(statistics.median(seen), 0)
         text += (
             " That is not evidence that all are served alike: in the typical one, a gap smaller "
