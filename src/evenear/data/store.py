@@ -68,6 +68,7 @@ class FrameStore:
     """
 
     def __init__(self, parts: Sequence[Path]) -> None:
+        self.parts = tuple(parts)
         self.utterances: list[StoredUtterance] = []
         self._arrays: list[NDArray[np.float16]] = []
         self._places: list[tuple[int, int]] = []

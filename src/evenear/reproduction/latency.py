@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How late recognizers emit their tokens, measured against one alignment for all of them.
+
+Nobody marked by hand where each word piece of the test was said. As a proxy, the best recognizer of
+all (the one with the lowest word error rate on held-out speakers) is made to say the reference, and
+the most probable path through its lattice tells at which frame it would emit each token (Viterbi).
+A recognizer's delay is the time from that frame to the one at which it emitted the same token in
+its own reading. Only tokens that it read right count, so recognizers are measured on somewhat
+different tokens; and the zero of the scale is the best recognizer's own habit, not the sound.
+Differences between recognizers mean something; the delays as such do not.
+
+Legend: B utterances, T frames, U columns of a lattice, D width, N cells of a lattice in a row,
+V vocabulary.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from evenear.data.store import FrameStore
+from evenear.features import FeatureConfig
+from evenear.losses.alignment import best_alignment
+from evenear.metrics.words import align_words
+from evenear.models.transducer import Transducer
+from evenear.reproduction.scoring import Score, plain_batches
+from evenear.tokenizer import Tokenizer
+from evenear.units import Seconds
+
+__all__ = ["Delays", "Reference", "delays", "force_alignments"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The tokens of an utterance, and when the aligning recognizer would emit them."""
+
+    tokens: tuple[int, ...]
+    seconds: tuple[Seconds, ...]
+
+
+@dataclass(frozen=True)
+class Delays:
+    """Seconds from the aligned frame of each token that was read right to its emission."""
+
+    seconds: tuple[Seconds, ...]
+    num_tokens: int
+    """Tokens of the references, whether read right or not."""
+
+    def percentile_milliseconds(self, percent: float) -> float | None:
+        """The delay that `percent` of the tokens do not exceed; None without tokens."""
+        return 1000 * float(np.percentile(self.seconds, percent)) if self.seconds else None
+
+    @property
+    def mean_milliseconds(self) -> float | None:
+        """The mean delay; None without tokens."""
+        return 1000 * float(np.mean(self.seconds)) if self.seconds else None
+
+
+@torch.inference_mode()
+def force_alignments(
+    model: Transducer, tokenizer: Tokenizer, features: FeatureConfig, store: FrameStore
+) -> dict[str, Reference]:
+    """When this recognizer would emit the tokens of each reference, by utterance id."""
+    frame_seconds = features.clock.frame_seconds * model.encoder.stride
+    found = {}
+    for batch in plain_batches(store, tokenizer, features).batches(0):
+        encoded = model.encode(batch.features_BTF, batch.lengths_B)
+        projected_BTD = model.joiner.encoder_proj(encoded.encoded_BTD)
+        predicted_BUD = model.predict(batch.targets_BU)
+        for b, utterance_id in enumerate(batch.utterance_ids):
+            num_frames = int(encoded.lengths_B[b])
+            num_tokens = int(batch.target_lengths_B[b])
+            tokens_U = batch.targets_BU[b, :num_tokens]
+            log_probs_TUV = model.joiner(
+                projected_BTD[b, :num_frames, None], predicted_BUD[b, None, : num_tokens + 1]
+            ).log_softmax(dim=2)
+            label_TU = log_probs_TUV[:, torch.arange(num_tokens), tokens_U]
+            blank_TU = log_probs_TUV[:, :, model.blank_id]
+            path = best_alignment(blank_TU.double().numpy(), label_TU.double().numpy())
+            seconds = tuple(frame * frame_seconds for frame in path.frames)
+            found[utterance_id] = Reference(tuple(tokens_U.tolist()), seconds)
+    return found
+
+
+def delays(
+    scores: Iterable[Score], references: Mapping[str, Reference], frame_seconds: Seconds
+) -> Delays:
+    """How late a recognizer emitted what it read right.
+
+    Args:
+        scores: What it read under one condition.
+        references: By utterance id.
+        frame_seconds: Seconds between two of its encoder frames.
+    """
+    found, num_tokens = [], 0
+    for one in scores:
+        reference = references[one.utterance_id]
+        num_tokens += len(reference.tokens)
+        for said, heard in _matches(reference.tokens, one.tokens):
+            found.append(one.frames[heard] * frame_seconds - reference.seconds[said])
+    return Delays(tuple(found), num_tokens)
+
+
+def _matches(said: Sequence[int], heard: Sequence[int]) -> list[tuple[int, int]]:
+    """Places of the tokens that an alignment of the fewest errors puts beside their equals."""
+    pairs = align_words(" ".join(map(str, said)), " ".join(map(str, heard)))
+    found, s, h = [], 0, 0
+    for pair in pairs:
+        if not pair.is_error:
+            found.append((s, h))
+        s += pair.reference is not None
+        h += pair.hypothesis is not None
+    return found
