@@ -48,7 +48,17 @@ def _options(
 
 
 def _register() -> None:
-    from evenear.cli import audit, corpora, demo, doctor, evaluate, listen, train, transcribe
+    from evenear.cli import (
+        audit,
+        corpora,
+        demo,
+        doctor,
+        evaluate,
+        listen,
+        reproduce,
+        train,
+        transcribe,
+    )
 
     app.command("demo")(demo.demo)
     app.command("transcribe")(transcribe.transcribe)
@@ -57,6 +67,7 @@ def _register() -> None:
     app.command("evaluate")(evaluate.evaluate)
     app.command("audit")(audit.audit)
     app.add_typer(corpora.app, name="data")
+    app.add_typer(reproduce.app, name="reproduce")
     app.command("doctor")(doctor.doctor)
 
 

@@ -11,6 +11,7 @@ Legend: B utterances, T frames, F feature width, D encoder width.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -70,6 +71,7 @@ def costs(model: Transducer, frame_seconds: Seconds, tokens_per_second: float) -
     )
 
 
+@cache
 def counts_of_the_paper() -> Counts:
     """Count the encoders at the paper's sizes, on feature frames of 30 ms."""
     configs = {name: preset() for name, preset in PAPER.items()}
