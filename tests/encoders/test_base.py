@@ -1,15 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The laws of streaming, for every encoder and every option."""
 
+import resource
+import time
+
 import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from evenear.encoders.base import Encoder
+from evenear.models.transducer import Transducer
+from evenear.nn.state import state_bytes
+from evenear.recipes.convrnnt import VARIANTS
+from evenear.seeding import torch_rng_for
 from laws import (
     ENCODERS,
     chunkings,
+    encode_in_chunks,
     law_batching_strangers_changes_nothing,
     law_chunking_changes_nothing,
     law_padding_changes_nothing,
@@ -95,3 +103,38 @@ def test_no_frames_make_no_frames_and_leave_the_state_as_it_is(name):
     first_BTD, _ = model.step(features_BTF[:, 4:], state)
     second_BTD, _ = model.step(features_BTF[:, 4:], same)
     assert torch.equal(first_BTD, second_BTD)
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_bfloat16_streams_stay_within_five_percent_of_float32(name):
+    """Of the largest output. A state may be kept in either."""
+    features_BTF = random_features(60, batch_size=2)
+    model = encoder(name)
+    whole_BTD = model(features_BTF, torch.tensor([60, 60])).encoded_BTD
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        narrow_BTD = encode_in_chunks(model, features_BTF, [7, 1, 0, 22, 30])
+    error = (narrow_BTD.float() - whole_BTD).abs().max()
+    assert error < 0.05 * whole_BTD.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", VARIANTS)
+def test_ten_minutes_cost_ten_times_one_minute_and_no_more_memory(name):
+    """A stream in chunks of 480 ms, at the small sizes of the ConvRNN-T comparison."""
+    settings = VARIANTS[name]()
+    config = settings.model.transducer(vocabulary_size=16, blank_id=0, with_ctc=False)
+    model = Transducer(config).eval().encoder
+    chunk_BTF = torch.randn(1, 16, model.feature_dim, generator=torch_rng_for(0, "long stream"))
+    state = model.initial_state(1)
+    size, minutes, peaks = state_bytes(state), [], []
+    for _ in range(10):
+        steps = []
+        for _ in range(125):
+            began = time.process_time()
+            _, state = model.step(chunk_BTF, state)
+            steps.append(time.process_time() - began)
+        minutes.append(sorted(steps)[len(steps) // 2])
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        assert state_bytes(state) == size
+    assert min(minutes[5:]) < 1.3 * min(minutes[1:5])
+    assert peaks[-1] - peaks[0] < 0.02 * peaks[0]

@@ -37,7 +37,7 @@ def test_every_claim_has_its_verdict(page):
     said = words(page)
     for claim in results().claims:
         assert f"{claim.title} {claim.judgement}" in said
-    assert "5 holds, 1 does not hold" in said
+    assert "5 hold, 1 does not hold" in said
 
 
 def test_the_papers_numbers_stand_beside_ours(page):

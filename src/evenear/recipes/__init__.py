@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from evenear.errors import ConfigError, nearest_names
-from evenear.recipes import english_small
+from evenear.recipes import convrnnt, english_small
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["RECIPES", "recipe"]
@@ -14,6 +14,7 @@ RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "evenear-en-small-conformer": english_small.conformer,
     "evenear-en-small-lstm": english_small.lstm,
     "tiny": english_small.tiny,
+    **{f"convrnnt-{name}": variant for name, variant in convrnnt.VARIANTS.items()},
 }
 """Every recipe by the name that the command line takes."""
 

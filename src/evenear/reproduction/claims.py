@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evenear.reproduction.measures import Counts
+from evenear.reproduction.paper import LABELS
 from evenear.reproduction.statistics import Difference, Estimate
 
 __all__ = ["STREAMING_TOLERANCE", "Claim", "Evidence", "Judgement", "Part", "judge"]
@@ -87,7 +88,7 @@ def _beats_the_rnnt(evidence: Evidence) -> Claim:
         estimate = found.relative if found else None
         parts.append(
             Part(
-                f"ConvRNN-T against RNN-T, {condition}",
+                f"ConvRNN-T, against RNN-T, {condition}",
                 papers,
                 estimate,
                 "relative",
@@ -139,13 +140,14 @@ def _streams(evidence: Evidence) -> Claim:
         return Claim(title, (), "not measured")
     worst = max(evidence.streaming_gaps.values())
     notes = [
-        f"Largest difference of encoder outputs, on trained weights, of {_listed(evidence)}: "
-        f"{worst:.1e} (rounding: below {STREAMING_TOLERANCE:.0e})."
+        "Largest difference of encoder outputs, on trained weights, of "
+        f"{len(evidence.streaming_gaps)} recognizers: {worst:.2g} (rounding: below "
+        f"{STREAMING_TOLERANCE:g})."
     ]
     if evidence.trap_gap is not None:
         notes.append(
             "With the same weights and a squeeze over the whole utterance instead of the past, "
-            f"ConvRNN-T would be off by {evidence.trap_gap:.1e}."
+            f"ConvRNN-T would be off by {evidence.trap_gap:.2g}."
         )
     holds = worst <= STREAMING_TOLERANCE
     return Claim(title, (), "holds" if holds else "does not hold", tuple(notes))
@@ -179,7 +181,8 @@ def _relative(evidence: Evidence, variant: str, other: str, papers: str, *, abov
     found = evidence.differences.get(("clean", variant, other))
     estimate = found.relative if found else None
     judgement = _is_above(estimate) if above else _is_below(estimate)
-    return Part(f"{variant} against {other}, clean", papers, estimate, "relative", judgement)
+    what = f"{LABELS[variant]}, against {LABELS[other]}, clean"
+    return Part(what, papers, estimate, "relative", judgement)
 
 
 def _is_above(estimate: Estimate | None) -> Judgement:
@@ -216,7 +219,3 @@ def _together(parts: Sequence[Part]) -> Judgement:
         if decisive in found:
             return decisive
     return "holds"
-
-
-def _listed(evidence: Evidence) -> str:
-    return f"{len(evidence.streaming_gaps)} recognizers"

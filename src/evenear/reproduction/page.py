@@ -81,8 +81,14 @@ def _view(results: Results) -> dict[str, Any]:
 
 def _tally(claims: tuple[Claim, ...]) -> str:
     """How many claims got which verdict, in words."""
+    many = {"holds": "hold", "does not hold": "do not hold", "cannot tell": "cannot be told"}
+    few = {"cannot tell": "cannot be told"}
     counts = {kind: sum(claim.judgement == kind for claim in claims) for kind in _KINDS}
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count)
+    return ", ".join(
+        f"{count} {(few if count == 1 else many).get(kind, kind)}"
+        for kind, count in counts.items()
+        if count
+    )
 
 
 def _is_sure(estimate: Estimate) -> bool:
