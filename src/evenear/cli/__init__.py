@@ -86,6 +86,9 @@ def main() -> None:
         fail(error, code=2)
     except EvenearError as error:
         fail(error, code=1)
+    except KeyboardInterrupt:  # while nothing of the command ran that would have caught it
+        note("Interrupted.")
+        sys.exit(1)
     except SystemExit as done:
         if done.code == _INTERRUPTED:
             note("Interrupted.")
