@@ -18,7 +18,7 @@ def test_shares_that_differ_are_said_with_both_numbers():
     gender = np.where(MEMBER, "female", RNG.choice(["female", "male"], 200))
     found = characterize(results({"gender": gender}), cohorts())
     share = (gender[~MEMBER] == "female").mean()
-    assert found["ours"] == (f"gender female: 100% of speakers, others {share:.0%}",)
+    assert found["ours"] == (f"gender female: 100 % of speakers, others {100 * share:.0f} %",)
     assert found["theirs"][0].startswith("gender male:")
 
 

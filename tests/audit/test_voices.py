@@ -44,7 +44,7 @@ def test_a_planted_kind_of_voice_is_found_and_confirmed(planted):
 
 def test_cohorts_say_what_sets_them_apart(planted):
     _, _, rule = planted
-    assert rule.cohorts[0].remarks[0].startswith("gender female: 100% of speakers")
+    assert rule.cohorts[0].remarks[0].startswith("gender female: 100 % of speakers")
     assert rule.describe()["voice", rule.cohorts[0].value] == "; ".join(rule.cohorts[0].remarks)
     assert "says nothing about any one of them" in rule.warnings[0]
     assert f"{len(rule.cohorts)} cohorts" in rule.summary

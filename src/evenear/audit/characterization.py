@@ -120,7 +120,7 @@ def _remarks(feature: pl.DataFrame) -> Iterator[_Remark]:
         share = (kinds == kind).mean()
         error = np.sqrt(share * (1 - share) * (1 / is_member.sum() + 1 / (~is_member).sum()))
         if abs(inside - outside) > max(_CLEAR * error, _LEAST_SHARE):
-            text = f"{name} {kind}: {inside:.0%} of speakers, others {outside:.0%}"
+            text = f"{name} {kind}: {100 * inside:.0f} % of speakers, others {100 * outside:.0f} %"
             sureness = float(abs(inside - outside) / max(error, 1e-12))
             found.append((inside > outside, _Remark(sureness, text)))
     if found:

@@ -164,7 +164,7 @@ def _threshold(
     assert curve is not None
     if false_accept_rate is not None:
         shared = curve.threshold_for_false_accepts(false_accept_rate)
-        return shared, f"at most {false_accept_rate:.2%} false accepts over all trials"
+        return shared, f"at most {100 * false_accept_rate:g} % false accepts over all trials"
     return curve.eer_threshold, "equal error rate over all trials"
 
 

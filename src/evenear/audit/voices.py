@@ -114,9 +114,10 @@ class Voices(Rule):
         if self.worst_gap is None or self.control_gap is None:
             return f"{text}."
         return (
-            f"{text}; the worst served erred {self.worst_gap:+.0%} beside the others, with results "
-            f"dealt out at random {self.control_gap:+.0%} (19 of 20 times below "
-            f"{self.control_gap_high:+.0%}; max-T p of the surest = {self.p_adjusted:.2g})."
+            f"{text}; the worst served erred {100 * self.worst_gap:+.0f} % beside the others, with "
+            f"results dealt out at random {100 * self.control_gap:+.0f} % (19 of 20 times below "
+            f"{100 * (self.control_gap_high or 0.0):+.0f} %; max-T p of the surest = "
+            f"{self.p_adjusted:.2g})."
         )
 
     @property

@@ -51,7 +51,7 @@ def test_each_warning_names_whose_results_it_is_about():
 
 def test_methods_say_what_the_numbers_rest_on():
     text = " ".join(rich_report().methods)
-    for part in ("resampling speakers", "max-T", "50% of the 120 speakers", "noise", "Seed 1"):
+    for part in ("resampling speakers", "max-T", "50 % of the 120 speakers", "noise", "Seed 1"):
         assert part in text
 
 

@@ -108,7 +108,7 @@ def test_several_searches_share_one_family_of_tests():
 
 
 def test_a_search_that_finds_nothing_says_so():
-    table = planted(120, seed=9)
+    table = planted(50, seed=9)
     places = pl.DataFrame({"speaker": table.speakers["speaker"]}).with_columns(
         latitude=pl.int_range(pl.len()) % 10 + 35.0, longitude=pl.int_range(pl.len()) % 13 - 100.0
     )

@@ -79,6 +79,17 @@ def test_voices_are_dots_of_their_cohort_and_a_crowd_is_thinned():
     assert sorted(_kinds(drawing, "voices")) == ["voices unsure", "voices worse"]
 
 
+def test_speakers_of_cohorts_that_are_not_listed_stand_behind_the_others():
+    dots = tuple(Dot(x=k, y=k % 7, value="abc"[k % 3]) for k in range(90))
+    finding = Finding(attribute="voice", kind="voice", summary="", dots=dots)
+    drawing = draw(finding, [_row("a", confirmed=True)])
+    assert drawing is not None
+    assert sorted(_kinds(drawing, "voices")) == ["voices others", "voices worse"]
+    assert drawing.svg.index("voices others") < drawing.svg.index("voices worse")
+    assert drawing.svg.count("h0") == 90
+    assert [entry.number for entry in drawing.key] == [1]
+
+
 def test_nothing_to_draw_is_no_drawing():
     finding = Finding(attribute="region", kind="census", summary="")
     assert draw(finding, [_row("a")]) is None

@@ -183,8 +183,8 @@ def _methods(found: Gaps, table: Table) -> tuple[str, ...]:
     ]
     if found.confirm_fraction:
         lines.append(
-            f"Cohorts and directions were found on {1 - found.confirm_fraction:.0%} of the "
-            f"{table.num_speakers:,} speakers; every number comes from the other "
+            f"Cohorts and directions were found on {100 * (1 - found.confirm_fraction):.0f} % of "
+            f"the {table.num_speakers:,} speakers; every number comes from the other "
             f"{found.overall.speakers:,}."
         )
     if found.adjusted_for:

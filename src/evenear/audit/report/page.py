@@ -6,6 +6,7 @@ anything. The script only adds comforts: sorting, a choice of cohort, light or d
 lies inside the page as a file. Everything that comes from the table is escaped.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -38,6 +39,7 @@ from evenear.audit.report.words import (
 __all__ = ["environment", "render_page", "shell"]
 
 _THIN_SPACE = "\u202f"
+_HARD_SPACE = "\u00a0"
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,11 @@ def _inert(text: str) -> str:
 
 
 def _thin(text: object) -> str:
-    """Percent signs that stay with their number."""
-    return str(text).replace(" %", f"{_THIN_SPACE}%")
+    """Percent signs that stay with their number, and numbers with the cohort that they name."""
+    named = re.sub(
+        r"\b(region|hotspot|voice|census|subgroup) (?=\d)", r"\1" + _HARD_SPACE, str(text)
+    )
+    return named.replace(" %", f"{_THIN_SPACE}%")
 
 
 def _asset(name: str) -> str:

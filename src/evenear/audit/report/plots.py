@@ -82,9 +82,9 @@ def draw(finding: Finding, rows: Sequence[Gap]) -> Drawing | None:
         body += _numbers(frame, {one.value: _centers(one.outlines) for one in shapes}, numbered)
         title = f"Map of {finding.attribute}"
     elif dots:
-        corners = [(one.x, one.y) for one in dots]
+        corners = [(one.x, one.y) for one in finding.dots]
         frame = _frame(corners, by_degrees=False)
-        body = _dots(frame, dots, numbered)
+        body = _dots(frame, finding.dots, numbered)
         body += _numbers(frame, {value: [_middle(dots, value)] for value in numbered}, numbered)
         title = f"Speakers in the plane of {finding.attribute}"
     else:
@@ -211,17 +211,23 @@ def _path(frame: _Frame, outlines: Sequence[_Places]) -> str:
 
 
 def _dots(frame: _Frame, dots: Sequence[Dot], numbered: Mapping[str, tuple[int, Gap]]) -> Markup:
-    """One path per cohort; a large crowd is thinned evenly."""
+    """One path per cohort, one behind them for everyone else; a large crowd is thinned evenly."""
     step = math.ceil(len(dots) / _MOST_DOTS)
-    body = Markup()
+    crowd = dots[::step]
+    rest = _dotted(frame, [one for one in crowd if one.value not in numbered])
+    body = Markup('<path class="voices others" d="{}"/>').format(rest) if rest else Markup()
     for value, (number, row) in numbered.items():
-        own = [frame.at(one.x, one.y) for one in dots[::step] if one.value == value]
-        path = "".join(f"M{x:.0f} {y:.0f}h0" for x, y in own)
+        path = _dotted(frame, [one for one in crowd if one.value == value])
         body += Markup(
             '<path class="voices {kind}" d="{path}" style="stroke-opacity:{fill:.2f}">'
             "<title>{title}</title></path>"
         ).format(kind=_kind(row), path=path, fill=0.4 + 0.6 * _fill(row), title=_title(number, row))
     return body
+
+
+def _dotted(frame: _Frame, dots: Sequence[Dot]) -> str:
+    places = [frame.at(one.x, one.y) for one in dots]
+    return "".join(f"M{x:.0f} {y:.0f}h0" for x, y in places)
 
 
 def _numbers(

@@ -43,9 +43,12 @@ def to_text(report: Report) -> str:
         changes = report.changes
         blocks += [[f"{changes.before} (before), {changes.after} (after):", *_changes(changes)]]
     said: set[str] = set()
+    listed = {(row.attribute, row.value) for row in found.rows}
     for finding in report.findings:
         described = finding.descriptions.items() if is_named_by_number(finding.kind) else ()
-        lines = [f"{name}: {text}." for name, text in described]
+        lines = [
+            f"{name}: {text}." for name, text in described if (finding.attribute, name) in listed
+        ]
         fresh = [line for line in (finding.summary, *finding.notes) if line not in said]
         blocks.append([*fresh, *lines])
         said.update(fresh)
