@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from evenear.reproduction.results import Results
     from evenear.training.settings import TrainingConfig
 
-__all__ = ["app"]
+__all__ = ["app", "convrnnt"]
 
 app = typer.Typer(no_args_is_help=True, help="Make a published table again, on data of your own.")
 

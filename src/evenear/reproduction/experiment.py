@@ -9,6 +9,8 @@
 
 Killed anywhere, the same command goes on: what is finished is not done again, and a run that was
 cut off goes on from its snapshot.
+
+Legend: B utterances, T frames, F feature width.
 """
 
 import json

@@ -31,6 +31,7 @@ __all__ = [
     "Curve",
     "Delay",
     "Measured",
+    "Pair",
     "Rate",
     "Results",
     "Setting",

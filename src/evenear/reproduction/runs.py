@@ -114,7 +114,7 @@ def run_one(job: Job, *, report: Callable[[Step], None], is_stopped: Callable[[]
     write_bytes(job.folder / "config.json", to_json(job.config).encode())
     num_updates = job.config.num_updates
     if not job.curve_path.exists():
-        run = prepared(job)
+        run = _prepared(job)
         if run.trainer.snapshot_path.exists():
             run.trainer.resume()
         for step in run.train():
@@ -163,7 +163,7 @@ def run_all(
     return _Workers(num_workers).run(waiting, report, is_stopped)
 
 
-def prepared(job: Job) -> Run:
+def _prepared(job: Job) -> Run:
     """The run over the shared corpus, ready to train."""
     corpus = prepare(job.sources, job.config.data, job.data_folder, seed=_DATA_SEED)
     return Run.over(corpus, job.config, job.folder)
