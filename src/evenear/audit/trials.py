@@ -167,10 +167,10 @@ def _usable(frame: pl.DataFrame, notes: Notes) -> pl.DataFrame:
     is_target = labels.is_in(_TRUE)
     has_score = scores.is_finite().fill_null(False)
     has_label = (is_target | labels.is_in(_FALSE)).fill_null(False)
-    notes("{} trials have no score that is a number; they are left out.", (~has_score).sum())
+    notes("{} trials have no score that is a number; they are left out.", int((~has_score).sum()))
     notes(
         "{} trials have a label that is neither 1 nor 0; they are left out.",
-        (has_score & ~has_label).sum(),
+        int((has_score & ~has_label).sum()),
     )
     sides = [name for name in _ALIASES if name.startswith(("enrol", "test"))]
     texts = [pl.col(name).cast(pl.String).str.strip_chars() for name in sides if name in frame]
