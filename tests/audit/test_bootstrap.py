@@ -127,3 +127,12 @@ def test_lots_of_contrasts_see_the_same_draws(monkeypatch):
     lots = contrast_intervals(contrasts, rng_for(0, "test"), num_resamples=100)
     np.testing.assert_allclose(lots.studentized_RK, whole.studentized_RK)
     np.testing.assert_allclose(lots.highs_K, whole.highs_K)
+
+
+def test_an_interval_that_says_nothing_is_unknown():
+    """Two speakers, one without an error, once ended in an overflow."""
+    contrast = Contrast.of((1.0, (np.array([1.0, 1e-9]), np.array([3.0, 3.0]))))
+    found = contrast_intervals([contrast], np.random.default_rng(0), num_resamples=100)
+    estimate, low, high = found.ratio(0)
+    assert estimate == pytest.approx(1 / 6)
+    assert (low, high) == (None, None)

@@ -202,6 +202,24 @@ def test_the_text_says_that_numbers_come_from_a_part_of_the_speakers(run, result
     assert "of the speakers; cohorts" not in out
 
 
+def test_a_table_of_two_utterances_gets_an_answer(run, tmp_path):
+    """It once ended in an overflow."""
+    for name, lines in {
+        "ref": ["u1 a b c", "u2 d e f"],
+        "text": ["u1 a b x", "u2 d e f"],
+        "utt2spk": ["u1 s1", "u2 s2"],
+        "spk2gender": ["s1 m", "s2 f"],
+    }.items():
+        (tmp_path / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    extras = ["--attributes", tmp_path / "utt2spk", "--attributes", tmp_path / "spk2gender"]
+    command = [tmp_path / "text", "--reference", tmp_path / "ref", *extras, "--by", "gender"]
+    code, out, _ = run(*command, "--out", tmp_path / "r.html", "--out", tmp_path / "r.json")
+    assert code == 0
+    assert "Overall WER 16.7 %: 1 error in 6 words, 2 speakers." in out
+    code, _, _ = run(*command, "--min-speakers", "2", "--min-words", "1")
+    assert code == 0
+
+
 def test_a_gate_on_what_cannot_be_measured_fails(run, results):
     small = ["--by", "gender", "--min-speakers", "500", "--fail-if", "gap(gender) > 0.1"]
     code, _, err = run(results, *small)

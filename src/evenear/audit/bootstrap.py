@@ -50,6 +50,9 @@ STACK_BYTES = 256 << 20
 NO_ERROR = 1e-9
 """Standard errors below this are rounding: two systems that wrote the same."""
 
+_SAYS_NOTHING = math.log(1e6)
+"""Intervals that reach further, to a millionth and a millionfold, are those of nothing known."""
+
 
 class Contrast(NamedTuple):
     """A signed sum of log word error rates, from sums over each speaker.
@@ -246,7 +249,8 @@ def _intervals(
             lows_K[k] = highs_K[k] = estimate
         elif len(sizes) > 0:
             reach = np.quantile(sizes, level) * error
-            lows_K[k], highs_K[k] = estimate - reach, estimate + reach
+            if reach < _SAYS_NOTHING:
+                lows_K[k], highs_K[k] = estimate - reach, estimate + reach
     return lows_K, highs_K
 
 

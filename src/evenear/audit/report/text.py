@@ -32,7 +32,7 @@ def to_text(report: Report) -> str:
         [f"{report.headline.title}.", *report.headline.lines],
         [
             f"Overall WER {percent(whole.wer)}{f' ({bounds})' if bounds else ''}: "
-            f"{count(whole.errors)} errors in {number_of(whole.words, 'word')}, "
+            f"{number_of(whole.errors, 'error')} in {number_of(whole.words, 'word')}, "
             f"{number_of(whole.speakers, 'speaker')}.",
             *_split(found),
         ],
