@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
+import polars as pl
 import pytest
 
 from audit.planted import planted
@@ -66,3 +67,14 @@ def test_rates_without_noise_are_not_shrunk_and_rates_without_spread_wholly():
     np.testing.assert_allclose(shrink(rates_K, np.zeros(3)), rates_K, atol=1e-9)
     np.testing.assert_allclose(shrink(rates_K, np.full(3, 5.0)), np.full(3, 0.2))
     np.testing.assert_array_equal(shrink(np.array([0.1]), np.array([0.05])), [0.1])
+
+
+@pytest.mark.parametrize("speakers", [3, 30])
+def test_draws_that_leave_a_cohort_without_words_count_for_nothing(speakers):
+    """Errors in speech without words once gave a warning of numpy's in the middle of a report."""
+    table = planted(speakers, seed=1)
+    silent = pl.col("speaker") != pl.col("speaker").min().over("gender")
+    words = pl.when(silent).then(0).otherwise(pl.col("words"))
+    table = type(table)(table.frame.with_columns(words=words, errors=pl.lit(1, dtype=pl.Int64)))
+    found = spread_between(cohort_sums(table, cohorts_by(table, ["gender"])), rng_for(0, "x"))
+    assert found is None or np.isfinite([found.corrected_low, found.corrected_high]).all()

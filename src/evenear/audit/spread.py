@@ -40,7 +40,10 @@ def spread_between(
     num_resamples: int = 1000,
     level: float = 0.95,
 ) -> Spread | None:
-    """Measure the spread over cohorts of one attribute; None for fewer than two."""
+    """Measure the spread over cohorts of one attribute; None for fewer than two.
+
+    Draws that leave a cohort without words count for nothing.
+    """
     if len(cohorts) < 2:
         return None
     errors_SK = np.stack([one.errors_S for one in cohorts], axis=1)
@@ -52,11 +55,13 @@ def spread_between(
     for counts_RS in resample_speakers(len(errors_SK), num_resamples, rng):
         with np.errstate(divide="ignore", invalid="ignore"):
             rates_RK = (counts_RS @ errors_SK) / (counts_RS @ words_SK)
-        drawn.append(rates_RK.var(axis=1, ddof=1) - 2.0 * noise)
+            drawn.append(rates_RK.var(axis=1, ddof=1) - 2.0 * noise)
     drawn_R = np.concatenate(drawn)
     drawn_R = np.maximum(drawn_R[np.isfinite(drawn_R)], 0.0)
+    if not len(drawn_R):
+        return None
     tail = (1.0 - level) / 2.0
-    low, high = np.quantile(drawn_R, [tail, 1.0 - tail]) if len(drawn_R) else (0.0, math.inf)
+    low, high = np.quantile(drawn_R, [tail, 1.0 - tail])
     corrected = max(0.0, variance - noise)
     return Spread(
         attribute=cohorts[0].attribute,
