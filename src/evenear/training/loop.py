@@ -81,7 +81,11 @@ class Trainer:
         objective = TransducerObjective(model, config.objective, autocast=autocast)
         settings = config.optimizer
         self.optimizer: Any = torch.optim.AdamW(
-            _decay_groups(model, settings.weight_decay), lr=0.0, betas=settings.betas, eps=1e-9
+            _decay_groups(model, settings.weight_decay),
+            lr=0.0,
+            betas=settings.betas,
+            eps=1e-9,
+            fused=True,  # a tenth of a small model's update otherwise
         )
         self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
         self.model = model
