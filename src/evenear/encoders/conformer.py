@@ -29,7 +29,7 @@ from evenear.nn.conv import CausalConv1d
 from evenear.nn.dropout import SharedDropout
 from evenear.nn.recurrent import FrameReducer, ReducerState
 
-__all__ = ["ConformerConfig", "ConformerEncoder", "ConformerState"]
+__all__ = ["BlockState", "ConformerConfig", "ConformerEncoder", "ConformerState"]
 
 
 @config
