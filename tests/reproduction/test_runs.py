@@ -126,6 +126,21 @@ def test_runs_side_by_side_give_what_they_give_one_after_another(job, tmp_path):
     assert pair[0].scores_path.read_bytes() == alone.scores_path.read_bytes()
 
 
+def test_runs_side_by_side_stop_after_their_update_and_go_on(job, tmp_path):
+    long = config(num_updates=400, evaluate_every=400, snapshot_every=400)
+    pair = [job(seed=seed, settings=long, folder=tmp_path / str(seed)) for seed in (0, 1, 2)]
+    steps = []
+    done = run_all(pair, num_workers=2, report=steps.append, is_stopped=lambda: len(steps) > 3)
+    assert not done
+    assert not pair[2].folder.exists()
+    begun = [one for one in pair if (one.folder / "snapshot.pt").exists()]
+    assert begun
+    assert not any(one.is_done for one in pair)
+    again = []
+    run_one(begun[0], report=again.append, is_stopped=lambda: bool(again))
+    assert again[0].update > 1
+
+
 def test_a_run_that_fails_in_its_process_says_why(job, tmp_path):
     lost = job(folder=tmp_path / "lost")
     (tmp_path / "lost").mkdir()

@@ -2,7 +2,7 @@
 """ConvRNN-T and the encoders it was compared with: at the paper's sizes, and small and matched.
 
 `PAPER` holds transducers of 26 to 30 M parameters as the paper describes them, to count them and
-what they cost. `VARIANTS` holds runs of 2.5 M parameters, equal within 1 %, that two CPU cores can
+what they cost. `VARIANTS` holds runs of 2.6 M parameters, equal within 1 %, that two CPU cores can
 train side by side: the four encoders and the three ablations of ConvRNN-T. Each run of a variant is
 the same but for its encoder: data, word pieces, predictor, joiner, loss, schedule, updates.
 
