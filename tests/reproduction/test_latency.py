@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Delays of emission against one alignment."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -50,6 +52,20 @@ def test_each_reference_token_has_a_moment_within_the_utterance(aligned):
         assert list(reference.tokens) == bundle.tokenizer.encode(stored.text)
         assert list(reference.seconds) == sorted(reference.seconds)
         assert 0 <= reference.seconds[0] <= reference.seconds[-1] < stored.num_frames * 0.01 + 0.06
+
+
+def test_a_reference_that_no_word_pieces_cover_is_scored_but_not_aligned(
+    utterances,  # noqa: F811
+    tmp_path,
+):
+    bundle = tiny_bundle()
+    foreign = [replace(u, text="ÆØÅ " + u.text) for u in utterances[:1]]
+    stores = listen([*foreign, utterances[1]], FEATURES, (), tmp_path)
+    references = force_alignments(bundle.model, bundle.tokenizer, FEATURES, stores[CLEAN])
+    assert list(references) == ["u1"]
+    scores = list(score(bundle.model, bundle.tokenizer, FEATURES, stores))
+    assert {one.utterance_id: one.words for one in scores} == {"u0": 4, "u1": 6}
+    assert delays(scores, references, 0.06).num_tokens == len(references["u1"].tokens)
 
 
 @torch.no_grad()

@@ -9,8 +9,7 @@ its own reading. Only tokens that it read right count, so recognizers are measur
 different tokens; and the zero of the scale is the best recognizer's own habit, not the sound.
 Differences between recognizers mean something; the delays as such do not.
 
-Legend: B utterances, T frames, U columns of a lattice, D width, N cells of a lattice in a row,
-V vocabulary.
+Legend: B utterances, T frames, U tokens or columns of a lattice, D width, V vocabulary.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,13 +17,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from evenear.data.store import FrameStore
+from evenear.errors import TokenizerError
 from evenear.features import FeatureConfig
 from evenear.losses.alignment import best_alignment
 from evenear.metrics.words import align_words
 from evenear.models.transducer import Transducer
-from evenear.reproduction.scoring import Score, plain_batches
+from evenear.reproduction.scoring import Score, encode, plain_batches
 from evenear.tokenizer import Tokenizer
 from evenear.units import Seconds
 
@@ -61,25 +62,24 @@ class Delays:
 def force_alignments(
     model: Transducer, tokenizer: Tokenizer, features: FeatureConfig, store: FrameStore
 ) -> dict[str, Reference]:
-    """When this recognizer would emit the tokens of each reference, by utterance id."""
+    """When this recognizer would emit the tokens of each reference, by utterance id.
+
+    A reference with a character that no word piece covers has no alignment, and is left out.
+    """
     frame_seconds = features.clock.frame_seconds * model.encoder.stride
     found = {}
-    for batch in plain_batches(store, tokenizer, features).batches(0):
-        encoded = model.encode(batch.features_BTF, batch.lengths_B)
+    for places in plain_batches(store, features):
+        encoded = encode(model, store, places, features)
         projected_BTD = model.joiner.encoder_proj(encoded.encoded_BTD)
-        predicted_BUD = model.predict(batch.targets_BU)
-        for b, utterance_id in enumerate(batch.utterance_ids):
-            num_frames = int(encoded.lengths_B[b])
-            num_tokens = int(batch.target_lengths_B[b])
-            tokens_U = batch.targets_BU[b, :num_tokens]
-            log_probs_TUV = model.joiner(
-                projected_BTD[b, :num_frames, None], predicted_BUD[b, None, : num_tokens + 1]
-            ).log_softmax(dim=2)
-            label_TU = log_probs_TUV[:, torch.arange(num_tokens), tokens_U]
-            blank_TU = log_probs_TUV[:, :, model.blank_id]
-            path = best_alignment(blank_TU.double().numpy(), label_TU.double().numpy())
-            seconds = tuple(frame * frame_seconds for frame in path.frames)
-            found[utterance_id] = Reference(tuple(tokens_U.tolist()), seconds)
+        for b, place in enumerate(places):
+            try:
+                tokens = tokenizer.encode(store.utterances[place].text)
+            except TokenizerError:
+                continue
+            projected_TD = projected_BTD[b, : int(encoded.lengths_B[b])]
+            frames = _best_frames(model, projected_TD, tokens)
+            reference = Reference(tuple(tokens), tuple(frame * frame_seconds for frame in frames))
+            found[store.utterances[place].utterance_id] = reference
     return found
 
 
@@ -90,16 +90,29 @@ def delays(
 
     Args:
         scores: What it read under one condition.
-        references: By utterance id.
+        references: By utterance id; utterances without one do not count.
         frame_seconds: Seconds between two of its encoder frames.
     """
     found, num_tokens = [], 0
     for one in scores:
-        reference = references[one.utterance_id]
+        reference = references.get(one.utterance_id)
+        if reference is None:
+            continue
         num_tokens += len(reference.tokens)
         for said, heard in _matches(reference.tokens, one.tokens):
             found.append(one.frames[heard] * frame_seconds - reference.seconds[said])
     return Delays(tuple(found), num_tokens)
+
+
+def _best_frames(model: Transducer, projected_TD: Tensor, tokens: Sequence[int]) -> tuple[int, ...]:
+    """The frame of each token on the most probable path of one utterance."""
+    targets_BU = torch.tensor([tokens], dtype=torch.int64).reshape(1, len(tokens))
+    predicted_BUD = model.predict(targets_BU)
+    logits_TUV = model.joiner(projected_TD[:, None], predicted_BUD[0, None])
+    log_probs_TUV = logits_TUV.log_softmax(dim=2).double()
+    label_TU = log_probs_TUV[:, torch.arange(len(tokens)), targets_BU[0]]
+    blank_TU = log_probs_TUV[:, :, model.blank_id]
+    return best_alignment(blank_TU.numpy(), label_TU.numpy()).frames
 
 
 def _matches(said: Sequence[int], heard: Sequence[int]) -> list[tuple[int, int]]:

@@ -6,7 +6,7 @@ signal to noise. Noise is drawn from the utterance's id, so every recognizer hea
 and at each ratio the same noise again, only louder. Utterances are read whole and greedily, which
 the laws of streaming hold equal to a stream.
 
-Legend: B utterances.
+Legend: B utterances, T frames, F feature width.
 """
 
 import json
@@ -18,11 +18,12 @@ import torch
 
 from evenear.atomic import write_bytes
 from evenear.data.augmentation import WaveformAugmentation
-from evenear.data.batches import BatchConfig, BatchMaker
+from evenear.data.batches import collate
 from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
+from evenear.encoders.base import Encoded
 from evenear.errors import ManifestError
-from evenear.features import FeatureConfig
+from evenear.features import FeatureConfig, stack_frames
 from evenear.metrics.words import normalize, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
@@ -32,6 +33,7 @@ __all__ = [
     "CLEAN",
     "Score",
     "condition_name",
+    "encode",
     "listen",
     "plain_batches",
     "read_scores",
@@ -91,10 +93,26 @@ def listen(
     }
 
 
-def plain_batches(store: FrameStore, tokenizer: Tokenizer, features: FeatureConfig) -> BatchMaker:
-    """Whole utterances of any length as they are stored, about two minutes of speech at once."""
-    settings = BatchConfig(seconds=120.0, min_seconds=0.0, max_seconds=1e6, augmentation=None)
-    return BatchMaker(store, tokenizer, settings, features, seed=0)
+def plain_batches(store: FrameStore, features: FeatureConfig) -> Iterator[tuple[int, ...]]:
+    """Places of utterances of like length, about two minutes of speech at once."""
+    most = 120_000 / features.hop_milliseconds
+    group: list[int] = []
+    for place in sorted(range(len(store)), key=lambda i: store.utterances[i].num_frames):
+        if group and store.utterances[place].num_frames * (len(group) + 1) > most:
+            yield tuple(group)
+            group = []
+        group.append(place)
+    if group:
+        yield tuple(group)
+
+
+def encode(
+    model: Transducer, store: FrameStore, places: Sequence[int], features: FeatureConfig
+) -> Encoded:
+    """Encode whole utterances of a store, as they are stored."""
+    frames = [stack_frames(store.frames(place), features) for place in places]
+    batch = collate([str(place) for place in places], frames, [[] for _ in places])
+    return model.encode(batch.features_BTF, batch.lengths_B)
 
 
 @torch.inference_mode()
@@ -106,17 +124,15 @@ def score(
 ) -> Iterator[Score]:
     """Read every utterance under every condition."""
     for condition, store in stores.items():
-        known = {u.utterance_id: u for u in store.utterances}
-        for batch in plain_batches(store, tokenizer, features).batches(0):
-            encoded = model.encode(batch.features_BTF, batch.lengths_B)
-            found = greedy_search(model, encoded)
-            for utterance_id, reading in zip(batch.utterance_ids, found, strict=True):
-                utterance = known[utterance_id]
+        for places in plain_batches(store, features):
+            found = greedy_search(model, encode(model, store, places, features))
+            for place, reading in zip(places, found, strict=True):
+                utterance = store.utterances[place]
                 heard = normalize(tokenizer.decode(reading.tokens), "basic")
                 counts = word_errors(utterance.text, heard)
                 yield Score(
                     condition=condition,
-                    utterance_id=utterance_id,
+                    utterance_id=utterance.utterance_id,
                     speaker=utterance.speaker,
                     errors=counts.errors,
                     words=counts.reference_words,
