@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evenear.config import replace
 from evenear.data.augmentation import FrameAugmentation
-from evenear.data.batches import Batch, BatchConfig, BatchMaker, Pick, collate
+from evenear.data.batches import PADDING, Batch, BatchConfig, BatchMaker, Pick, collate
 from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
 from evenear.errors import ManifestError
@@ -150,7 +150,8 @@ def test_a_batch_holds_stacked_frames_and_tokens_and_nothing_in_the_padding(stor
     asked, tokenizer = maker(store), tiny_tokenizer()
     group = asked.plan(0)[0]
     batch = asked.batch(group, 0)
-    assert batch.features_BTF.shape == (len(group), int(batch.lengths_B.max()), FEATURES.dim)
+    longest = -(-int(batch.lengths_B.max()) // PADDING) * PADDING
+    assert batch.features_BTF.shape == (len(group), longest, FEATURES.dim)
     for row, index in enumerate(group):
         frames_TF = stack_frames(store.frames(index), FEATURES)
         length = int(batch.lengths_B[row])

@@ -23,7 +23,11 @@ from evenear.features import FeatureConfig, stack_frames
 from evenear.seeding import rng_for
 from evenear.tokenizer import Tokenizer
 
-__all__ = ["Batch", "BatchConfig", "BatchMaker", "Pick", "collate"]
+__all__ = ["PADDING", "Batch", "BatchConfig", "BatchMaker", "Pick", "collate"]
+
+
+PADDING = 8
+"""Batches are padded to multiples of this: oneDNN compiles its kernels anew for every new shape."""
 
 
 class Batch(NamedTuple):
@@ -162,10 +166,11 @@ class BatchMaker:
 
 
 def collate(utterance_ids: list[str], frames: list[np.ndarray], targets: list[list[int]]) -> Batch:
-    """Pad stacked frames (T, F) and tokens into a batch."""
-    longest = max(len(f) for f in frames)
+    """Pad stacked frames (T, F) and tokens into a batch, up to a multiple of `PADDING`."""
+    longest = _padded(max(len(f) for f in frames))
+    most = _padded(max([1, *map(len, targets)]))
     features_BTF = torch.zeros(len(frames), longest, frames[0].shape[1])
-    targets_BU = torch.zeros(len(frames), max([1, *map(len, targets)]), dtype=torch.int64)
+    targets_BU = torch.zeros(len(frames), most, dtype=torch.int64)
     for row, (frame_TF, tokens) in enumerate(zip(frames, targets, strict=True)):
         features_BTF[row, : len(frame_TF)] = torch.from_numpy(np.ascontiguousarray(frame_TF))
         targets_BU[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
@@ -176,3 +181,7 @@ def collate(utterance_ids: list[str], frames: list[np.ndarray], targets: list[li
         targets_BU,
         torch.tensor([len(t) for t in targets]),
     )
+
+
+def _padded(size: int) -> int:
+    return -(-size // PADDING) * PADDING

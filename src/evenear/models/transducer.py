@@ -66,6 +66,9 @@ class StatelessPredictorConfig:
     """Chance that a token is hidden (read as blank) while training."""
 
 
+_CELLS = 1024
+"""Lattices are joined in multiples of so many cells: a new shape costs a CPU a new kernel."""
+
 EncoderConfig = LstmEncoderConfig | ConvRnnConfig | ConformerConfig | ContextNetConfig
 
 
@@ -218,7 +221,9 @@ class Transducer(nn.Module):
         for b, (num_frames, num_tokens) in enumerate(lengths):
             cells = projected_BTD[b, :num_frames, None] + predicted_BUD[b, None, : num_tokens + 1]
             rows.append(cells.flatten(0, 1))
-        return self.joiner.output(torch.tanh(torch.cat(rows)))
+        num_cells = sum(len(row) for row in rows)
+        rows.append(projected_BTD.new_zeros(-num_cells % _CELLS, projected_BTD.shape[2]))
+        return self.joiner.output(torch.tanh(torch.cat(rows)))[:num_cells]
 
 
 def _build_predictor(config: TransducerConfig) -> Predictor:
