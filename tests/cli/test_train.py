@@ -215,7 +215,7 @@ def test_data_and_out_must_be_given(evenear, tones):
 
 @pytest.mark.parametrize("repeats", ["", ":2.5"])
 def test_data_that_is_not_there_is_named_with_the_nearest_that_is(train, tones, tmp_path, repeats):
-    wanted = tones.parent.parent / "tone0" / "utterances.jsonl"
+    wanted = tones.parent.with_name(f"{tones.parent.name}x") / "utterances.jsonl"
     (tones.parent.parent / "zebra").mkdir(exist_ok=True)
     done = train(tmp_path / "run", data=f"{wanted}{repeats}")
     assert done.code == 1
