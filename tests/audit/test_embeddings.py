@@ -172,6 +172,23 @@ def test_audio_is_heard_and_what_cannot_be_is_told(tmp_path):
 
 
 @needs_audio
+def test_a_folder_is_listened_to_and_the_encoder_is_named(tmp_path, monkeypatch):
+    from evenear.audio import write_audio
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)  # no Resemblyzer
+    table, _ = corpus(3)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "notes.txt").write_text("no sound")
+    for row, name in enumerate(table.frame["utterance_id"][:3]):
+        path = tmp_path / "deep" / f"{name}.WAV"
+        write_audio(path.with_suffix(".wav"), voice(100.0 + 20.0 * row, (600,)), sample_rate=16_000)
+        path.with_suffix(".wav").rename(path)
+    found = with_embeddings(table, tmp_path)
+    assert found.frame["embedding"].null_count() == table.frame.height - 3
+    assert any("told apart by spectra" in note for note in found.warnings)
+
+
+@needs_audio
 def test_audio_that_cannot_be_heard_at_all_is_an_error(tmp_path):
     def encode(samples):
         raise AudioError("Too quiet.")

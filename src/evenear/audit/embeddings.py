@@ -12,6 +12,7 @@ the table, in order, or are named by a .txt of one id per line beside it.
 Legend: N rows, D numbers, S speakers.
 """
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ Encoder = Callable[[np.ndarray], np.ndarray]
 """Mono samples at 16 kHz to one vector."""
 
 _COLUMN = "embedding"
+_SOUNDS = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +86,15 @@ def read_embeddings(path: str | Path) -> Embeddings:
 def with_embeddings(table: Table, embeddings: Embeddings | str | Path) -> Table:
     """Join embeddings to a table, by utterance or by speaker, whichever the names are.
 
-    Utterances without an embedding stay without one; rows that are not finite are left out.
+    Utterances without an embedding stay without one; rows that are not finite are left out. A
+    folder is listened to: its sound files are named after their utterances, in any folders below.
 
     Raises:
         TableError: The names match neither utterances nor speakers, or come twice.
     """
     if not isinstance(embeddings, Embeddings):
+        if Path(embeddings).is_dir():
+            return _listen(table, Path(embeddings))
         embeddings = read_embeddings(embeddings)
     names = embeddings.names or _row_names(table, embeddings)
     vectors_ND = embeddings.vectors_ND.astype(np.float32)
@@ -171,6 +176,16 @@ def resemblyzer_encoder() -> Encoder:
         ) from None
     encoder = VoiceEncoder("cpu", verbose=False)
     return lambda samples: encoder.embed_utterance(preprocess_wav(samples))
+
+
+def _listen(table: Table, folder: Path) -> Table:
+    """Embed the sound files of a folder with the best encoder that is installed."""
+    paths = {p.stem: p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SOUNDS}
+    best = importlib.util.find_spec("resemblyzer") is not None
+    heard = embed_audio(table, paths, resemblyzer_encoder() if best else voiceprint)
+    by = "Resemblyzer" if best else "spectra (pip install resemblyzer tells them apart better)"
+    note = f"Voices were told apart by {by}."
+    return replace(heard, warnings=(*heard.warnings, note))
 
 
 def speaker_vectors(table: Table) -> tuple[pl.Series, np.ndarray]:

@@ -63,7 +63,7 @@ def audit(
     ] = None,
     embeddings: Annotated[
         Path | None,
-        typer.Option(help="Embeddings by utterance or speaker (.npz, .npy, .parquet), for voice."),
+        typer.Option(help="Embeddings (.npz, .npy, .parquet) or a folder of sound, for voice."),
     ] = None,
     out: Annotated[
         list[Path] | None,

@@ -53,7 +53,7 @@ def discover(
         table: Results of a recognizer, all speakers.
         searches: Names in `SEARCHES`.
         settings: Those of the audit: its confirm_fraction and seed divide the speakers.
-        embeddings: A file of voices, for "voice"; None if the table has them.
+        embeddings: A file of voices or a folder of sound, for "voice"; None if the table has them.
 
     Raises:
         CohortError: A search is unknown, lacks what it needs, or nobody is left to confirm.
