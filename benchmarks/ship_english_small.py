@@ -32,9 +32,9 @@ from evenear.tokenizer import Tokenizer
 from evenear.training.preparation import split_speakers
 from evenear.training.snapshots import load_snapshot
 
-LM_WEIGHTS = (0.2, 0.3, 0.4)
-INTERNAL = (0.1, 0.2)
-BONUSES = (0.3, 0.6, 0.9)
+LM_WEIGHTS = (0.15, 0.2, 0.25, 0.3)
+INTERNAL = (0.1, 0.2, 0.25)
+BONUSES = (0.15, 0.3, 0.5)
 
 
 def main() -> None:
