@@ -12,6 +12,7 @@ __all__ = ["RECIPES", "recipe"]
 RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "evenear-en-small": english_small.recipe,
     "evenear-en-small-conformer": english_small.conformer,
+    "evenear-en-small-continued": english_small.continued,
     "evenear-en-small-lstm": english_small.lstm,
     "tiny": english_small.tiny,
     **{f"convrnnt-{name}": variant for name, variant in convrnnt.VARIANTS.items()},

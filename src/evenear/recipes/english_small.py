@@ -15,7 +15,7 @@ from evenear.models.transducer import (
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 
-__all__ = ["conformer", "lstm", "recipe", "tiny"]
+__all__ = ["conformer", "continued", "lstm", "recipe", "tiny"]
 
 
 def recipe() -> TrainingConfig:
@@ -52,6 +52,25 @@ def recipe() -> TrainingConfig:
         model=ModelConfig(encoder=encoder, predictor=predictor, joiner_dim=256),
         optimizer=OptimizerConfig(peak_rate=1.5e-3, warmup_updates=300, max_gradient_norm=20.0),
         precision="bfloat16",
+    )
+
+
+def continued() -> TrainingConfig:
+    """More updates for a model that listens already (`--start-from`): larger batches, varied less.
+
+    Meant for mostly recorded speech: `--data REAL:10 --data SYNTHESIZED:0.25`. 2,000 updates took
+    22 minutes on two CPU cores.
+    """
+    base = recipe()
+    varied = FrameAugmentation(warp_chance=0.3, tempo_chance=0.3, max_frequency_ratio=0.15)
+    batches = BatchConfig(seconds=96.0, augmentation=varied)
+    return replace(
+        base,
+        name="evenear-en-small-continued",
+        num_updates=2000,
+        evaluate_every=250,
+        data=replace(base.data, batches=batches),
+        optimizer=replace(base.optimizer, peak_rate=1e-3, warmup_updates=50, decay_from=0.05),
     )
 
 
