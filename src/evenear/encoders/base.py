@@ -52,9 +52,16 @@ class Encoder(nn.Module, ABC):
     def flush(self, state: Any) -> Tensor:
         """The frames that the end of the stream completes."""
 
-    @abstractmethod
     def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
-        """Encode padded utterances; `valid_BT` is True on real frames. Same numbers as `step`."""
+        """Encode padded utterances; `valid_BT` is True on real frames. Same numbers as `step`.
+
+        What lies behind an utterance's end is zero, as in `flush`. Encoders that take statistics
+        over a batch, or that a whole utterance gives a shorter way, do this in their own.
+        """
+        features_BTF = features_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
+        state = self.initial_state(len(features_BTF))
+        encoded_BTD, state = self.step(features_BTF, state)
+        return torch.cat([encoded_BTD, self.flush(state)], dim=1)
 
     @abstractmethod
     def output_lengths(self, lengths_B: Tensor) -> Tensor:

@@ -17,7 +17,6 @@ frames are joined by `reduction` and projected instead of strided 2-D convolutio
 
 from typing import NamedTuple
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -155,13 +154,6 @@ class ConformerEncoder(Encoder):
         """The frame of the last, incomplete group, if one waits."""
         encoded_BTD, _ = self._encode(self.reducer.flush(state.reducer), state.blocks)
         return encoded_BTD
-
-    def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
-        """Encode padded utterances; what lies behind an utterance's end is zero, as in `flush`."""
-        features_BTF = features_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
-        state = self.initial_state(len(features_BTF))
-        encoded_BTD, state = self.step(features_BTF, state)
-        return torch.cat([encoded_BTD, self.flush(state)], dim=1)
 
     def output_lengths(self, lengths_B: Tensor) -> Tensor:
         """Encoder frames of utterances of these many feature frames."""
