@@ -6,7 +6,8 @@ speakers that the run held out of training (never on a test split), and writes t
 what averaging the weights brought on those speakers, if the run's last snapshot is there.
 
     python benchmarks/ship_english_small.py --run runs/small --text sentences.txt \
-        --data CORPORA/speechocean762 --out src/evenear/shipped/evenear-en-small
+        --data CORPORA/speechocean762 CORPORA/speech-commands SYNTHESIZED \
+        --out src/evenear/shipped/evenear-en-small
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 
 from evenear.checkpoint import load_model, save_model
+from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.manifests import load_cuts, utterance
 from evenear.data.store import StoreConfig, build_store
@@ -42,10 +44,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--run", type=Path, required=True, help="holds model/ of the run")
     parser.add_argument("--text", type=Path, required=True, help="a sentence a line")
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument(
+        "--data", type=Path, required=True, nargs="+", help="all corpora of the run, the real first"
+    )
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument("--dev-speakers", type=int, default=12)
-    parser.add_argument("--width", type=int, default=4)
+    parser.add_argument("--width", type=int, default=8)
+    parser.add_argument("--max-gap", type=float, default=6.0)
     parser.add_argument("--ngrams", type=int, default=800_000)
     parser.add_argument("--order", type=int, default=6)
     parser.add_argument("--card", type=Path)
@@ -55,9 +60,14 @@ def main() -> None:
     bundle = load_model(args.run / "model")
     tokenizer = bundle.tokenizer
 
-    utterances = [utterance(cut) for cut in iter(load_cuts(args.data))]
-    recorded = [u for u in utterances if u.attributes.get("split") == "train"]
-    train, dev = split_speakers(recorded, args.dev_speakers, seed=args.seed)
+    # The speakers depend on all corpora: from fewer, some would be drawn that were trained on.
+    corpora = [[utterance(cut) for cut in iter(load_cuts(path))] for path in args.data]
+    learned = [u for each in corpora for u in each if u.attributes.get("split") != "test"]
+    _, held = split_speakers(learned, args.dev_speakers, seed=args.seed)
+    held_speakers = {u.speaker for u in held}
+    recorded = [u for u in corpora[0] if u.attributes.get("split") != "test"]
+    dev = [u for u in recorded if u.speaker in held_speakers]
+    train = [u for u in recorded if u.speaker not in held_speakers]
     texts = [normalize(line) for line in args.text.read_text(encoding="utf-8").splitlines()]
     held_out = {normalize(u.text) for u in dev}
     texts = [text for text in texts if text and text not in held_out]
@@ -87,7 +97,8 @@ def main() -> None:
                 total += word_errors(normalize(references[utterance_id]), heard)
         return total
 
-    tried = {"greedy": errors(None).rate, "beam": errors(BeamConfig(width=args.width)).rate}
+    plain_beam = BeamConfig(width=args.width, max_gap=args.max_gap)
+    tried = {"greedy": errors(None).rate, "beam": errors(plain_beam).rate}
     snapshot = args.run / "snapshot.pt"
     if snapshot.exists():
         last = copy.deepcopy(bundle.model)
@@ -95,13 +106,11 @@ def main() -> None:
         tried["greedy, last weights"] = greedy_errors(last, batches, references, tokenizer).rate
     print(tried, flush=True)
     wanted = [
-        BeamConfig(
-            width=args.width, lm_weight=weight, internal_lm_weight=internal, insertion_bonus=bonus
-        )
+        replace(plain_beam, lm_weight=weight, internal_lm_weight=internal, insertion_bonus=bonus)
         for weight, internal, bonus in itertools.product(LM_WEIGHTS, INTERNAL, BONUSES)
         if internal <= weight
     ]
-    best, best_rate = BeamConfig(width=args.width), tried["beam"] or 1.0
+    best, best_rate = plain_beam, tried["beam"] or 1.0
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), _become, (errors,)) as pool:
         for search, rate in zip(wanted, pool.imap(_rate, wanted), strict=True):
             name = f"lm {search.lm_weight}, internal {search.internal_lm_weight}, "

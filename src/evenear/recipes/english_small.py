@@ -81,7 +81,7 @@ def lstm() -> TrainingConfig:
 
 
 def conformer() -> TrainingConfig:
-    """The same run with a causal Conformer, which needs more updates before it aligns."""
+    """The same run with a causal Conformer. One run of 1,100 updates had not begun to align."""
     encoder = ConformerConfig(
         dim=192, num_layers=8, ff_dim=768, kernel=15, left_frames=64, reduction=2
     )
