@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from evenear.config import replace
 from evenear.data.augmentation import FrameAugmentation
-from evenear.data.batches import PADDING, Batch, BatchConfig, BatchMaker, Pick, collate
+from evenear.data.batches import Batch, BatchConfig, BatchMaker, Pick, collate
 from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, stack_frames
+from evenear.shapes import few_sizes
 from laws import tiny_tokenizer
 from tiny_corpora import write_tone
 
@@ -90,6 +91,15 @@ def test_utterances_of_a_batch_are_of_similar_length(store):
     assert real / padded > 0.8
 
 
+def test_batches_of_one_length_are_of_one_size(store):
+    asked = maker(store, seconds=6.0, repeats={f"u{k}": 20.0 for k in range(NUM_UTTERANCES)})
+    shapes = Counter(asked.batch(group, 0).features_BTF.shape[:2] for group in asked.plan(0))
+    # Nine lengths of stacked frames (up to 1.96 s), and at each what was left of the one before.
+    assert len({length for _, length in shapes}) == 9
+    assert all(size == 200 // length for (size, length), n in shapes.items() if n > 1)
+    assert sum(1 for n in shapes.values() if n == 1) <= 9
+
+
 def test_the_plan_is_the_same_each_time_it_is_asked_for(store):
     asked = maker(store, seed=5)
     third = asked.plan(3)
@@ -150,7 +160,7 @@ def test_a_batch_holds_stacked_frames_and_tokens_and_nothing_in_the_padding(stor
     asked, tokenizer = maker(store), tiny_tokenizer()
     group = asked.plan(0)[0]
     batch = asked.batch(group, 0)
-    longest = -(-int(batch.lengths_B.max()) // PADDING) * PADDING
+    longest = few_sizes(int(batch.lengths_B.max()))
     assert batch.features_BTF.shape == (len(group), longest, FEATURES.dim)
     for row, index in enumerate(group):
         frames_TF = stack_frames(store.frames(index), FEATURES)

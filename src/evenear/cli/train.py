@@ -48,6 +48,7 @@ def train(
     from evenear.atomic import write_bytes
     from evenear.config import replace, set_path, to_json
     from evenear.recipes import recipe as find_recipe
+    from evenear.training.memory import keep_freed_memory
     from evenear.training.preparation import Source
     from evenear.training.run import Run
 
@@ -58,6 +59,7 @@ def train(
     for source in sources:
         expect_to_read(source.manifest)
     _check_folder(out, config, resume=resume)
+    keep_freed_memory()
     write_bytes(out / "config.json", to_json(config).encode())
     with progress_bar("utterances") as bar:
         task = bar.add_task("Storing frames", total=None, status="")

@@ -21,13 +21,10 @@ from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, stack_frames
 from evenear.seeding import rng_for
+from evenear.shapes import few_sizes
 from evenear.tokenizer import Tokenizer
 
-__all__ = ["PADDING", "Batch", "BatchConfig", "BatchMaker", "Pick", "collate"]
-
-
-PADDING = 8
-"""Batches are padded to multiples of this: oneDNN compiles its kernels anew for every new shape."""
+__all__ = ["Batch", "BatchConfig", "BatchMaker", "Pick", "collate"]
 
 
 class Batch(NamedTuple):
@@ -145,43 +142,44 @@ class BatchMaker:
         return frames * self.features.hop_milliseconds / 1000
 
     def _grouped(self, chosen: list[Pick], rng: np.random.Generator) -> list[list[Pick]]:
-        """Sort by length with some noise, cut into batches, shuffle the batches."""
-        lengths = np.array([self.store.utterances[p.stored].num_frames for p in chosen], np.float64)
-        order = np.argsort(lengths * rng.uniform(0.9, 1.1, len(chosen)), kind="stable")
-        limit = self.settings.seconds * 1000 / self.features.hop_milliseconds
+        """Sort into the few lengths of `collate`, cut each into batches of one size, shuffle.
+
+        What is left of one length goes with the next, so shapes are few and batches full.
+        """
+        frame_seconds = self.features.clock.frame_seconds
+        by_length: dict[int, list[Pick]] = {}
+        for place in rng.permutation(len(chosen)):
+            num_frames = self.store.utterances[chosen[place].stored].num_frames
+            length = few_sizes(-(-num_frames // self.features.stack))
+            by_length.setdefault(length, []).append(chosen[place])
         groups: list[list[Pick]] = []
-        longest = 0
-        for place in order:
-            longest_with = max(longest, int(lengths[place]))
-            full = groups and (
-                longest_with * (len(groups[-1]) + 1) > limit
-                or len(groups[-1]) >= self.settings.max_utterances
-            )
-            if full or not groups:
-                groups.append([])
-                longest_with = int(lengths[place])
-            groups[-1].append(chosen[place])
-            longest = longest_with
+        waiting: list[Pick] = []
+        for length in sorted(by_length):
+            waiting += by_length[length]
+            fitting = int(self.settings.seconds / frame_seconds) // length
+            size = max(1, min(fitting, self.settings.max_utterances))
+            while len(waiting) >= size:
+                groups.append(waiting[:size])
+                waiting = waiting[size:]
+        if waiting:
+            groups.append(waiting)
         return [groups[i] for i in rng.permutation(len(groups))]
 
 
 def collate(utterance_ids: list[str], frames: list[np.ndarray], targets: list[list[int]]) -> Batch:
-    """Pad stacked frames (T, F) and tokens into a batch, up to a multiple of `PADDING`."""
-    longest = _padded(max(len(f) for f in frames))
-    most = _padded(max([1, *map(len, targets)]))
-    features_BTF = torch.zeros(len(frames), longest, frames[0].shape[1])
-    targets_BU = torch.zeros(len(frames), most, dtype=torch.int64)
+    """Pad stacked frames (T, F) and tokens into a batch, to one of few sizes."""
+    longest = few_sizes(max(len(f) for f in frames))
+    most = few_sizes(max([1, *map(len, targets)]))
+    # Filled by numpy: torch would spread it over threads that the training itself computes with.
+    features_BTF = np.zeros((len(frames), longest, frames[0].shape[1]), np.float32)
+    targets_BU = np.zeros((len(frames), most), np.int64)
     for row, (frame_TF, tokens) in enumerate(zip(frames, targets, strict=True)):
-        features_BTF[row, : len(frame_TF)] = torch.from_numpy(np.ascontiguousarray(frame_TF))
-        targets_BU[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.int64)
+        features_BTF[row, : len(frame_TF)] = frame_TF
+        targets_BU[row, : len(tokens)] = tokens
     return Batch(
         tuple(utterance_ids),
-        features_BTF,
+        torch.from_numpy(features_BTF),
         torch.tensor([len(f) for f in frames]),
-        targets_BU,
+        torch.from_numpy(targets_BU),
         torch.tensor([len(t) for t in targets]),
     )
-
-
-def _padded(size: int) -> int:
-    return -(-size // PADDING) * PADDING

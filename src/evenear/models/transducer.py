@@ -30,6 +30,7 @@ from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
 from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
 from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
+from evenear.shapes import few_sizes
 
 __all__ = [
     "EncoderConfig",
@@ -65,9 +66,6 @@ class StatelessPredictorConfig:
     token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Chance that a token is hidden (read as blank) while training."""
 
-
-_CELLS = 1024
-"""Lattices are joined in multiples of so many cells: a new shape costs a CPU a new kernel."""
 
 EncoderConfig = LstmEncoderConfig | ConvRnnConfig | ConformerConfig | ContextNetConfig
 
@@ -222,7 +220,8 @@ class Transducer(nn.Module):
             cells = projected_BTD[b, :num_frames, None] + predicted_BUD[b, None, : num_tokens + 1]
             rows.append(cells.flatten(0, 1))
         num_cells = sum(len(row) for row in rows)
-        rows.append(projected_BTD.new_zeros(-num_cells % _CELLS, projected_BTD.shape[2]))
+        padding = few_sizes(num_cells, least=1024) - num_cells
+        rows.append(projected_BTD.new_zeros(padding, projected_BTD.shape[2]))
         return self.joiner.output(torch.tanh(torch.cat(rows)))[:num_cells]
 
 

@@ -25,6 +25,7 @@ from evenear.config import to_json
 from evenear.data.store import FrameStore
 from evenear.errors import EvenearError
 from evenear.reproduction.scoring import score, write_scores
+from evenear.training.memory import keep_freed_memory
 from evenear.training.preparation import Source, prepare
 from evenear.training.run import Run
 from evenear.training.settings import TrainingConfig
@@ -241,6 +242,7 @@ def _work(job: Job, said: Any, stop: Any) -> None:
     """One run in a process of its own; Ctrl-C is for the process that began it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    keep_freed_memory()
     try:
         run_one(job, report=said.put, is_stopped=stop.is_set)
     except EvenearError as error:
