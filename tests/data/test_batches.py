@@ -91,6 +91,15 @@ def test_utterances_of_a_batch_are_of_similar_length(store):
     assert real / padded > 0.8
 
 
+def test_batches_of_easy_epochs_may_be_smaller(store):
+    asked = maker(store, seconds=6.0, easy_epochs=1, easy_batch_seconds=1.5, easy_seconds=1.0)
+    easy, later = asked.plan(0), asked.plan(1)
+    longest = [max(store.utterances[i].num_frames for i in group) * len(group) for group in easy]
+    assert max(longest) <= 150
+    assert len(easy) > len(later) / 2
+    assert later == maker(store, seconds=6.0).plan(1)
+
+
 def test_batches_of_one_length_are_of_one_size(store):
     asked = maker(store, seconds=6.0, repeats={f"u{k}": 20.0 for k in range(NUM_UTTERANCES)})
     shapes = Counter(asked.batch(group, 0).features_BTF.shape[:2] for group in asked.plan(0))

@@ -63,6 +63,9 @@ class BatchConfig:
     """First epochs of short utterances as they are stored: alignment is found there much sooner."""
     easy_seconds: float = Field(default=3.0, gt=0)
     """Greatest length of an utterance in the easy epochs."""
+    easy_batch_seconds: float | None = Field(default=None, gt=0)
+    """Speech in a batch of the easy epochs, if not `seconds`: small batches make many updates, and
+    alignment takes a number of updates more than of hours."""
 
 
 class BatchMaker:
@@ -115,7 +118,8 @@ class BatchMaker:
             times = int(repeats) + int(rng.random() < repeats - int(repeats))
             start, many = int(rng.integers(len(copies))), len(copies)
             chosen += [Pick(copies[(start + k) % many], k // many) for k in range(times)]
-        return self._grouped(chosen, rng)
+        seconds = self.settings.easy_batch_seconds if is_easy else None
+        return self._grouped(chosen, seconds or self.settings.seconds, rng)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from number `first` on."""
@@ -141,7 +145,9 @@ class BatchMaker:
         frames = self.store.utterances[stored].num_frames
         return frames * self.features.hop_milliseconds / 1000
 
-    def _grouped(self, chosen: list[Pick], rng: np.random.Generator) -> list[list[Pick]]:
+    def _grouped(
+        self, chosen: list[Pick], seconds: float, rng: np.random.Generator
+    ) -> list[list[Pick]]:
         """Sort into the few lengths of `collate`, cut each into batches of one size, shuffle.
 
         What is left of one length goes with the next, so shapes are few and batches full.
@@ -156,7 +162,7 @@ class BatchMaker:
         waiting: list[Pick] = []
         for length in sorted(by_length):
             waiting += by_length[length]
-            fitting = int(self.settings.seconds / frame_seconds) // length
+            fitting = int(seconds / frame_seconds) // length
             size = max(1, min(fitting, self.settings.max_utterances))
             while len(waiting) >= size:
                 groups.append(waiting[:size])
