@@ -115,7 +115,7 @@ class BeamSearch(Search[BeamState]):
         """The state of one stream that has heard nothing."""
         start = self.model.predictor.initial_state(1)
         ((predictor, predicted_1D),) = read_tokens(self.model, [self.model.blank_id], [start])
-        extra_V = self._extra((), predicted_1D)
+        (extra_V,) = self._extras([()], predicted_1D)
         empty = Hypothesis((), (), (), 0.0)
         return BeamState(0, (BeamHypothesis(empty, 0.0, predictor, predicted_1D, extra_V),))
 
@@ -192,28 +192,34 @@ class BeamSearch(Search[BeamState]):
             return
         states = [c.parent.predictor for _, c in chosen]
         read = read_tokens(self.model, [c.token for _, c in chosen], states)
-        for (b, candidate), (predictor, predicted_1D) in zip(chosen, read, strict=True):
-            beam = beams[b]
-            reading = candidate.reading(beam.num_frames)
+        readings = [c.reading(beams[b].num_frames) for b, c in chosen]
+        predicted_ND = torch.cat([predicted_1D for _, predicted_1D in read])
+        extras = self._extras([reading.tokens for reading in readings], predicted_ND)
+        for (b, candidate), reading, (predictor, predicted_1D), extra_V in zip(
+            chosen, readings, read, extras, strict=True
+        ):
             extra = candidate.score - reading.log_prob
-            extra_V = self._extra(reading.tokens, predicted_1D)
-            beam.opened.append(BeamHypothesis(reading, extra, predictor, predicted_1D, extra_V))
+            beams[b].opened.append(BeamHypothesis(reading, extra, predictor, predicted_1D, extra_V))
 
-    def _extra(self, tokens: tuple[int, ...], predicted_1D: Tensor) -> Tensor | None:
-        """What each token after `tokens` adds to the model's own score."""
+    def _extras(
+        self, tokens: Sequence[tuple[int, ...]], predicted_ND: Tensor
+    ) -> Sequence[Tensor | None]:
+        """What each token after each of N readings adds to the model's own score."""
         settings = self.config
-        use_lm = self.language_model is not None and settings.lm_weight
-        if not (use_lm or settings.internal_lm_weight or settings.insertion_bonus):
-            return None
-        extra_V = torch.full((self.model.config.vocabulary_size,), settings.insertion_bonus)
-        if self.language_model is not None and settings.lm_weight:
-            extra_V += settings.lm_weight * self.language_model.next_log_probs(tokens)
+        scorer = self.language_model if settings.lm_weight else None
+        if not (scorer or settings.internal_lm_weight or settings.insertion_bonus):
+            return [None] * len(tokens)
+        size = (len(tokens), self.model.config.vocabulary_size)
+        extra_NV = torch.full(size, settings.insertion_bonus)
+        if scorer is not None:
+            scored_NV = torch.stack([scorer.next_log_probs(each) for each in tokens])
+            extra_NV += settings.lm_weight * scored_NV
         if settings.internal_lm_weight:
             silence_D = self.model.joiner.encoder_proj.bias
-            logits_V = self.model.joiner(silence_D, predicted_1D[0]).float()
-            logits_V[self.model.blank_id] = -torch.inf
-            extra_V -= settings.internal_lm_weight * logits_V.log_softmax(dim=0)
-        return extra_V
+            logits_NV = self.model.joiner(silence_D, predicted_ND).float()
+            logits_NV[:, self.model.blank_id] = -torch.inf
+            extra_NV -= settings.internal_lm_weight * logits_NV.log_softmax(dim=1)
+        return extra_NV.unbind()
 
 
 def beam_search(
