@@ -23,6 +23,7 @@ PAPERS_ORDER: Mapping[str, float] = MappingProxyType(
         "convrnn-local-only": 0.18,
         "convrnn-global-only": 0.26,
         "convrnn-no-se": 0.17,
+        "convrnn-fastemit": 0.165,
     }
 )
 """Word error rates under which every claim on errors holds."""

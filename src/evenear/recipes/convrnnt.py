@@ -3,8 +3,9 @@
 
 `PAPER` holds transducers of 26 to 30 M parameters as the paper describes them, to count them and
 what they cost. `VARIANTS` holds runs of 2.6 M parameters, equal within 1 %, that two CPU cores can
-train side by side: the four encoders and the three ablations of ConvRNN-T. Each run of a variant is
-the same but for its encoder: data, word pieces, predictor, joiner, loss, schedule, updates.
+train side by side: the four encoders, three ablations of ConvRNN-T, and ConvRNN-T with FastEmit.
+Each run of a variant is the same but for its encoder (or FastEmit): data, word pieces, predictor,
+joiner, loss, schedule, updates.
 
 Source: Radfar et al. 2022, ConvRNN-T, arXiv:2209.14868, section 3.2 and tables 3 to 5.
 Departs from the paper in the small runs: encoder frames of 60 ms, a stateless predictor, 128 word
@@ -39,6 +40,7 @@ __all__ = [
     "conformer",
     "contextnet",
     "convrnn",
+    "fast_emit",
     "global_only",
     "local_only",
     "lstm",
@@ -126,6 +128,13 @@ def without_squeeze_excite() -> TrainingConfig:
     return _small("convrnn-no-se", replace(_convrnn(hidden=232), wide=ungated))
 
 
+def fast_emit() -> TrainingConfig:
+    """ConvRNN-T whose loss favors early tokens (Yu et al. 2021, FastEmit, arXiv:2010.11148)."""
+    base = convrnn()
+    objective = replace(base.objective, fastemit=0.01)
+    return replace(base, name="convrnnt-convrnn-fastemit", objective=objective)
+
+
 VARIANTS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
     {
         "lstm": lstm,
@@ -135,6 +144,7 @@ VARIANTS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
         "convrnn-local-only": local_only,
         "convrnn-global-only": global_only,
         "convrnn-no-se": without_squeeze_excite,
+        "convrnn-fastemit": fast_emit,
     }
 )
 """Small runs of matched size, by name; that of a run is `convrnnt-` and this name."""

@@ -22,6 +22,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "convrnn-local-only": "ConvRNN-T, local only",
         "convrnn-global-only": "ConvRNN-T, global only",
         "convrnn-no-se": "ConvRNN-T, no squeeze-excite",
+        "convrnn-fastemit": "ConvRNN-T with FastEmit",
     }
 )
 """What each variant is called, in the order of the tables."""

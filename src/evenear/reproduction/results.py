@@ -52,6 +52,7 @@ _COMPARED = (
     ("convrnn", "convrnn-local-only"),
     ("convrnn", "convrnn-global-only"),
     ("convrnn", "convrnn-no-se"),
+    ("convrnn-fastemit", "convrnn"),
 )
 """Pairs that are compared beside those with the reference."""
 
