@@ -31,13 +31,15 @@ def written_out(stack: LstmStack, x_TD: Tensor) -> Tensor:
     return x_TD
 
 
-@torch.no_grad()
-def test_layers_match_the_recurrence_written_out():
+@pytest.mark.parametrize("num_frames", [1, 7, 30])
+@pytest.mark.parametrize("is_training", [False, True])
+def test_layers_match_the_recurrence_written_out(num_frames, is_training):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         stack = LstmStack(LstmStackConfig(num_layers=2, hidden_dim=5, dim=4), input_dim=3).eval()
-        x_BTD = torch.randn(1, 7, 3)
-    y_BTD, _ = stack.step(x_BTD, stack.initial_state(1))
+        x_BTD = torch.randn(1, num_frames, 3)
+    with torch.set_grad_enabled(is_training):  # few frames without a gradient go another way
+        y_BTD, _ = stack.step(x_BTD, stack.initial_state(1))
     torch.testing.assert_close(y_BTD[0].double(), written_out(stack, x_BTD[0]), atol=1e-6, rtol=0)
 
 

@@ -4,7 +4,8 @@
 Each layer is an LSTM, a projection with Swish (ConvRNN-T, section 3.2), optionally layer
 normalization and a residual connection, which are ours: small models train faster with them.
 
-Legend: B streams, T frames, D width, L layers, H hidden units, R frames joined by a reduction.
+Legend: B streams, T frames, D width, L layers, H hidden units, G gates of all, R frames joined by a
+reduction.
 
 Source: Radfar et al. 2022, arXiv:2209.14868 (projection with Swish after each LSTM).
 """
@@ -34,6 +35,10 @@ class LstmStackConfig:
     layer_norm: bool = False
     residual: bool = False
     """Add a layer's input to its output where the widths agree."""
+
+
+_FEW_FRAMES = 8
+"""Chunks up to this are read frame by frame: on a CPU that is faster than to begin torch's LSTM."""
 
 
 class LstmState(NamedTuple):
@@ -74,11 +79,11 @@ class LstmStack(nn.Module):
         hiddens, cells = [], []
         layers = zip(self.lstms, self.projections, self.norms, strict=True)
         for index, (lstm, projection, norm) in enumerate(layers):
-            hidden_1BH = state.hidden_BLH[:, index][None].to(x_BTD.dtype).contiguous()
-            cell_1BH = state.cell_BLH[:, index][None].to(x_BTD.dtype).contiguous()
-            y_BTH, (hidden_1BH, cell_1BH) = lstm(x_BTD, (hidden_1BH, cell_1BH))
-            hiddens.append(hidden_1BH[0])
-            cells.append(cell_1BH[0])
+            hidden_BH = state.hidden_BLH[:, index].to(x_BTD.dtype)
+            cell_BH = state.cell_BLH[:, index].to(x_BTD.dtype)
+            y_BTH, hidden_BH, cell_BH = _run(lstm, x_BTD, hidden_BH, cell_BH)  # pyright: ignore[reportArgumentType]
+            hiddens.append(hidden_BH)
+            cells.append(cell_BH)
             y_BTD = norm(F.silu(projection(y_BTH)))
             y_BTD = self.dropout(y_BTD)
             if self.config.residual and y_BTD.shape == x_BTD.shape:
@@ -87,6 +92,33 @@ class LstmStack(nn.Module):
         return x_BTD, LstmState(
             torch.stack(hiddens, dim=1).float(), torch.stack(cells, dim=1).float()
         )
+
+
+def _run(
+    lstm: nn.LSTM, x_BTD: Tensor, hidden_BH: Tensor, cell_BH: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One layer over a chunk: outputs, next hidden units, next cells."""
+    if x_BTD.shape[1] <= _FEW_FRAMES and x_BTD.device.type == "cpu" and not torch.is_grad_enabled():
+        return _run_few(lstm, x_BTD, hidden_BH, cell_BH)
+    state = hidden_BH[None].contiguous(), cell_BH[None].contiguous()
+    y_BTH, (hidden_1BH, cell_1BH) = lstm(x_BTD, state)
+    return y_BTH, hidden_1BH[0], cell_1BH[0]
+
+
+def _run_few(
+    lstm: nn.LSTM, x_BTD: Tensor, hidden_BH: Tensor, cell_BH: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, frame by frame; torch's own LSTM packs its weights anew at every call."""
+    bias_G = lstm.bias_ih_l0 + lstm.bias_hh_l0
+    gates_BTG = F.linear(x_BTD, lstm.weight_ih_l0, bias_G)
+    recurrent_HG = lstm.weight_hh_l0.t()
+    outputs = []
+    for gates_BG in gates_BTG.unbind(1):
+        into, keep, new, out = torch.addmm(gates_BG, hidden_BH, recurrent_HG).chunk(4, dim=1)
+        cell_BH = keep.sigmoid() * cell_BH + into.sigmoid() * new.tanh()
+        hidden_BH = out.sigmoid() * cell_BH.tanh()
+        outputs.append(hidden_BH)
+    return torch.stack(outputs, dim=1), hidden_BH, cell_BH
 
 
 class ReducerState(NamedTuple):
