@@ -94,7 +94,7 @@ class TransducerCost:
         )
 
 
-@torch.no_grad()
+@torch.enable_grad()  # without it, LSTM layers read few frames past the hooks
 def count_macs(module: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
     """Multiply-accumulates of a module's layers while `run` is called, by the layers' names."""
     counts: dict[str, int] = {}
