@@ -138,7 +138,9 @@ def test_normalization_gradient_matches_torch():
 @torch.no_grad()
 def test_the_gate_of_whole_utterances_is_that_of_their_last_frame():
     """At its end an utterance's running mean is its mean."""
-    gate = RunningSqueezeExcite(4, 2)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # under some weights the bottleneck of two units is shut
+        gate = RunningSqueezeExcite(4, 2)
     z_BTD = randn(2, 9, 4)
     valid_BT = torch.arange(9) < torch.tensor([9, 6])[:, None]
     whole_BTD = gate.over_utterance(z_BTD, valid_BT)

@@ -109,12 +109,11 @@ def _run_few(
     lstm: nn.LSTM, x_BTD: Tensor, hidden_BH: Tensor, cell_BH: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same, frame by frame; torch's own LSTM packs its weights anew at every call."""
-    bias_G = lstm.bias_ih_l0 + lstm.bias_hh_l0
-    gates_BTG = F.linear(x_BTD, lstm.weight_ih_l0, bias_G)
-    recurrent_HG = lstm.weight_hh_l0.t()
+    input_GD, recurrent_GH, input_bias_G, recurrent_bias_G = lstm.all_weights[0]
+    gates_BTG = F.linear(x_BTD, input_GD, input_bias_G + recurrent_bias_G)
     outputs = []
     for gates_BG in gates_BTG.unbind(1):
-        into, keep, new, out = torch.addmm(gates_BG, hidden_BH, recurrent_HG).chunk(4, dim=1)
+        into, keep, new, out = torch.addmm(gates_BG, hidden_BH, recurrent_GH.t()).chunk(4, dim=1)
         cell_BH = keep.sigmoid() * cell_BH + into.sigmoid() * new.tanh()
         hidden_BH = out.sigmoid() * cell_BH.tanh()
         outputs.append(hidden_BH)
