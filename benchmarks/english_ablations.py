@@ -44,6 +44,7 @@ from evenear.training.settings import TrainingConfig
 __all__ = ["main"]
 
 START, ALL = "evenear-en-small", "all"
+ARMS = ("without synthesized speech", "without CTC", "without augmentation")
 SAY = Console(stderr=True, highlight=False).print
 
 
@@ -55,12 +56,14 @@ def arms(args: argparse.Namespace) -> dict[str, tuple[TrainingConfig, list[Sourc
     store = replace(data.store, augment=False, copies=1)
     plain = replace(data, store=store, batches=replace(data.batches, augmentation=None))
     sources = [*args.recorded, *args.synthesized]
-    return {
+    without_ctc = replace(base, objective=replace(base.objective, ctc_weight=0.0))
+    found = {
         ALL: (base, sources),
         "without synthesized speech": (base, args.recorded),
+        "without CTC": (without_ctc, sources),
         "without augmentation": (replace(base, data=plain), sources),
-        "without CTC": (replace(base, objective=replace(base.objective, ctc_weight=0.0)), sources),
     }
+    return {name: found[name] for name in (ALL, *args.arms)}
 
 
 def readings(args: argparse.Namespace) -> Iterator[tuple[str, list[Score]]]:
@@ -141,6 +144,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--split", default=None)
     parser.add_argument("--updates", type=int, default=700)
+    parser.add_argument("--arms", nargs="*", default=ARMS, choices=ARMS, help="beside the whole")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--frames", type=Path, help="frames that another run has stored")
     parser.add_argument("--out", type=Path, required=True)
