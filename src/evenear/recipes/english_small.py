@@ -21,7 +21,7 @@ __all__ = ["conformer", "continued", "lstm", "recipe", "tiny"]
 def recipe() -> TrainingConfig:
     """`evenear-en-small`: ConvRNN-T of 6 M parameters on read and synthesized English.
 
-    Trained in about two hours on two CPU cores; the results are in the model's card.
+    The first stage of the shipped model; its card tells of the stages that followed.
     """
     layers = LstmStackConfig(num_layers=4, hidden_dim=384, dim=256, layer_norm=True, residual=True)
     encoder = ConvRnnConfig(
@@ -58,8 +58,7 @@ def recipe() -> TrainingConfig:
 def continued() -> TrainingConfig:
     """More updates for a model that listens already (`--start-from`): larger batches, varied less.
 
-    Meant for mostly recorded speech: `--data REAL:10 --data SYNTHESIZED:0.25`. 2,000 updates took
-    22 minutes on two CPU cores.
+    Meant for mostly recorded speech: `--data REAL:10 --data SYNTHESIZED:0.25`.
     """
     base = recipe()
     varied = FrameAugmentation(warp_chance=0.3, tempo_chance=0.3, max_frequency_ratio=0.15)
