@@ -30,7 +30,7 @@ from evenear.models.transducer import (
     Transducer,
     TransducerConfig,
 )
-from evenear.nn.conv import MaskedBatchNorm
+from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import map_state, split_state, stack_states, state_bytes, state_tensors
 from evenear.search import BeamConfig, GreedySearch, greedy_search

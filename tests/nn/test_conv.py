@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from evenear.nn.conv import CausalConv1d, CausalConv2d, MaskedBatchNorm, RunningSqueezeExcite
+from evenear.nn.conv import CausalConv1d, CausalConv2d, RunningSqueezeExcite
 from evenear.seeding import torch_rng_for
 from laws import chunkings
 
@@ -99,40 +99,6 @@ def test_the_running_mean_stays_exact_over_a_long_stream():
     for _ in range(20):
         _, state = gate.step(chunk_BTD, state)
     assert (state.sum_BD / state.count_B).item() == pytest.approx(0.1, rel=1e-6)
-
-
-def test_normalization_in_training_uses_real_frames_only():
-    norm = MaskedBatchNorm(3).train()
-    x_BTD = randn(2, 6, 3) * 2 + 1
-    valid_BT = torch.arange(6) < torch.tensor([[6], [3]])
-    x_BTD = torch.where(valid_BT[:, :, None], x_BTD, 1e4)
-    y_BTD = norm(x_BTD, valid_BT)
-    real_ND = y_BTD[valid_BT]
-    torch.testing.assert_close(real_ND.mean(dim=0), torch.zeros(3), atol=1e-5, rtol=0)
-    torch.testing.assert_close(real_ND.var(dim=0, correction=0), torch.ones(3), atol=1e-3, rtol=0)
-
-
-def test_normalization_matches_torch_without_padding():
-    x_BTD = randn(4, 6, 3) * 2 + 1
-    ours, theirs = MaskedBatchNorm(3, momentum=1.0), nn.BatchNorm1d(3, momentum=1.0)
-    expected_BTD = theirs(x_BTD.transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(ours(x_BTD, None), expected_BTD, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(ours.mean_D, theirs.running_mean)
-    theirs.running_var.copy_(ours.variance_D)  # torch keeps the unbiased variance, we the batch's
-    ours.eval()
-    theirs.eval()
-    expected_BTD = theirs(x_BTD.transpose(1, 2)).transpose(1, 2)
-    torch.testing.assert_close(ours(x_BTD, None), expected_BTD, atol=1e-5, rtol=1e-5)
-
-
-def test_normalization_gradient_matches_torch():
-    x_BTD = randn(3, 5, 2).requires_grad_()
-    norm, reference = MaskedBatchNorm(2), nn.BatchNorm1d(2)
-    weight_BTD = randn(3, 5, 2, seed=1)
-    (ours,) = torch.autograd.grad((norm(x_BTD, None) * weight_BTD).sum(), x_BTD)
-    expected_BTD = reference(x_BTD.transpose(1, 2)).transpose(1, 2)
-    (theirs,) = torch.autograd.grad((expected_BTD * weight_BTD).sum(), x_BTD)
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

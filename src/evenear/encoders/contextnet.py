@@ -28,7 +28,8 @@ from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
 from evenear.encoders.base import Encoder
-from evenear.nn.conv import CausalConv1d, MaskedBatchNorm, RunningMeanState, RunningSqueezeExcite
+from evenear.nn.batchnorm import MaskedBatchNorm
+from evenear.nn.conv import CausalConv1d, RunningMeanState, RunningSqueezeExcite
 from evenear.nn.dropout import SharedDropout
 from evenear.nn.recurrent import FrameReducer, ReducerState
 

@@ -27,10 +27,10 @@ from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
 from evenear.encoders.base import Encoder
+from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.conv import (
     CausalConv1d,
     CausalConv2d,
-    MaskedBatchNorm,
     RunningMeanState,
     RunningSqueezeExcite,
 )

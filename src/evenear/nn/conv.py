@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from evenear.nn.depthwise import depthwise_conv
+
 __all__ = [
     "CausalConv1d",
     "CausalConv2d",
-    "MaskedBatchNorm",
     "RunningMeanState",
     "RunningSqueezeExcite",
 ]
@@ -40,7 +41,7 @@ class CausalConv1d(nn.Module):
         self, in_dim: int, out_dim: int, kernel: int, dilation: int = 1, *, separable: bool = False
     ) -> None:
         super().__init__()
-        self.in_dim = in_dim
+        self.in_dim, self.separable = in_dim, separable
         self.past_frames = (kernel - 1) * dilation
         groups = in_dim if separable else 1
         self.conv = nn.Conv1d(
@@ -58,7 +59,11 @@ class CausalConv1d(nn.Module):
         next_past_BPD = joined_BTD[:, joined_BTD.shape[1] - self.past_frames :]
         if x_BTD.shape[1] == 0:
             return x_BTD.new_zeros(x_BTD.shape[0], 0, self.out_dim), next_past_BPD
-        y_BTD = self.conv(joined_BTD.transpose(1, 2)).transpose(1, 2)
+        if self.separable:
+            taps_DK, bias_D = self.conv.weight[:, 0], self.conv.bias
+            y_BTD = depthwise_conv(joined_BTD, taps_DK, bias_D, self.conv.dilation[0])
+        else:
+            y_BTD = self.conv(joined_BTD.transpose(1, 2)).transpose(1, 2)
         return self.mix(y_BTD), next_past_BPD
 
     @property
@@ -123,53 +128,6 @@ class CausalConv2d(nn.Module):
             return empty, next_past_BPCF
         y_BCTF = self.mix(self.conv(joined_BTCF.transpose(1, 2)))
         return y_BCTF.transpose(1, 2), next_past_BPCF
-
-
-class MaskedBatchNorm(nn.Module):
-    """Batch normalization over real frames only, so padding does not shift the statistics.
-
-    Evaluation uses the running statistics, as torch's BatchNorm1d does.
-
-    Args:
-        dim: Width.
-        momentum: Weight of the newest batch in the running statistics.
-        eps: Added to the variance.
-    """
-
-    def __init__(self, dim: int, momentum: float = 0.05, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.momentum, self.eps = momentum, eps
-        self.weight = nn.Parameter(torch.ones(dim))
-        self.bias = nn.Parameter(torch.zeros(dim))
-        self.mean_D: Tensor
-        self.variance_D: Tensor
-        self.register_buffer("mean_D", torch.zeros(dim))
-        self.register_buffer("variance_D", torch.ones(dim))
-
-    def forward(self, x_BTD: Tensor, valid_BT: Tensor | None) -> Tensor:
-        """Normalize; `valid_BT` is True on real frames, None where all are."""
-        if not self.training:
-            return (
-                F.batch_norm(
-                    x_BTD.transpose(1, 2), self.mean_D, self.variance_D, self.weight, self.bias
-                ).transpose(1, 2)
-                if x_BTD.shape[1]
-                else x_BTD
-            )
-        wide_BTD = x_BTD.float()
-        if valid_BT is None:
-            mean_D = wide_BTD.mean(dim=(0, 1))
-            variance_D = wide_BTD.var(dim=(0, 1), correction=0)
-        else:
-            keep_BT1 = valid_BT[:, :, None].to(wide_BTD.dtype)
-            count = keep_BT1.sum().clamp_min(1.0)
-            mean_D = (wide_BTD * keep_BT1).sum(dim=(0, 1)) / count
-            variance_D = ((wide_BTD - mean_D).square() * keep_BT1).sum(dim=(0, 1)) / count
-        with torch.no_grad():
-            self.mean_D.lerp_(mean_D, self.momentum)
-            self.variance_D.lerp_(variance_D, self.momentum)
-        scale_D = self.weight * torch.rsqrt(variance_D + self.eps)
-        return (wide_BTD * scale_D + (self.bias - mean_D * scale_D)).to(x_BTD.dtype)
 
 
 class RunningMeanState(NamedTuple):
