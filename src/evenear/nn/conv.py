@@ -5,7 +5,7 @@ Each block maps a chunk and its state to an output chunk of the same length and 
 state of a convolution is the tail of its input; that of squeeze-and-excite is a running sum.
 
 Legend: B streams, T frames, F frequency bins, D width, C planes (channels of a 2-D convolution),
-P frames of the past that a convolution still needs.
+P frames of the past that a convolution still needs, K taps.
 
 Source: Radfar et al. 2022, ConvRNN-T, arXiv:2209.14868, sections 2.1 and 2.2.
 """
@@ -61,6 +61,7 @@ class CausalConv1d(nn.Module):
             return x_BTD.new_zeros(x_BTD.shape[0], 0, self.out_dim), next_past_BPD
         if self.separable:
             taps_DK, bias_D = self.conv.weight[:, 0], self.conv.bias
+            assert bias_D is not None
             y_BTD = depthwise_conv(joined_BTD, taps_DK, bias_D, self.conv.dilation[0])
         else:
             y_BTD = self.conv(joined_BTD.transpose(1, 2)).transpose(1, 2)
