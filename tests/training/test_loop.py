@@ -71,7 +71,10 @@ def assert_same_bits(first: Trainer, second: Trainer) -> None:
     for one, two in (
         (first.model.state_dict(), second.model.state_dict()),
         (first.average, second.average),
-        (first.optimizer.state_dict(), second.optimizer.state_dict()),
+        *(
+            (one.state_dict(), two.state_dict())
+            for one, two in zip(first.optimizers, second.optimizers, strict=True)
+        ),
         (first.history, second.history),
     ):
         assert same(dict(enumerate([one])), dict(enumerate([two])))
@@ -112,6 +115,25 @@ def test_a_run_does_not_depend_on_what_others_drew_at_random(known, tmp_path, wh
     for _ in again.run():
         torch.rand(7)
     assert_same_bits(again, whole)
+
+
+def with_muon(**changes):
+    return config(optimizer=replace(config().optimizer, muon_ratio=3.0), **changes)
+
+
+def test_a_run_with_two_optimizers_goes_on_bit_for_bit(known, tmp_path):
+    whole, stopped = (trainer(with_muon(), known, tmp_path / name) for name in "ab")
+    list(whole.run())
+    steps = stopped.run()
+    while next(steps).update < 5:
+        pass
+    stopped.save()
+    steps.close()
+    resumed = trainer(with_muon(), known, tmp_path / "b")
+    resumed.resume()
+    list(resumed.run())
+    assert len(whole.optimizers) == 2
+    assert_same_bits(resumed, whole)
 
 
 def test_training_leaves_the_global_generator_alone(known, tmp_path):
@@ -299,9 +321,9 @@ def test_the_rate_follows_the_schedule(known, tmp_path):
 
 
 def test_biases_and_normalization_do_not_decay(known, tmp_path):
-    groups = trainer(config(), known, tmp_path).optimizer.param_groups
-    for group in groups:
-        assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
+    for optimizer in trainer(with_muon(), known, tmp_path).optimizers:
+        for group in optimizer.param_groups:
+            assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
 
 
 def poison(run: Trainer, value: float, *, update: int) -> None:
@@ -334,8 +356,8 @@ def test_a_long_gradient_is_shortened(known, tmp_path):
     for name, asked in (("free", free), ("tight", tight)):
         run = trainer(asked, known, tmp_path / name)
         seen: list[float] = []
-        step = run.optimizer.step
-        run.optimizer.step = lambda run=run, seen=seen, step=step: (
+        step = run.optimizers[0].step
+        run.optimizers[0].step = lambda run=run, seen=seen, step=step: (
             seen.append(_length(run)),
             step(),
         )

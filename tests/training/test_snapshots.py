@@ -29,7 +29,7 @@ def snapshot(update: int = 7) -> Snapshot:
         next_batch=5,
         model=weights,
         average={name: tensor.clone() for name, tensor in weights.items()},
-        optimizer={"state": moments, "param_groups": groups},
+        optimizers=[{"state": moments, "param_groups": groups}],
         best_wer=0.25,
         history=[{"update": 6.0, "loss": 1.5, "dev_wer": 0.25}],
     )

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from evenear.config import replace
-from evenear.data.augmentation import FrameAugmentation
 from evenear.data.batches import BatchConfig
 from evenear.data.store import StoreConfig
 from evenear.encoders.conformer import ConformerConfig
@@ -168,22 +167,17 @@ def _convrnn(*, hidden: int) -> ConvRnnConfig:
 
 
 def _small(name: str, encoder: EncoderConfig) -> TrainingConfig:
-    """The run that all variants share, with one encoder.
+    """The run that all variants share, with one encoder: 15 to 30 minutes of a CPU core.
 
-    About 40 minutes on one CPU core; two run side by side on two.
+    So short a run is still learning to listen. It is not varied by masks and warps, and Muon moves
+    the matrices: without it an LSTM had 97.5 % dev WER after 1,000 updates, with it 89.5 %.
     """
     return TrainingConfig(
         name=f"convrnnt-{name}",
-        num_updates=5000,
+        num_updates=4000,
         data=DataConfig(
-            store=StoreConfig(copies=6, synthesized_copies=1),
-            batches=BatchConfig(
-                seconds=48.0,
-                easy_epochs=1,
-                augmentation=FrameAugmentation(
-                    warp_chance=0.5, tempo_chance=0.5, max_frequency_ratio=0.25
-                ),
-            ),
+            store=StoreConfig(copies=8, synthesized_copies=1),
+            batches=BatchConfig(seconds=48.0, easy_epochs=1, augmentation=None),
             vocabulary_size=128,
         ),
         model=ModelConfig(
@@ -191,6 +185,13 @@ def _small(name: str, encoder: EncoderConfig) -> TrainingConfig:
             predictor=StatelessPredictorConfig(dim=256, context_tokens=2, token_dropout=0.1),
             joiner_dim=256,
         ),
-        optimizer=OptimizerConfig(peak_rate=1.5e-3, warmup_updates=500, max_gradient_norm=20.0),
+        optimizer=OptimizerConfig(
+            peak_rate=3e-3,
+            muon_ratio=3.0,
+            warmup_updates=500,
+            decay_from=0.4,
+            max_gradient_norm=20.0,
+            average_decay=0.997,
+        ),
         precision="bfloat16",
     )

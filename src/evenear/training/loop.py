@@ -30,6 +30,7 @@ from evenear.metrics.words import WordErrors
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
 from evenear.training.objectives import TransducerObjective
+from evenear.training.optimizers import build_optimizers
 from evenear.training.settings import TrainingConfig
 from evenear.training.snapshots import Snapshot, load_snapshot, save_snapshot
 
@@ -79,15 +80,9 @@ class Trainer:
         )
         autocast = torch.bfloat16 if config.precision == "bfloat16" else None
         objective = TransducerObjective(model, config.objective, autocast=autocast)
-        settings = config.optimizer
-        self.optimizer: Any = torch.optim.AdamW(
-            _decay_groups(model, settings.weight_decay),
-            lr=0.0,
-            betas=settings.betas,
-            eps=1e-9,
-            fused=True,  # a tenth of a small model's update otherwise
-        )
-        self.objective, self.optimizer = self.accelerator.prepare(objective, self.optimizer)
+        self.objective: Any = self.accelerator.prepare(objective)
+        optimizers = build_optimizers(model, config.optimizer)
+        self.optimizers: list[Any] = [self.accelerator.prepare(one) for one in optimizers]
         self.model = model
         self.average = {name: t.detach().clone() for name, t in model.state_dict().items()}
         self.update = self.epoch = self.next_batch = 0
@@ -115,7 +110,8 @@ class Trainer:
             )
         self.model.load_state_dict(snapshot.model)
         self.average = snapshot.average
-        self.optimizer.load_state_dict(snapshot.optimizer)
+        for optimizer, state in zip(self.optimizers, snapshot.optimizers, strict=True):
+            optimizer.load_state_dict(state)
         self.update, self.epoch = snapshot.update, snapshot.epoch
         self.next_batch = snapshot.next_batch
         self.best_wer, self.history = snapshot.best_wer, snapshot.history
@@ -142,7 +138,7 @@ class Trainer:
                     next_batch=self.next_batch,
                     model=self.model.state_dict(),
                     average=self.average,
-                    optimizer=self.optimizer.state_dict(),
+                    optimizers=[optimizer.state_dict() for optimizer in self.optimizers],
                     best_wer=self.best_wer,
                     history=self.history,
                 ),
@@ -172,8 +168,9 @@ class Trainer:
         self.update += 1
         settings = self.config.optimizer
         rate = settings.rate(self.update, self.config.num_updates)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["rate_ratio"]
         self.objective.train()
         with torch.random.fork_rng(devices=[]):
             rng = torch_rng_for(self.config.seed, "update", self.update)
@@ -191,11 +188,13 @@ class Trainer:
             "gradient_norm": float(norm if norm is not None else 0.0),
         }
         if math.isfinite(numbers["gradient_norm"]) and abs(numbers["loss"]) < 1e6:
-            self.optimizer.step()
+            for optimizer in self.optimizers:
+                optimizer.step()
             self._average()
         else:
             _log.warning("Update %d had no finite gradient and was left out.", self.update)
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         return numbers
 
     def _hidden_tokens(self, batch: Batch) -> Tensor | None:
@@ -286,13 +285,3 @@ class Trainer:
                     ready.get(timeout=0.1)
                 except queue.Empty:
                     continue
-
-
-def _decay_groups(model: Transducer, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay matrices; leave biases and normalization alone."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.ndim <= 1]
-    return [
-        {"params": matrices, "weight_decay": weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]

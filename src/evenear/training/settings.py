@@ -64,13 +64,15 @@ class ObjectiveConfig:
 
 @config
 class OptimizerConfig:
-    """AdamW with a warm-up, a plateau and a decay."""
+    """AdamW, and Muon if asked for, with a warm-up, a plateau and a decay."""
 
     peak_rate: float = Field(default=2e-3, gt=0)
     warmup_updates: int = Field(default=500, ge=1)
     decay_from: float = Field(default=0.5, ge=0, le=1)
     """Part of the run after which the rate falls linearly to `final_ratio` of its peak."""
     final_ratio: float = Field(default=0.02, ge=0, le=1)
+    muon_ratio: float = Field(default=0.0, ge=0)
+    """Muon moves the matrices between layers, at this times the rate; 0 leaves them to AdamW."""
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = Field(default=1e-2, ge=0)
     max_gradient_norm: float = Field(default=5.0, gt=0)

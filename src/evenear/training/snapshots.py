@@ -24,7 +24,7 @@ class Snapshot:
     next_batch: int
     model: dict[str, Any]
     average: dict[str, Any]
-    optimizer: dict[str, Any]
+    optimizers: list[dict[str, Any]]
     best_wer: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
 
