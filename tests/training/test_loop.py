@@ -117,25 +117,6 @@ def test_a_run_does_not_depend_on_what_others_drew_at_random(known, tmp_path, wh
     assert_same_bits(again, whole)
 
 
-def with_muon(**changes):
-    return config(optimizer=replace(config().optimizer, muon_ratio=3.0), **changes)
-
-
-def test_a_run_with_two_optimizers_goes_on_bit_for_bit(known, tmp_path):
-    whole, stopped = (trainer(with_muon(), known, tmp_path / name) for name in "ab")
-    list(whole.run())
-    steps = stopped.run()
-    while next(steps).update < 5:
-        pass
-    stopped.save()
-    steps.close()
-    resumed = trainer(with_muon(), known, tmp_path / "b")
-    resumed.resume()
-    list(resumed.run())
-    assert len(whole.optimizers) == 2
-    assert_same_bits(resumed, whole)
-
-
 def test_training_leaves_the_global_generator_alone(known, tmp_path):
     before = torch.random.get_rng_state()
     list(trainer(config(num_updates=2), known, tmp_path).run())
@@ -321,7 +302,7 @@ def test_the_rate_follows_the_schedule(known, tmp_path):
 
 
 def test_biases_and_normalization_do_not_decay(known, tmp_path):
-    for optimizer in trainer(with_muon(), known, tmp_path).optimizers:
+    for optimizer in trainer(config(), known, tmp_path).optimizers:
         for group in optimizer.param_groups:
             assert {p.ndim > 1 for p in group["params"]} == {group["weight_decay"] > 0}
 

@@ -60,7 +60,7 @@ def write_corpus(folder: Path) -> Path:
 
 
 def config(**changes) -> TrainingConfig:
-    """A run of seconds that uses all that makes a run hard to repeat: dropout, hiding, masks."""
+    """A run of seconds with all that makes a run hard to repeat: dropout, hiding, masks, Muon."""
     layers = LstmStackConfig(num_layers=1, hidden_dim=32, dim=24, dropout=0.05, layer_norm=True)
     predictor = LstmPredictorConfig(
         embedding_dim=12, lstm=LstmStackConfig(num_layers=1, hidden_dim=24), token_dropout=0.1
@@ -83,7 +83,7 @@ def config(**changes) -> TrainingConfig:
         num_updates=12,
         data=data,
         model=model,
-        optimizer=OptimizerConfig(peak_rate=1e-2, warmup_updates=5),
+        optimizer=OptimizerConfig(peak_rate=1e-2, muon_ratio=1.0, warmup_updates=5),
         evaluate_every=6,
         snapshot_every=3,
     )
