@@ -50,6 +50,7 @@ def _options(
 def _register() -> None:
     from evenear.cli import (
         audit,
+        average,
         corpora,
         demo,
         doctor,
@@ -64,6 +65,7 @@ def _register() -> None:
     app.command("transcribe")(transcribe.transcribe)
     app.command("listen")(listen.listen)
     app.command("train")(train.train)
+    app.command("average")(average.average)
     app.command("evaluate")(evaluate.evaluate)
     app.command("audit")(audit.audit)
     app.add_typer(corpora.app, name="data")
