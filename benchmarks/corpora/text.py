@@ -188,12 +188,24 @@ def main() -> None:
     parser.add_argument("--sources", type=Path, required=True, help="folder of downloaded packages")
     parser.add_argument("--domain", type=Path, required=True, help="utterances.jsonl with split")
     parser.add_argument("--more-domain", type=Path, help="utterances.jsonl, all of it for training")
+    parser.add_argument(
+        "--leave-out",
+        nargs="*",
+        default=[],
+        metavar="SPEAKER",
+        help="held-out speakers of the domain: their sentences are kept out like the test's",
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--num", type=int, default=70_000, help="sentences taken from the sources")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rows = [json.loads(line) for line in args.domain.read_text().splitlines()]
-    held_out = {row["text"] for row in rows if row["split"] == "test"}
+    missing = set(args.leave_out) - {row["speaker"] for row in rows}
+    if missing:
+        parser.error(f"no such speaker in {args.domain}: {', '.join(sorted(missing))}")
+    held_out = {
+        row["text"] for row in rows if row["split"] == "test" or row["speaker"] in args.leave_out
+    }
     domain = list(dict.fromkeys(row["text"] for row in rows if row["split"] == "train"))
     domain = [text for text in domain if text not in held_out]
     prompts = [Prompt(text, "speechocean762 train", "OpenSLR 101", 4) for text in domain]
