@@ -4,6 +4,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -67,3 +68,12 @@ def test_it_carries_its_numbers(page):
 
 def test_one_variant_alone_makes_a_page():
     assert "RNN-T" in words(render(results({"lstm": 0.2}, seeds=1)))
+
+
+def test_few_seeds_and_known_speakers_are_named_before_any_number(page):
+    said = words(page)
+    assert said.index("Trained with 2 seeds only.") < said.index("The paper's claims")
+    enough = results(seeds=3)
+    assert "Notes on the data" not in words(render(enough))
+    shared = replace(enough, setting=replace(enough.setting, shared_speakers=1))
+    assert "1 test speaker can be heard in the training data" in words(render(shared))

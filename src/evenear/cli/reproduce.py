@@ -191,8 +191,14 @@ def _lines(results: "Results") -> list[str]:
 def _command(data: list[str], test: Path, settings: list[str], **options: object) -> str:
     """How this was asked for, with names of corpora instead of places on this machine."""
     words = ["evenear reproduce convrnnt"]
-    words += [f"--data {Path(text).name}" for text in data]
-    words.append(f"--test {test.name}")
+    words += [f"--data {_corpus(text)}" for text in data]
+    words.append(f"--test {_corpus(str(test))}")
     words += [f"--{name} {value}" for name, value in options.items() if value is not None]
     words += [f"--set {text}" for text in settings]
     return " ".join(words)
+
+
+def _corpus(text: str) -> str:
+    """A corpus by its folder, since most manifests have the same name."""
+    path = Path(text)
+    return "/".join(path.parts[-2:]) if path.suffix else path.name

@@ -9,6 +9,7 @@ from typing import Any
 
 from evenear.audit.report.page import environment, shell
 from evenear.audit.report.scales import gap_scale
+from evenear.audit.report.words import number_of
 from evenear.reproduction import paper
 from evenear.reproduction.claims import Claim, Judgement, Part
 from evenear.reproduction.curves import panels
@@ -17,6 +18,8 @@ from evenear.reproduction.scoring import CLEAN
 from evenear.reproduction.statistics import Estimate
 
 __all__ = ["headline", "render"]
+
+_ENOUGH_SEEDS = 3
 
 _KINDS: dict[Judgement, str] = {
     "holds": "better",
@@ -64,6 +67,7 @@ def _view(results: Results) -> dict[str, Any]:
         "headline": headline(results),
         "claims": results.claims,
         "judged": _tally(results.claims),
+        "notes": _notes(results),
         "against": against,
         "others": shown,
         "scale": gap_scale(bounds),
@@ -77,6 +81,22 @@ def _view(results: Results) -> dict[str, Any]:
         "milliseconds": lambda value: "–" if value is None else f"{value:,.0f}",
         "seconds": lambda value: "–" if value is None else f"{value:.4f}",
     }
+
+
+def _notes(results: Results) -> list[str]:
+    """What a reader must know before any number."""
+    setting, notes = results.setting, []
+    if setting.num_seeds < _ENOUGH_SEEDS:
+        notes.append(
+            f"Trained with {number_of(setting.num_seeds, 'seed')} only. Another seed moves an "
+            "error rate, too, which no interval here covers: small differences may be its work."
+        )
+    if setting.shared_speakers:
+        notes.append(
+            f"{number_of(setting.shared_speakers, 'test speaker')} can be heard in the training "
+            "data, too: their words are easier than a stranger's."
+        )
+    return notes
 
 
 def _tally(claims: tuple[Claim, ...]) -> str:
