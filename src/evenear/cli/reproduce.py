@@ -66,8 +66,10 @@ def convrnnt(
     need("accelerate", extra="train", purpose="Training")
     need("jinja2", extra="audit", purpose="Writing the report")
     from evenear.reproduction.experiment import Experiment, Plan
+    from evenear.training.memory import keep_freed_memory
     from evenear.training.preparation import Source
 
+    keep_freed_memory()
     configs = _configs(variants, updates, settings or [])
     sources = tuple(Source.parse(text) for text in data)
     for path in (*(source.manifest for source in sources), test):
