@@ -67,7 +67,7 @@ _LOCAL = LocalCnnConfig(channels=(3, 4), kernel=3, frequency_strides=(2, 1), pla
 _TALL = LocalCnnConfig(channels=(3, 4), kernel=3, frequency_strides=(1, 2), separable=True)
 _WIDE = GlobalCnnConfig(num_blocks=3, se_reduction=2)
 _SEPARABLE = GlobalCnnConfig(num_blocks=2, separable=True)
-_UNGATED = GlobalCnnConfig(num_blocks=2, squeeze_excite="off")
+_UNGATED = GlobalCnnConfig(num_blocks=2, squeeze_excite="off", normalization="layer")
 _CONFORMER = ConformerConfig(
     feature_dim=FEATURES.dim,
     dim=12,

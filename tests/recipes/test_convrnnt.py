@@ -8,9 +8,12 @@ from torch import nn
 
 from evenear.config import from_json, replace, to_json
 from evenear.encoders.contextnet import ContextNetConfig
+from evenear.encoders.convrnn import GlobalCnnConfig
 from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.recipes import convrnnt
 from evenear.training.settings import TrainingConfig
+
+SMALL = {**convrnnt.VARIANTS, **convrnnt.REMEDIES}
 
 
 def size(module: nn.Module) -> int:
@@ -106,14 +109,14 @@ def parameters(settings: TrainingConfig) -> int:
 
 
 def test_small_runs_are_of_equal_size():
-    sizes = {name: parameters(variant()) for name, variant in convrnnt.VARIANTS.items()}
+    sizes = {name: parameters(variant()) for name, variant in SMALL.items()}
     assert math.log(max(sizes.values()) / min(sizes.values())) < math.log(1.01), sizes
     assert all(2.4e6 < size < 2.8e6 for size in sizes.values())
 
 
 def test_small_runs_differ_in_nothing_but_their_encoder():
     base = convrnnt.lstm()
-    for name, variant in convrnnt.VARIANTS.items():
+    for name, variant in SMALL.items():
         run = variant()
         model = replace(run.model, encoder=base.model.encoder)
         like = replace(run, name=base.name, model=model)
@@ -126,9 +129,9 @@ def test_fastemit_differs_from_convrnn_in_nothing_but_its_loss():
     assert replace(run, name=base.name, objective=base.objective) == base
 
 
-@pytest.mark.parametrize("name", convrnnt.VARIANTS)
+@pytest.mark.parametrize("name", SMALL)
 def test_a_small_run_is_called_by_its_variant_and_survives_json(name):
-    run = convrnnt.VARIANTS[name]()
+    run = SMALL[name]()
     assert run.name == f"convrnnt-{name}"
     assert from_json(TrainingConfig, to_json(run)) == run
 
@@ -150,7 +153,18 @@ def test_ablations_leave_out_what_they_say():
 
 
 def test_every_encoder_listens_to_the_features_that_are_stored():
-    for variant in convrnnt.VARIANTS.values():
+    for variant in SMALL.values():
         run = variant()
         assert run.model.encoder.feature_dim == run.data.store.features.dim
         assert "test" in run.data.excluded_splits
+
+
+def test_the_longer_past_is_the_papers():
+    """Nine taps, dilated by 1 to 8, hear 120 frames back; three, dilated by 1 to 32, hear 126."""
+
+    def past_frames(wide: GlobalCnnConfig) -> int:
+        return sum((wide.kernel - 1) * 2**i for i in range(wide.num_blocks))
+
+    assert past_frames(GlobalCnnConfig()) == 126
+    assert past_frames(convrnnt.long_past().model.encoder.wide) == 120
+    assert past_frames(convrnnt.convrnn().model.encoder.wide) == 30

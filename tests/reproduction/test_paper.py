@@ -3,12 +3,12 @@
 
 import pytest
 
-from evenear.recipes.convrnnt import VARIANTS
+from evenear.recipes.convrnnt import REMEDIES, VARIANTS
 from evenear.reproduction import paper
 
 
 def test_every_variant_has_a_name_to_show():
-    assert list(paper.LABELS) == list(VARIANTS)
+    assert list(paper.LABELS) == [*VARIANTS, *REMEDIES]
 
 
 @pytest.mark.parametrize(

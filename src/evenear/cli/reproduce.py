@@ -46,7 +46,9 @@ def convrnnt(
         str | None, typer.Option(help="Test only on utterances of this split.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 3,
-    variants: Annotated[str | None, typer.Option(help="Only these variants, with commas.")] = None,
+    variants: Annotated[
+        str | None, typer.Option(help="These variants, with commas, instead of the eight.")
+    ] = None,
     updates: Annotated[
         int | None, typer.Option(min=1, help="Updates of each run, instead of the recipe's.")
     ] = None,
@@ -114,24 +116,22 @@ def _configs(
 ) -> "dict[str, TrainingConfig]":
     """The run of each variant that was asked for."""
     from evenear.config import set_path
-    from evenear.recipes.convrnnt import VARIANTS
+    from evenear.recipes.convrnnt import REMEDIES, VARIANTS
     from evenear.reproduction.experiment import sized
 
     names = [name.strip() for name in (variants or ",".join(VARIANTS)).split(",") if name.strip()]
-    configs = {}
+    known, configs = {**VARIANTS, **REMEDIES}, {}
     for name in names:
-        if name not in VARIANTS:
-            raise ConfigError(f"There is no variant {name!r}.", hint=nearest_names(name, VARIANTS))
-        config = VARIANTS[name]()
+        if name not in known:
+            raise ConfigError(f"There is no variant {name!r}.", hint=nearest_names(name, known))
+        config = known[name]()
         if updates is not None:
             config = sized(config, updates)
         for assignment in settings:
             config = set_path(config, assignment)
         configs[name] = config
     if not configs:
-        raise ConfigError(
-            "A comparison needs variants, got none.", hint=nearest_names("", VARIANTS)
-        )
+        raise ConfigError("A comparison needs variants, got none.", hint=nearest_names("", known))
     return configs
 
 

@@ -66,6 +66,8 @@ class GlobalCnnConfig:
     kernel: int = Field(default=3, ge=1)
     separable: bool = False
     """Depthwise and pointwise instead of the dense dilated convolution."""
+    normalization: Literal["batch", "layer"] = "batch"
+    """Over the real frames of a batch (the paper), or over the width of each frame."""
     squeeze_excite: Literal["running-mean", "off", "whole-utterance"] = "running-mean"
     """The mean that gates a frame. The mean over the whole utterance is the trap to be shown, not
     used: `encode` then hears the future, and a stream, which keeps the running mean, differs."""
@@ -136,16 +138,16 @@ class GlobalBlockState(NamedTuple):
 
 
 class _GlobalBlock(nn.Module):
-    """u = BN(ReLU(PW1 x)), v = BN(ReLU(DW u)), z = PW2 v, y = x + Dropout(z * gate)."""
+    """u = N(ReLU(PW1 x)), v = N(ReLU(DW u)), z = PW2 v, y = x + Dropout(z * gate); N normalizes."""
 
     def __init__(self, config: GlobalCnnConfig, dim: int, dilation: int) -> None:
         super().__init__()
         self.widen = nn.Linear(dim, 2 * dim)
-        self.norm_wide = MaskedBatchNorm(2 * dim)
+        self.norm_wide = _norm(config.normalization, 2 * dim)
         self.dilated = CausalConv1d(
             2 * dim, dim, config.kernel, dilation, separable=config.separable
         )
-        self.norm = MaskedBatchNorm(dim)
+        self.norm = _norm(config.normalization, dim)
         self.mix = nn.Linear(dim, dim)
         kind = config.squeeze_excite
         self.gate = None if kind == "off" else RunningSqueezeExcite(dim, config.se_reduction)
@@ -173,6 +175,18 @@ class _GlobalBlock(nn.Module):
         if self.hears_the_future and valid_BT is not None:
             return self.gate.over_utterance(z_BTD, valid_BT), mean
         return self.gate.step(z_BTD, mean)
+
+
+class _FrameNorm(nn.LayerNorm):
+    """Layer normalization in the place of batch normalization: no frame depends on another."""
+
+    def forward(self, x_BTD: Tensor, valid_BT: Tensor | None) -> Tensor:
+        del valid_BT
+        return super().forward(x_BTD)
+
+
+def _norm(kind: Literal["batch", "layer"], dim: int) -> nn.Module:
+    return MaskedBatchNorm(dim) if kind == "batch" else _FrameNorm(dim)
 
 
 class ConvRnnState(NamedTuple):

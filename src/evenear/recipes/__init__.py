@@ -16,6 +16,7 @@ RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "evenear-en-small-lstm": english_small.lstm,
     "tiny": english_small.tiny,
     **{f"convrnnt-{name}": variant for name, variant in convrnnt.VARIANTS.items()},
+    **{f"convrnnt-{name}": remedy for name, remedy in convrnnt.REMEDIES.items()},
 }
 """Every recipe by the name that the command line takes."""
 

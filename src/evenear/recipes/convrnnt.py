@@ -4,6 +4,7 @@
 `PAPER` holds transducers of 26 to 30 M parameters as the paper describes them, to count them and
 what they cost. `VARIANTS` holds runs of 2.6 M parameters, equal within 1 %, that two CPU cores can
 train side by side: the four encoders, three ablations of ConvRNN-T, and ConvRNN-T with FastEmit.
+`REMEDIES` changes one thing in ConvRNN-T each, to see why it gains less here than in the paper.
 Each run of a variant is the same but for its encoder (or FastEmit): data, word pieces, predictor,
 joiner, loss, schedule, updates.
 
@@ -35,18 +36,22 @@ from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, 
 
 __all__ = [
     "PAPER",
+    "REMEDIES",
     "VARIANTS",
     "conformer",
     "contextnet",
     "convrnn",
     "fast_emit",
     "global_only",
+    "layer_norm",
     "local_only",
+    "long_past",
     "lstm",
     "paper_conformer",
     "paper_contextnet",
     "paper_convrnn",
     "paper_rnnt",
+    "two_blocks",
     "without_squeeze_excite",
 ]
 
@@ -134,6 +139,21 @@ def fast_emit() -> TrainingConfig:
     return replace(base, name="convrnnt-convrnn-fastemit", objective=objective)
 
 
+def two_blocks() -> TrainingConfig:
+    """Balance: two global blocks instead of four, and wider LSTM layers for what that saves."""
+    return _remedy("two-blocks", hidden=268, num_blocks=2)
+
+
+def long_past() -> TrainingConfig:
+    """Receptive field: nine taps, which hear 3.6 s as the paper's six blocks do, instead of 0.9."""
+    return _remedy("long-past", kernel=9)
+
+
+def layer_norm() -> TrainingConfig:
+    """Normalization: of each frame by itself, instead of over the frames of a batch."""
+    return _remedy("layer-norm", normalization="layer")
+
+
 VARIANTS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
     {
         "lstm": lstm,
@@ -147,6 +167,15 @@ VARIANTS: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
     }
 )
 """Small runs of matched size, by name; that of a run is `convrnnt-` and this name."""
+
+REMEDIES: Mapping[str, Callable[[], TrainingConfig]] = MappingProxyType(
+    {
+        "convrnn-two-blocks": two_blocks,
+        "convrnn-long-past": long_past,
+        "convrnn-layer-norm": layer_norm,
+    }
+)
+"""Other ways to build ConvRNN-T, of the same size, run only when asked for."""
 
 
 def _paper(encoder: EncoderConfig) -> TransducerConfig:
@@ -164,6 +193,11 @@ def _layers(num_layers: int, hidden: int) -> LstmStackConfig:
 
 def _convrnn(*, hidden: int) -> ConvRnnConfig:
     return ConvRnnConfig(local=_LOCAL, wide=_WIDE, lstm=_layers(3, hidden), reduction=2)
+
+
+def _remedy(name: str, *, hidden: int = 224, **wide: object) -> TrainingConfig:
+    """ConvRNN-T whose global convolutions are built otherwise."""
+    return _small(f"convrnn-{name}", replace(_convrnn(hidden=hidden), wide=replace(_WIDE, **wide)))
 
 
 def _small(name: str, encoder: EncoderConfig) -> TrainingConfig:

@@ -23,6 +23,9 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "convrnn-global-only": "ConvRNN-T, global only",
         "convrnn-no-se": "ConvRNN-T, no squeeze-excite",
         "convrnn-fastemit": "ConvRNN-T with FastEmit",
+        "convrnn-two-blocks": "ConvRNN-T, two global blocks",
+        "convrnn-long-past": "ConvRNN-T, longer past",
+        "convrnn-layer-norm": "ConvRNN-T, layer normalization",
     }
 )
 """What each variant is called, in the order of the tables."""
