@@ -164,11 +164,13 @@ def test_audio_is_heard_and_what_cannot_be_is_told(tmp_path):
         paths[name] = tmp_path / f"{name}.wav"
         write_audio(paths[name], voice(100.0 + 20.0 * row, (600, 1500)), sample_rate=16_000)
     paths["u000000"] = tmp_path / "missing.wav"
-    found = embed_audio(table, paths)
+    heard = []
+    found = embed_audio(table, paths, progress=heard.append)
+    assert sum(heard) == len(paths)
     assert found.frame["embedding"].null_count() == 1
     assert any("could not be heard" in note and "missing.wav" in note for note in found.warnings)
-    heard = found.frame.filter(pl.col("utterance_id") == "u000001")["embedding"][0].to_numpy()
-    np.testing.assert_allclose(heard, voiceprint(voice(120.0, (600, 1500))), atol=0.1)
+    vector_D = found.frame.filter(pl.col("utterance_id") == "u000001")["embedding"][0].to_numpy()
+    np.testing.assert_allclose(vector_D, voiceprint(voice(120.0, (600, 1500))), atol=0.1)
 
 
 @needs_audio

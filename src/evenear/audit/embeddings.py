@@ -83,18 +83,28 @@ def read_embeddings(path: str | Path) -> Embeddings:
         raise TableError(f"{path.name} holds no embeddings that can be read: {error}") from None
 
 
-def with_embeddings(table: Table, embeddings: Embeddings | str | Path) -> Table:
+def with_embeddings(
+    table: Table,
+    embeddings: Embeddings | str | Path,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Table:
     """Join embeddings to a table, by utterance or by speaker, whichever the names are.
 
     Utterances without an embedding stay without one; rows that are not finite are left out. A
     folder is listened to: its sound files are named after their utterances, in any folders below.
+
+    Args:
+        table: The table.
+        embeddings: Embeddings, a file of them, or a folder of sound.
+        progress: Called with the number of sound files that were heard, after each.
 
     Raises:
         TableError: The names match neither utterances nor speakers, or come twice.
     """
     if not isinstance(embeddings, Embeddings):
         if Path(embeddings).is_dir():
-            return _listen(table, Path(embeddings))
+            return _listen(table, Path(embeddings), progress)
         embeddings = read_embeddings(embeddings)
     names = embeddings.names or _row_names(table, embeddings)
     vectors_ND = embeddings.vectors_ND.astype(np.float32)
@@ -119,7 +129,11 @@ def with_embeddings(table: Table, embeddings: Embeddings | str | Path) -> Table:
 
 
 def embed_audio(
-    table: Table, paths: Mapping[str, str | Path], encode: Encoder = voiceprint
+    table: Table,
+    paths: Mapping[str, str | Path],
+    encode: Encoder = voiceprint,
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> Table:
     """Listen to utterances and join their embeddings to the table.
 
@@ -127,6 +141,7 @@ def embed_audio(
         table: The table.
         paths: Where to find the audio of each utterance; those that are not named are left out.
         encode: Turns mono samples at 16 kHz into a vector; `voiceprint` needs nothing.
+        progress: Called with the number of utterances that were listened to, after each.
 
     Raises:
         TableError: No utterance of the table could be heard.
@@ -148,6 +163,8 @@ def embed_audio(
             names.append(name)
         except EvenearError as error:
             failures.append(error.message)
+        if progress:
+            progress(1)
     if not names:
         said = f" The first failure: {failures[0]}" if failures else ""
         raise TableError(
@@ -178,11 +195,12 @@ def resemblyzer_encoder() -> Encoder:
     return lambda samples: encoder.embed_utterance(preprocess_wav(samples))
 
 
-def _listen(table: Table, folder: Path) -> Table:
+def _listen(table: Table, folder: Path, progress: Callable[[int], None] | None) -> Table:
     """Embed the sound files of a folder with the best encoder that is installed."""
     paths = {p.stem: p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SOUNDS}
     best = importlib.util.find_spec("resemblyzer") is not None
-    heard = embed_audio(table, paths, resemblyzer_encoder() if best else voiceprint)
+    encode = resemblyzer_encoder() if best else voiceprint
+    heard = embed_audio(table, paths, encode, progress=progress)
     by = "Resemblyzer" if best else "spectra (pip install resemblyzer tells them apart better)"
     note = f"Voices were told apart by {by}."
     return replace(heard, warnings=(*heard.warnings, note))

@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a `--fail-if` condition holds or the audit could not be do
 was not understood.
 """
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evenear.cli.console import need, note
+from evenear.cli.console import need, note, progress_bar
+from evenear.cli.tables import Source, as_options, one_of
 from evenear.errors import CohortError, ConfigError, TableError, nearest_names
 
 if TYPE_CHECKING:
@@ -23,13 +23,6 @@ if TYPE_CHECKING:
     from evenear.audit.trials import Trials
 
 __all__ = ["WAYS", "audit"]
-
-_OPTIONS = (
-    (r"duplicates='(\w+)'", r"--duplicates \1"),
-    (r"Join some with `Table.with_attributes`", "Join some with --attributes"),
-    (r"Join them with `with_embeddings`, or make .*", "Join them with --embeddings."),
-)
-"""What hints say in Python, and how it is said here."""
 
 WAYS = ("geography", "census", "voice", "subgroups")
 """What cohorts can be found by."""
@@ -124,9 +117,7 @@ def audit(
     """Find who a recognizer fails, from any recognizer's results."""
     need("polars", extra="audit", purpose="An audit")
     need("jinja2", extra="audit", purpose="A report")
-    source = _Source(
-        reference, tuple(attributes or ()), normalizer, duplicates, tuple(column or ())
-    )
+    source = Source(reference, tuple(attributes or ()), normalizer, duplicates, tuple(column or ()))
     settings = {
         "to": to,
         "adjust_for": _names(adjust_for),
@@ -154,41 +145,6 @@ def audit(
 
 
 @dataclass(frozen=True)
-class _Source:
-    """How tables are read."""
-
-    reference: Path | None
-    attributes: tuple[Path, ...]
-    normalizer: str
-    duplicates: str
-    columns: tuple[str, ...]
-
-    def read(self, path: Path, name: str) -> "Table":
-        from evenear.audit import read_table
-        from evenear.metrics.words import NORMALIZERS
-
-        if self.normalizer not in NORMALIZERS:
-            raise ConfigError(
-                f"There is no normalizer {self.normalizer!r}.",
-                hint=nearest_names(self.normalizer, NORMALIZERS),
-            )
-        _one_of("--duplicates", self.duplicates, ("error", "first", "keep"))
-        columns = dict(_column(one) for one in self.columns)
-        try:
-            return read_table(
-                path,
-                reference=self.reference,
-                attributes=self.attributes,
-                columns=columns,
-                normalizer=self.normalizer,
-                duplicates=self.duplicates,  # pyright: ignore[reportArgumentType]
-                name=name,
-            )
-        except TableError as error:
-            raise TableError(error.message, hint=_as_options(error.hint)) from None
-
-
-@dataclass(frozen=True)
 class _Plan:
     """What to audit, and how."""
 
@@ -209,7 +165,7 @@ class _Output:
 
 
 def _audit_trials(
-    plan: _Plan, source: _Source, output: _Output, threshold: float | None, fail_if: Sequence[str]
+    plan: _Plan, source: Source, output: _Output, threshold: float | None, fail_if: Sequence[str]
 ) -> None:
     from evenear.audit.report.verification import (
         verification_json,
@@ -228,11 +184,11 @@ def _audit_trials(
     for path in output.files:
         check_report_path(path)
     speakers = source.attributes[0] if source.attributes else None
-    columns = dict(_column(one) for one in source.columns)
+    renamed = source.renamed
     try:
-        found = read_trials(plan.results, speakers=speakers, columns=columns)
+        found = read_trials(plan.results, speakers=speakers, columns=renamed)
     except TableError as error:
-        raise TableError(error.message, hint=_as_options(error.hint)) from None
+        raise TableError(error.message, hint=as_options(error.hint)) from None
     _require_of_speakers(plan.by, found)
     names = ("seed", "num_resamples", "level", "min_speakers")
     settings = {name: plan.settings[name] for name in names}
@@ -266,7 +222,7 @@ def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Co
     from evenear.audit.report.writing import check_report_path
 
     for way in plan.discover:
-        _one_of("--discover", way, WAYS)
+        one_of("--discover", way, WAYS)
     if plan.discover and not plan.settings["confirm_fraction"]:
         raise ConfigError(
             "Cohorts that are found must be confirmed on other speakers; got --confirm-fraction 0.",
@@ -279,7 +235,7 @@ def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Co
     return [parse_condition(text) for text in fail_if]
 
 
-def _report(plan: _Plan, source: _Source, name: str | None) -> "Report":
+def _report(plan: _Plan, source: Source, name: str | None) -> "Report":
     from evenear.audit import Cohorts, cohorts_by
     from evenear.audit.report import AuditSettings, audit
     from evenear.config import from_dict
@@ -294,9 +250,19 @@ def _report(plan: _Plan, source: _Source, name: str | None) -> "Report":
         from evenear.audit.report.discovery import discover
 
         try:
-            found = discover(table, plan.discover, settings, embeddings=plan.embeddings)
+            with progress_bar("utterances") as bar:
+                listens = plan.embeddings is not None and plan.embeddings.is_dir()
+                total = table.num_utterances
+                task = bar.add_task("Listening", total=total, status="", visible=listens)
+                found = discover(
+                    table,
+                    plan.discover,
+                    settings,
+                    embeddings=plan.embeddings,
+                    progress=lambda heard: bar.advance(task, heard),
+                )
         except (CohortError, TableError) as error:
-            raise type(error)(error.message, hint=_as_options(error.hint)) from None
+            raise type(error)(error.message, hint=as_options(error.hint)) from None
         table, cohorts, findings = found.table, cohorts + found.cohorts, found.findings
     return audit(table, cohorts or Cohorts(), settings, findings=findings, other=other)
 
@@ -366,32 +332,3 @@ def _call(plan: _Plan, name: str | None) -> tuple[str, str]:
             parts = [[*one[:-2], f"{one[-2]}/{one[-1]}"] for one in parts]
         given = [one[-1] for one in parts]
     return given[0], given[-1]
-
-
-def _column(text: str) -> tuple[str, str]:
-    ours, sign, theirs = text.partition("=")
-    if not (ours and sign and theirs):
-        raise ConfigError(
-            f"--column takes ours=theirs, got {text!r}.",
-            hint="Write it like --column hypothesis=my_output.",
-        )
-    return ours.strip(), theirs.strip()
-
-
-def _as_options(hint: str | None) -> str | None:
-    """A hint that names arguments of `read_table`, with the options of this command instead."""
-    if hint is None:
-        return None
-    hint = re.sub(r"columns=\{([^}]*)\}", _column_options, hint)
-    for python, option in _OPTIONS:
-        hint = re.sub(python, option, hint)
-    return hint
-
-
-def _column_options(found: re.Match[str]) -> str:
-    return " ".join(f"--column {ours}=…" for ours in re.findall(r"'(\w+)':", found[1]))
-
-
-def _one_of(option: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise ConfigError(f"{option} does not know {given!r}.", hint=nearest_names(given, known))

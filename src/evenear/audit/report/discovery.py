@@ -46,6 +46,7 @@ def discover(
     settings: AuditSettings,
     *,
     embeddings: str | Path | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Found:
     """Search among the discovery speakers; say where everybody belongs.
 
@@ -54,6 +55,7 @@ def discover(
         searches: Names in `SEARCHES`.
         settings: Those of the audit: its confirm_fraction and seed divide the speakers.
         embeddings: A file of voices or a folder of sound, for "voice"; None if the table has them.
+        progress: Called with the number of sound files that were heard.
 
     Raises:
         CohortError: A search is unknown, lacks what it needs, or nobody is left to confirm.
@@ -65,7 +67,7 @@ def discover(
                 f"There is no search called {name!r}.", hint=nearest_names(name, SEARCHES)
             )
     if embeddings is not None:
-        table = with_embeddings(table, embeddings)
+        table = with_embeddings(table, embeddings, progress=progress)
     split = split_speakers(table, confirm_fraction=settings.confirm_fraction, seed=settings.seed)
     cohorts, findings = Cohorts(), []
     for name in dict.fromkeys(searches):

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an audit's tables are read, as options say it, and hints in the words of the options."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evenear.errors import ConfigError, TableError, nearest_names
+
+if TYPE_CHECKING:
+    from evenear.audit import Table
+
+__all__ = ["Source", "as_options", "one_of"]
+
+_OPTIONS = (
+    (r"duplicates='(\w+)'", r"--duplicates \1"),
+    (r"Join some with `Table.with_attributes`", "Join some with --attributes"),
+    (r"Join them with `with_embeddings`, or make .*", "Join them with --embeddings."),
+)
+"""What hints say in Python, and how it is said here."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """How tables are read, wherever they lie."""
+
+    reference: Path | None
+    attributes: tuple[Path, ...]
+    normalizer: str
+    duplicates: str
+    columns: tuple[str, ...]
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """Our names of columns, and what they are called in the tables."""
+        return dict(_column(one) for one in self.columns)
+
+    def read(self, path: Path, name: str) -> "Table":
+        """The table at a path, under the name of its recognizer."""
+        from evenear.audit import read_table
+        from evenear.metrics.words import NORMALIZERS
+
+        if self.normalizer not in NORMALIZERS:
+            raise ConfigError(
+                f"There is no normalizer {self.normalizer!r}.",
+                hint=nearest_names(self.normalizer, NORMALIZERS),
+            )
+        one_of("--duplicates", self.duplicates, ("error", "first", "keep"))
+        renamed = self.renamed
+        try:
+            return read_table(
+                path,
+                reference=self.reference,
+                attributes=self.attributes,
+                columns=renamed,
+                normalizer=self.normalizer,
+                duplicates=self.duplicates,  # pyright: ignore[reportArgumentType]
+                name=name,
+            )
+        except TableError as error:
+            raise TableError(error.message, hint=as_options(error.hint)) from None
+
+
+def as_options(hint: str | None) -> str | None:
+    """A hint that names arguments of `read_table`, with the options of this command instead."""
+    if hint is None:
+        return None
+    hint = re.sub(r"columns=\{([^}]*)\}", _column_options, hint)
+    for python, option in _OPTIONS:
+        hint = re.sub(python, option, hint)
+    return hint
+
+
+def one_of(option: str, given: str, known: Sequence[str]) -> None:
+    """Refuse a word that an option does not know."""
+    if given not in known:
+        raise ConfigError(f"{option} does not know {given!r}.", hint=nearest_names(given, known))
+
+
+def _column(text: str) -> tuple[str, str]:
+    ours, sign, theirs = text.partition("=")
+    if not (ours and sign and theirs):
+        raise ConfigError(
+            f"--column takes ours=theirs, got {text!r}.",
+            hint="Write it like --column hypothesis=my_output.",
+        )
+    return ours.strip(), theirs.strip()
+
+
+def _column_options(found: re.Match[str]) -> str:
+    return " ".join(f"--column {ours}=…" for ours in re.findall(r"'(\w+)':", found[1]))
