@@ -76,6 +76,7 @@ def results(rates: Mapping[str, float] = PAPERS_ORDER, *, seeds: int = 2) -> Res
         num_speakers=40,
         test_hours=0.2,
         shared_speakers=0,
+        shared_sentences=0,
     )
     curves = {
         name: [Curve(seed, (50, 100), (0.9, rate), (40.0, 20.0)) for seed in range(seeds)]

@@ -79,6 +79,7 @@ def test_what_was_done_is_recorded(results):
     assert (setting.num_updates, setting.num_seeds, setting.num_utterances) == (2, 2, 9)
     assert setting.num_speakers == 3
     assert setting.shared_speakers == 0
+    assert setting.shared_sentences == 9  # the strangers say the same
     assert setting.hours > 0
 
 

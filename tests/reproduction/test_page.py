@@ -75,5 +75,7 @@ def test_few_seeds_and_known_speakers_are_named_before_any_number(page):
     assert said.index("Trained with 2 seeds only.") < said.index("The paper's claims")
     enough = results(seeds=3)
     assert "Notes on the data" not in words(render(enough))
-    shared = replace(enough, setting=replace(enough.setting, shared_speakers=1))
-    assert "1 test speaker can be heard in the training data" in words(render(shared))
+    shared = replace(enough, setting=replace(enough.setting, shared_speakers=1, shared_sentences=3))
+    said = words(render(shared))
+    assert "1 test speaker can be heard in the training data" in said
+    assert "3 of 80 test utterances are sentences that the training data has" in said

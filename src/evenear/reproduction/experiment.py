@@ -31,6 +31,7 @@ from evenear.data.store import FrameStore
 from evenear.errors import EvenearError, ManifestError
 from evenear.evaluation import load_utterances
 from evenear.features import stack_frames
+from evenear.metrics.words import normalize
 from evenear.reproduction.latency import delays, force_alignments
 from evenear.reproduction.measures import (
     Costs,
@@ -236,7 +237,9 @@ class Experiment:
 
     def _setting(self, scores: Sequence[Score], hours: float) -> Setting:
         clean = [one for one in scores if one.condition == CLEAN]
-        heard = {u.speaker for u in (*self.corpus.train.utterances, *self.corpus.dev.utterances)}
+        learned = (*self.corpus.train.utterances, *self.corpus.dev.utterances)
+        heard = {u.speaker for u in learned}
+        said = {normalize(u.text) for u in learned}
         first = next(iter(self.plan.configs.values()))
         return Setting(
             command=self.plan.command,
@@ -250,6 +253,7 @@ class Experiment:
             num_speakers=len({one.speaker for one in clean}),
             test_hours=round(hours, 3),
             shared_speakers=len({one.speaker for one in clean} & heard),
+            shared_sentences=sum(normalize(one.text) in said for one in self.test),
         )
 
 

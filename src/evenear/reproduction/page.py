@@ -96,6 +96,11 @@ def _notes(results: Results) -> list[str]:
             f"{number_of(setting.shared_speakers, 'test speaker')} can be heard in the training "
             "data, too: their words are easier than a stranger's."
         )
+    if setting.shared_sentences:
+        notes.append(
+            f"{setting.shared_sentences:,} of {setting.num_utterances:,} test utterances are "
+            "sentences that the training data has, too: they are easier than new ones."
+        )
     return notes
 
 

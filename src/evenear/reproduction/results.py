@@ -74,6 +74,8 @@ class Setting:
     test_hours: float
     shared_speakers: int
     """Speakers of the test who are also in the training corpora; 0 is what it should be."""
+    shared_sentences: int
+    """Utterances of the test whose words somebody says in the training corpora, too."""
 
 
 @dataclass(frozen=True)
