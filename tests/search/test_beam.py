@@ -268,3 +268,18 @@ def test_a_restart_forgets_the_words_of_every_hypothesis_but_not_the_clock():
     (fresh,) = search.step(projected_BTD[:, 20:], [search.initial_state()])
     assert search.best(after).tokens == search.best(fresh).tokens
     assert search.best(after).frames == tuple(20 + t for t in search.best(fresh).frames)
+
+
+@torch.no_grad()
+def test_stale_readings_are_dropped_and_the_empty_one_stays():
+    model = small_model(seed=3)
+    search = BeamSearch(model, WIDE)
+    (state,) = search.step(random_projected(model, 3), [search.initial_state()])
+    readings = search.n_best(state)
+    assert any(r.tokens and r.frames[-1] < 2 for r in readings)
+    kept = search.n_best(search.without_stale(state, 2))
+    assert kept == [r for r in readings if not r.tokens or r.frames[-1] >= 2]
+    assert any(not r.tokens for r in kept)
+    greedy = GreedySearch(model)
+    state = greedy.initial_state()
+    assert greedy.without_stale(state, 2) is state

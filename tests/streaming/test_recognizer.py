@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recognizer says the same whatever the chunks, the company and the door of the sound."""
 
+import copy
 import importlib.resources
 import io
+import math
 from pathlib import Path
 
 import numpy as np
@@ -285,6 +287,20 @@ def test_a_stream_does_not_grow_with_time(search):
     assert len(sizes) == 1
     frames = BRISK.longest_seconds / ears.clock.frame_seconds
     assert 0 < longest <= 4 * (frames + 1)
+
+
+@pytest.mark.parametrize("search", ["greedy", "beam"])
+def test_long_silence_makes_no_word(search):
+    """Each frame gives one token 4 parts in 1,000: over time, that it came is likelier than not."""
+    bundle = copy.deepcopy(tiny_bundle())
+    output = bundle.model.joiner.output
+    with torch.no_grad():
+        output.weight.zero_()
+        output.bias.fill_(-20.0)
+        output.bias[bundle.tokenizer.encode("A")[0]] = math.log(4e-3)
+        output.bias[bundle.model.blank_id] = math.log(1 - 4e-3)
+    silent = Recognizer(bundle, beam=SEARCHES[search])
+    assert hear(silent, np.zeros(16_000 * 90, np.float32), range(16_000, 16_000 * 90, 16_000)) == []
 
 
 def test_listening_leaves_samples_gradients_and_weights_alone():

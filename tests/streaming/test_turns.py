@@ -79,6 +79,17 @@ def test_speech_without_any_pause_is_handed_out_at_the_longest_length():
     assert events[1].known_seconds == pytest.approx(4.0)
 
 
+def test_a_turn_that_was_parted_ends_when_nothing_follows():
+    """Whoever speaks after the pause begins a turn of their own."""
+    events = run([*range(30), 60], 80)
+    kinds = [TurnStarted, Final, TurnEnded, TurnStarted, Final, TurnEnded]
+    assert [type(e) for e in events] == kinds
+    assert events[1].known_seconds < events[2].known_seconds
+    assert events[2].seconds == pytest.approx(3.0)
+    assert events[2].known_seconds == pytest.approx(3.8)
+    assert events[3].seconds == pytest.approx(6.0)
+
+
 def test_the_model_may_end_a_turn_itself():
     turns, tokenizer = tracker(), tiny_tokenizer()
     assert turns.observe(hypothesis(2), 3)[1] is False

@@ -131,6 +131,15 @@ class BeamSearch(Search[BeamState]):
         """Begin a new reading at the frame that the stream is at."""
         return self.initial_state()._replace(num_frames=state.num_frames)
 
+    def without_stale(self, state: BeamState, frame: int) -> BeamState:
+        """The state without readings whose last token came before a frame; an empty one stays."""
+        kept = tuple(
+            one
+            for one in state.hypotheses
+            if not one.reading.tokens or one.reading.frames[-1] >= frame
+        )
+        return state._replace(hypotheses=kept) if kept else state
+
     @torch.inference_mode()
     def step(
         self,

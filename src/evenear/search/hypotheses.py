@@ -69,6 +69,15 @@ class Search(ABC, Generic[S]):
     def restart(self, state: S) -> S:
         """The state of a stream that begins a new reading at the frame it is at."""
 
+    def without_stale(self, state: S, frame: int) -> S:
+        """The state without readings whose last token came before a frame; an empty one stays.
+
+        For a stream in silence: there each frame makes it likelier that some token came in one of
+        them, until one that nobody said, and that long ago, would be the best.
+        """
+        del frame
+        return state
+
     @torch.inference_mode()
     def read(self, encoded: Encoded) -> list[Hypothesis]:
         """The best hypothesis of each whole, padded utterance (as `Transducer.encode` returns)."""

@@ -15,6 +15,7 @@ is guessed.
 Legend: B streams, N audio samples, T frames, F feature width, D joiner width.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -65,6 +66,7 @@ class Recognizer:
         stride = bundle.features.stack * self.model.encoder.stride
         self.clock: FrameClock = replace(bundle.features.clock, stride=stride)
         """The clock of encoder frames."""
+        self._remembered_frames = math.ceil(self.turns.endpoint_seconds / self.clock.frame_seconds)
         self.search = _search(bundle, beam or bundle.search, language_model)
 
     @classmethod
@@ -224,10 +226,14 @@ class Recognizer:
             states = self.search.step(projected_BTD[:, t : t + 1], states)
             for b, stream in enumerate(streams):
                 state = states[b]
-                own, is_done = stream._turns.observe(self.search.best(state), state.num_frames)
+                best = self.search.best(state)
+                own, is_done = stream._turns.observe(best, state.num_frames)
                 events[b] += own
                 if is_done:
                     states[b] = self.search.restart(state)
+                elif not best.tokens:
+                    oldest = state.num_frames - self._remembered_frames
+                    states[b] = self.search.without_stale(state, oldest)
         for stream, state in zip(streams, states, strict=True):
             stream._search_state = state
         return events

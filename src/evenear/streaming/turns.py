@@ -59,6 +59,7 @@ class TurnTracker:
         self.config, self.tokenizer, self.clock = config, tokenizer, clock
         self._part_start: Frames | None = None
         self._in_turn = False
+        self._last_frame: Frames = 0
         self._last_end: Seconds = 0.0
         self._shown: tuple[str, ...] = ()
 
@@ -70,7 +71,7 @@ class TurnTracker:
         """
         if not best.tokens:
             if self._part_start is None:
-                return [], False
+                return self._end_of_parted_turn(num_frames), False
             last = self._part_start  # the best hypothesis lost its only tokens
         else:
             last = best.frames[-1]
@@ -93,6 +94,10 @@ class TurnTracker:
         """Hand out the open words, and end the turn if it is over."""
         events: list[Event] = []
         words = words_of(best, self.tokenizer, self.clock)
+        if best.tokens:
+            self._last_frame = best.frames[-1]
+        elif self._part_start is not None:
+            self._last_frame = self._part_start
         if words:
             self._last_end = words[-1].end_seconds
         elif self._part_start is not None:
@@ -115,6 +120,14 @@ class TurnTracker:
             return []
         self._shown = texts
         return [self._event(Partial, self.clock.seconds_at(num_frames), num_frames, words)]
+
+    def _end_of_parted_turn(self, num_frames: Frames) -> list[Event]:
+        """End a turn whose last part was handed out, once its pause is long enough."""
+        paused = self.clock.seconds_at(num_frames - 1 - self._last_frame)
+        if not self._in_turn or paused < self.config.endpoint_seconds:
+            return []
+        self._in_turn = False
+        return [self._event(TurnEnded, self._last_end, num_frames)]
 
     def _event(
         self,
