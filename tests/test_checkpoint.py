@@ -142,6 +142,51 @@ def test_an_existing_model_is_replaced_and_nothing_is_left_beside_it(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
 
 
+@pytest.mark.parametrize("what", ["folder", "file"])
+def test_what_is_no_model_is_never_replaced_by_one(tmp_path, what):
+    """A run's folder, given by mistake for the model in it."""
+    place = tmp_path / "run"
+    kept = place / "snapshot.pt" if what == "folder" else place
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text("weeks of work")
+    with pytest.raises(CheckpointError, match=r"holds something else|must be a folder, but"):
+        saved(place)
+    assert kept.read_text() == "weeks of work"
+    assert [p.name for p in tmp_path.iterdir()] == ["run"]
+
+
+def test_notes_beside_a_models_files_stay(tmp_path):
+    folder = saved(tmp_path / "m", card="old")
+    (folder / "notes.txt").write_text("mine")
+    saved(folder, card="new")
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert load_model(folder).card == "new"
+
+
+def test_a_link_to_a_model_stays_a_link(tmp_path):
+    real = saved(tmp_path / "disk" / "m", card="old")
+    link = tmp_path / "m"
+    link.symlink_to(real)
+    for card in ("new", "newer"):
+        saved(link, card=card)
+        assert load_model(real).card == card
+    assert link.is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "m"]
+
+
+def test_what_a_killed_save_left_is_cleared_away(tmp_path):
+    (tmp_path / ".m.writing-0123").mkdir()
+    saved(tmp_path / "m")
+    assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_the_current_folder_takes_a_model(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    saved(Path("."))
+    assert load_model(tmp_path / "here").name == "here"
+
+
 @pytest.mark.parametrize("name", [n for n in FILES if n != "manifest.json"])
 def test_a_flipped_bit_is_found_and_its_file_is_named(tmp_path, name):
     folder = saved(tmp_path / "m")

@@ -19,6 +19,7 @@ import hashlib
 import importlib.resources
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ __all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
 _FORMAT = 1
 _WEIGHTS, _CONFIG, _TOKENIZER = "weights.safetensors", "config.json", "tokenizer.model"
 _CARD, _LANGUAGE, _MANIFEST = "card.md", "language.npz", "manifest.json"
+_NAMES = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _LANGUAGE, _MANIFEST}
 _SCALE = ":scale"  # no parameter's name ends so
 
 
@@ -313,9 +315,15 @@ def _facts(content: bytes) -> dict[str, Any]:
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write files to a folder beside `folder`, then put it in place."""
     manifest = {"format": _FORMAT, "files": {name: _facts(files[name]) for name in sorted(files)}}
-    temporary = folder.with_name(f".{folder.name}.writing-{os.getpid()}")
+    folder = folder.resolve()  # a link stays a link
+    _check_replaceable(folder)
+    beside = f".{folder.name}.writing-"
+    temporary = folder.with_name(beside + secrets.token_hex(4))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        for left in folder.parent.iterdir():  # by a save that was killed
+            if left.name.startswith(beside):
+                shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir()
         for name, content in files.items():
             _write_file(temporary / name, content)
@@ -331,8 +339,26 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _check_replaceable(folder: Path) -> None:
+    """Refuse to put a model in the place of something else."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} must be a folder, but it is a file.")
+    found = sorted(path.name for path in folder.iterdir())
+    if found and _MANIFEST not in found:
+        raise CheckpointError(
+            f"{folder} holds something else than a model ({', '.join(found[:3])}), which a model "
+            "there would replace.",
+            hint="Give a new folder, or that of an older model.",
+        )
+
+
 def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a finished folder to its name; at each moment one whole folder can be found."""
+    """Rename a finished folder to its name; at each moment one whole folder can be found.
+
+    What somebody else put beside the model's files moves along.
+    """
     previous = _previous(folder)
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
@@ -343,6 +369,10 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
         if previous.exists():
             previous.rename(folder)
         raise
+    if previous.exists():
+        for path in previous.iterdir():
+            if path.name not in _NAMES:
+                path.rename(folder / path.name)
     _sync_folder(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
 
