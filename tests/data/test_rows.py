@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from evenear.data.rows import (
     Problem,
     Row,
+    ends_beyond,
     lengths_agree,
     measure_audio,
     read_json_objects,
@@ -190,3 +191,23 @@ def test_length_that_a_header_does_not_say_is_counted(tmp_path):
 def test_missing_audio_is_an_audio_error(tmp_path):
     with pytest.raises(AudioError):
         measure_audio(tmp_path / "missing.wav")
+
+
+def test_nemo_audio_elsewhere_is_named_by_its_whole_path(tmp_path):
+    """Two speakers' folders may both hold a 001.wav."""
+    path = tmp_path / "lists" / "train.json"
+    path.parent.mkdir()
+    lines = [
+        json.dumps({"audio_filepath": f"/corpus/{who}/001.wav", "text": "A", "duration": 1.0})
+        for who in ("ann", "bob")
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    ids = [row.utterance_id for row in read_nemo_rows(path)]
+    assert ids == ["corpus/ann/001", "corpus/bob/001"]
+
+
+def test_an_utterance_may_end_a_little_after_its_file_however_long_that_is():
+    assert not ends_beyond(3595.0, 5.09, 3600.0)
+    assert ends_beyond(3595.0, 5.11, 3600.0)
+    assert ends_beyond(3595.0, 65.0, 3600.0)
+    assert not ends_beyond(0.0, 101.9, 100.0)

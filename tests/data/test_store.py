@@ -242,3 +242,25 @@ def test_changed_settings_are_not_answered_with_what_was_stored_before(tmp_path,
     changed = replace_config(settings, **change)
     found = build_store([utterance], tmp_path / "store", changed)
     assert all_frames(found) == all_frames(build_store([utterance], tmp_path / "new", changed))
+
+
+def test_a_store_of_many_parts_keeps_few_files_open(tmp_path):
+    """A system may allow a process no more than 256 files, and a corpus has thousands of parts."""
+    resource = pytest.importorskip("resource")
+    write_tone(tmp_path / "short.wav", SHORT_SECONDS)
+    one = build_store([spoken(tmp_path / "short.wav", "u", SHORT_SECONDS)], tmp_path / "s", PLAIN)
+    (part,) = one.parts
+    many = []
+    for number in range(300):
+        copy = part.with_name(f"copy-{number}")
+        for suffix in (".npy", ".jsonl"):
+            copy.with_suffix(suffix).symlink_to(part.with_suffix(suffix))
+        many.append(copy)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        store = FrameStore(many)
+        for index in range(len(store)):
+            np.testing.assert_array_equal(store.frames(index), one.frames(0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from evenear.config import replace
-from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder, GlobalCnnConfig
+from evenear.encoders.convrnn import (
+    ConvRnnConfig,
+    ConvRnnEncoder,
+    GlobalCnnConfig,
+    LocalCnnConfig,
+)
+from evenear.errors import ConfigError
 from evenear.nn.recurrent import LstmStackConfig
 from laws import (
     ENCODERS,
@@ -138,3 +144,15 @@ def test_without_squeeze_excite_its_weights_and_its_state_are_gone():
     fewer -= sum(p.numel() for p in ungated.parameters())
     assert fewer == 2 * 2 * (width * width + width)
     assert all(block.mean == () for block in ungated.initial_state(1).wide)
+
+
+@pytest.mark.parametrize(
+    ("local", "said"),
+    [
+        (LocalCnnConfig(channels=(4, 4), frequency_strides=(1,)), "stride for each of its 2"),
+        (LocalCnnConfig(channels=(4,), frequency_strides=(1,), planes=5), "cut into 5 planes"),
+    ],
+)
+def test_a_local_cnn_that_cannot_be_built_says_why(local, said):
+    with pytest.raises(ConfigError, match=said):
+        ConvRnnEncoder(ConvRnnConfig(local=local))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from evenear.config import replace
-from evenear.errors import CheckpointError
+from evenear.errors import CheckpointError, ManifestError
 from evenear.metrics.words import WordErrors
 from evenear.training.loop import Progress, Trainer
 from evenear.training.preparation import Corpus
@@ -380,3 +380,23 @@ def test_bfloat16_trains_too(known, tmp_path):
         torch.float32,
         torch.int64,
     }
+
+
+@pytest.mark.parametrize("change", ["repeats", "parts"])
+def test_a_snapshot_of_a_run_on_other_speech_is_refused(known, tmp_path, change):
+    list(trainer(config(num_updates=2), known, tmp_path).run())
+    other = trainer(config(num_updates=2), known, tmp_path)
+    if change == "repeats":
+        other.batches.repeats = {known.train.utterances[0].utterance_id: 2.0}
+    else:
+        other.batches.store = known.dev
+    with pytest.raises(CheckpointError, match="other speech"):
+        other.resume()
+    assert other.update == 0
+
+
+def test_epochs_that_never_hold_a_batch_are_an_error_and_no_endless_loop(known, tmp_path):
+    run = trainer(config(), known, tmp_path)
+    run.batches.repeats = {u.utterance_id: 0.0 for u in known.train.utterances}
+    with pytest.raises(ManifestError, match="Each epoch needs a batch"):
+        list(run.run())

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from evenear.config import replace
 from evenear.data.manifests import Utterance
+from evenear.data.rows import UNKNOWN_SPEAKER
 from evenear.errors import ManifestError
 from evenear.features import stack_frames
 from evenear.training.preparation import (
@@ -244,3 +245,9 @@ def test_a_fresh_model_knows_the_tokenizer_and_the_objective(known):
     assert model.ctc is not None
     without = replace(config(), objective=replace(config().objective, ctc_weight=0.0))
     assert build_model(without, known).ctc is None
+
+
+def test_holding_out_speakers_whom_nobody_names_says_so():
+    nobody = [spoken(UNKNOWN_SPEAKER, k, 1.0) for k in range(3)]
+    with pytest.raises(ManifestError, match="no row names one"):
+        split_speakers(nobody, 1, seed=0)

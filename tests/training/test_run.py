@@ -2,19 +2,21 @@
 """From a manifest to a model folder that recognizes speakers it never heard."""
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from evenear.checkpoint import load_model
-from evenear.config import replace
-from evenear.errors import CheckpointError
+from evenear.config import replace, set_path
+from evenear.errors import CheckpointError, ConfigError
 from evenear.metrics.words import WordErrors
 from evenear.search import greedy_search
 from evenear.training.preparation import Source
 from evenear.training.run import Run
 from evenear.training.settings import TrainingConfig
+from tiny_corpora import write_json_lines
 from training.test_snapshots import same
 from training.tone_words import config, learning_config, write_corpus
 
@@ -149,3 +151,25 @@ def test_the_number_of_threads_is_left_alone_unless_asked_for(manifest, tmp_path
         assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_letter_that_only_held_out_speakers_use_stops_nothing(manifest, tmp_path):
+    """Errors are counted on words; nobody has to spell what is only compared."""
+    held_out = {
+        u.speaker for u in prepared(manifest, tmp_path / "a", config()).corpus.dev.utterances
+    }
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows:
+        row["audio"] = str(manifest.parent / row["audio"])
+        if row["speaker"] in held_out:
+            row["text"] += " ŻÓŁĆ"
+    written = write_json_lines(tmp_path / "utterances.jsonl", rows)
+    run = prepared(written, tmp_path / "b", config(num_updates=1, evaluate_every=1))
+    assert len(list(run.train())) == 1
+
+
+def test_features_of_another_width_are_refused_before_any_is_stored(manifest, tmp_path):
+    settings = set_path(config(), "data.store.features.num_mel_bins=30")
+    with pytest.raises(ConfigError, match="reads features of width 60, and those stored have 90"):
+        prepared(manifest, tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()

@@ -73,7 +73,7 @@ class BatchMaker:
 
     Args:
         store: Frames and texts.
-        tokenizer: Turns texts into targets.
+        tokenizer: Turns texts into targets; None leaves them empty.
         settings: Sizes and augmentation.
         features: How log-mel frames are stacked.
         seed: The run's seed.
@@ -84,7 +84,7 @@ class BatchMaker:
     def __init__(
         self,
         store: FrameStore,
-        tokenizer: Tokenizer,
+        tokenizer: Tokenizer | None,
         settings: BatchConfig,
         features: FeatureConfig,
         *,
@@ -94,11 +94,12 @@ class BatchMaker:
         self.store, self.settings = store, settings
         self.repeats = repeats or {}
         self.features, self.seed = features, seed
-        self._tokens = [tokenizer.encode(u.text) for u in store.utterances]
+        self._tokens: dict[int, list[int]] = {}
         self._copies: dict[str, list[int]] = {}
         for index, utterance in enumerate(store.utterances):
             if settings.min_seconds <= self._seconds(index) <= settings.max_seconds:
                 self._copies.setdefault(utterance.utterance_id, []).append(index)
+                self._tokens[index] = tokenizer.encode(utterance.text) if tokenizer else []
         if not self._copies:
             raise ManifestError(
                 f"A batch needs an utterance between {settings.min_seconds} and "

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evenear.data.rows import Problem, Row, lengths_agree, measure_audio
+from evenear.data.rows import Problem, Row, ends_beyond, measure_audio
 from evenear.errors import AudioError, ManifestError
 from evenear.units import SAMPLE_RATE
 
@@ -131,7 +131,7 @@ def _stretch(row: Row, file_seconds: float) -> tuple[float, float]:
     if start < 0 or seconds <= 0 or rest <= 0:
         message = f"It is {seconds:.3f} s from {start:.3f} s on in a file of {file_seconds:.3f} s."
         raise refused(row.problem("zero-length", message))
-    if seconds > rest and not lengths_agree(start + seconds, file_seconds):
+    if ends_beyond(start, seconds, file_seconds):
         message = f"It ends at {start + seconds:.2f} s, its file at {file_seconds:.2f} s."
         raise refused(row.problem("seconds", message))
     return start, min(seconds, rest)

@@ -30,6 +30,7 @@ __all__ = [
     "UNKNOWN_SPEAKER",
     "Problem",
     "Row",
+    "ends_beyond",
     "lengths_agree",
     "measure_audio",
     "read_json_objects",
@@ -190,6 +191,11 @@ def lengths_agree(declared_seconds: float, found_seconds: float) -> bool:
     return abs(declared_seconds - found_seconds) <= max(0.1, 0.02 * found_seconds)
 
 
+def ends_beyond(start_seconds: float, seconds: float, file_seconds: float) -> bool:
+    """Whether an utterance ends after its file, by more than 0.1 s or 2 % of its own length."""
+    return start_seconds + seconds - file_seconds > max(0.1, 0.02 * seconds)
+
+
 def measure_audio(path: Path) -> "AudioInfo":
     """What a file says of itself; its samples are counted only where the header has no number.
 
@@ -282,12 +288,11 @@ def _identifier(value: Any) -> str | None:
 
 
 def _nemo_id(path: Path, row: Row) -> str | None:
-    """The audio's path below the manifest, or its name, without suffix; then the offset in ms."""
+    """The audio's path, below the manifest if it is there, no suffix; then the offset in ms."""
     if row.audio is None:
         return None
-    if row.audio.is_relative_to(path.parent):
-        name = row.audio.relative_to(path.parent).with_suffix("").as_posix()
-    else:
-        name = row.audio.stem
+    is_below = row.audio.is_relative_to(path.parent)
+    audio = row.audio.relative_to(path.parent) if is_below else row.audio
+    name = audio.with_suffix("").as_posix().lstrip("/")
     start = "" if row.start_seconds is None else f"-{round(row.start_seconds * 1000):07d}"
     return name + start

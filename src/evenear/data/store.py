@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from evenear.seeding import rng_for
 __all__ = ["FrameStore", "StoreConfig", "StoredUtterance", "build_store"]
 
 _PART_UTTERANCES = 200
+_MOST_OPEN = 100
+"""Arrays that are open at once; a system may allow a process no more than 256 files."""
 
 
 @config
@@ -70,10 +73,9 @@ class FrameStore:
     def __init__(self, parts: Sequence[Path]) -> None:
         self.parts = tuple(parts)
         self.utterances: list[StoredUtterance] = []
-        self._arrays: list[NDArray[np.float16]] = []
+        self._array = lru_cache(_MOST_OPEN)(_open_part)
         self._places: list[tuple[int, int]] = []
         for number, part in enumerate(parts):
-            self._arrays.append(np.load(part.with_suffix(".npy"), mmap_mode="r"))
             offset = 0
             for line in part.with_suffix(".jsonl").read_text(encoding="utf-8").splitlines():
                 row = StoredUtterance(**json.loads(line))
@@ -88,7 +90,7 @@ class FrameStore:
         """Log-mel frames (T, M) of a stored utterance."""
         number, offset = self._places[index]
         end = offset + self.utterances[index].num_frames
-        return np.asarray(self._arrays[number][offset:end], dtype=np.float32)
+        return np.asarray(self._array(self.parts[number])[offset:end], dtype=np.float32)
 
     @property
     def hours(self) -> float:
@@ -128,6 +130,10 @@ def build_store(
                 if progress is not None:
                     progress(done)
     return FrameStore(parts)
+
+
+def _open_part(part: Path) -> NDArray[np.float16]:
+    return np.load(part.with_suffix(".npy"), mmap_mode="r")
 
 
 def _is_whole(part: Path) -> bool:

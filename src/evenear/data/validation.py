@@ -21,7 +21,14 @@ from typing import TYPE_CHECKING, Any
 from evenear.data.cuts import cut_from_json
 from evenear.data.importers import ROW_READERS
 from evenear.data.manifests import MANIFEST_NAMES, find_manifest, utterances
-from evenear.data.rows import Problem, Row, lengths_agree, measure_audio, read_json_objects
+from evenear.data.rows import (
+    Problem,
+    Row,
+    ends_beyond,
+    lengths_agree,
+    measure_audio,
+    read_json_objects,
+)
 from evenear.errors import AudioError, ManifestError
 
 if TYPE_CHECKING:
@@ -213,7 +220,7 @@ def _audio_problems(row: Row, info: "AudioInfo") -> Iterator[Problem]:
             yield row.problem("seconds", message)
     else:
         end = row.start_seconds + (row.seconds or 0.0)
-        is_beyond = end > info.seconds and not lengths_agree(end, info.seconds)
+        is_beyond = ends_beyond(row.start_seconds, row.seconds or 0.0, info.seconds)
         if is_beyond or row.start_seconds >= info.seconds:
             message = f"It ends at {end:.3f} s, its file at {info.seconds:.3f} s."
             yield row.problem("seconds", message)

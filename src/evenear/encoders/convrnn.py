@@ -27,6 +27,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
 from evenear.encoders.base import Encoder
+from evenear.errors import ConfigError
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.conv import (
     CausalConv1d,
@@ -94,6 +95,16 @@ class _LocalCnn(nn.Module):
 
     def __init__(self, config: LocalCnnConfig, feature_dim: int) -> None:
         super().__init__()
+        if len(config.channels) != len(config.frequency_strides):
+            raise ConfigError(
+                f"The local CNN needs a frequency stride for each of its {len(config.channels)} "
+                f"layers, got {len(config.frequency_strides)}.",
+                hint="Set channels and frequency_strides together.",
+            )
+        if feature_dim % config.planes:
+            raise ConfigError(
+                f"Features of width {feature_dim} cannot be cut into {config.planes} planes."
+            )
         self.planes = config.planes
         bins, planes = feature_dim // config.planes, config.planes
         layers = []

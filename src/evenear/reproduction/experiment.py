@@ -46,7 +46,7 @@ from evenear.reproduction.runs import Job, Step, run_all
 from evenear.reproduction.scoring import CLEAN, Score, listen, read_scores
 from evenear.search import BeamConfig
 from evenear.streaming import Recognizer
-from evenear.training.preparation import Corpus, Source, prepare
+from evenear.training.preparation import Corpus, Source, check_widths, prepare
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["Experiment", "Plan", "sized"]
@@ -95,12 +95,15 @@ class Experiment:
         progress: Called with the number of utterances that were stored.
 
     Raises:
+        ConfigError: An encoder was not made for the features.
         ManifestError: A corpus cannot be read, or utterances of the test are in it.
         EvenearError: The folder holds runs on other speech.
     """
 
     def __init__(self, plan: Plan, *, progress: Callable[[int], None] | None = None) -> None:
         self.plan = plan
+        for config in plan.configs.values():
+            check_widths(config)
         first = next(iter(plan.configs.values()))
         self.features = first.data.store.features
         data = plan.out / "data"

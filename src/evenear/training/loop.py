@@ -9,6 +9,8 @@ Legend: B utterances, U tokens.
 """
 
 import contextlib
+import hashlib
+import json
 import logging
 import math
 import queue
@@ -25,7 +27,7 @@ from torch import Tensor
 
 from evenear.config import to_json
 from evenear.data.batches import Batch, BatchMaker
-from evenear.errors import CheckpointError
+from evenear.errors import CheckpointError, ManifestError
 from evenear.metrics.words import WordErrors
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
@@ -37,6 +39,9 @@ from evenear.training.snapshots import Snapshot, load_snapshot, save_snapshot
 __all__ = ["Progress", "Trainer"]
 
 _log = logging.getLogger(__name__)
+
+_MOST_EMPTY_EPOCHS = 100
+"""A source that is taken a fraction of a time may leave some epochs without a batch."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ class Trainer:
     ) -> None:
         self.config, self.batches, self.evaluate, self.folder = config, batches, evaluate, folder
         self.accelerator = Accelerator(
-            cpu=not torch.cuda.is_available(),  # else torchrun makes no group of processes here
+            cpu=True,  # batches and the loss live there; and torchrun makes a group of processes
             log_with="tensorboard",
             project_dir=str(folder),
         )
@@ -86,6 +91,7 @@ class Trainer:
         self.model = model
         self.average = {name: t.detach().clone() for name, t in model.state_dict().items()}
         self.update = self.epoch = self.next_batch = 0
+        self._empty_epochs = 0
         self.best_wer: float | None = None
         self.history: list[dict[str, float]] = []
         self.on_best: Callable[[], None] = lambda: None
@@ -107,6 +113,13 @@ class Trainer:
             raise CheckpointError(
                 f"The snapshot in {self.folder} is of a run with other settings.",
                 hint="Resume with the recipe, --set and --seed that it was started with.",
+            )
+        if snapshot.speech != self._speech():
+            raise CheckpointError(
+                f"The snapshot in {self.folder} is of a run on other speech, or by more or fewer "
+                "processes.",
+                hint="Resume with every --data, in its order and as often, that it was started "
+                "with, or begin another run with another --out.",
             )
         self.model.load_state_dict(snapshot.model)
         self.average = snapshot.average
@@ -133,6 +146,7 @@ class Trainer:
                 self.snapshot_path,
                 Snapshot(
                     config_json=to_json(self.config),
+                    speech=self._speech(),
                     update=self.update,
                     epoch=self.epoch,
                     next_batch=self.next_batch,
@@ -150,8 +164,18 @@ class Trainer:
         model.load_state_dict(self.average)
         return model.eval()
 
+    def _speech(self) -> str:
+        """What epochs are planned from, besides the settings; parts are named by what they hold."""
+        plan = [
+            [part.name for part in self.batches.store.parts],
+            sorted(self.batches.repeats.items()),
+            self.accelerator.num_processes,
+        ]
+        return hashlib.blake2b(json.dumps(plan).encode(), digest_size=10).hexdigest()
+
     def _rest_of_epoch(self) -> Iterator[Progress]:
         """The rest of this epoch, or of the run."""
+        before = self.update
         with contextlib.closing(self._prefetched()) as batches:
             for batch in batches:
                 started = time.perf_counter()
@@ -161,6 +185,14 @@ class Trainer:
                 yield self._after_update(batch, loss, seconds)
                 if self.update >= self.config.num_updates:
                     return
+        is_empty = self.next_batch == 0 and self.update == before
+        self._empty_epochs = self._empty_epochs + 1 if is_empty else 0
+        if self._empty_epochs > self.config.data.batches.easy_epochs + _MOST_EMPTY_EPOCHS:
+            raise ManifestError(
+                f"Each epoch needs a batch for each of {self.accelerator.num_processes} "
+                f"processes; {self._empty_epochs} epochs had none.",
+                hint="Take the sources more often (--data PATH:1), or start fewer processes.",
+            )
         self.epoch, self.next_batch = self.epoch + 1, 0
 
     def _advance(self, batch: Batch) -> dict[str, float]:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from evenear.atomic import write_bytes
 from evenear.data.manifests import Utterance, load_cuts, utterance
+from evenear.data.rows import UNKNOWN_SPEAKER
 from evenear.data.store import FrameStore, build_store
-from evenear.errors import ManifestError
+from evenear.errors import ConfigError, ManifestError
 from evenear.metrics.words import normalize
 from evenear.models.transducer import Transducer
 from evenear.seeding import rng_for, torch_rng_for
@@ -29,6 +30,7 @@ __all__ = [
     "Corpus",
     "Source",
     "build_model",
+    "check_widths",
     "feature_statistics",
     "prepare",
     "split_speakers",
@@ -74,6 +76,21 @@ class Source:
             return cls(Path(text))
 
 
+def check_widths(config: TrainingConfig) -> None:
+    """Refuse an encoder that was not made for the features, before any of them is stored.
+
+    Raises:
+        ConfigError: The widths differ.
+    """
+    stored, expected = config.data.store.features.dim, config.model.encoder.feature_dim
+    if stored != expected:
+        raise ConfigError(
+            f"The encoder reads features of width {expected}, and those stored have {stored}.",
+            hint=f"--set model.encoder.feature_dim={stored} beside "
+            "--set data.store.features.num_mel_bins=… (their product with stack is the width).",
+        )
+
+
 def prepare(
     sources: Sequence[Source],
     settings: DataConfig,
@@ -111,6 +128,11 @@ def split_speakers(
     for u in utterances:
         if not u.attributes.get("synthesized", False):
             seconds[u.speaker] = seconds.get(u.speaker, 0.0) + u.seconds
+    if len(seconds) <= num_dev and seconds.keys() <= {UNKNOWN_SPEAKER}:
+        raise ManifestError(
+            f"Holding out {num_dev} recorded speakers needs to know them, and no row names one.",
+            hint="Give each row its speaker; evenear data validate lists what rows may hold.",
+        )
     if len(seconds) <= num_dev:
         raise ManifestError(
             f"Holding out {num_dev} recorded speakers needs more of them, got {len(seconds)}.",

@@ -17,7 +17,14 @@ from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
 from evenear.training.loop import Progress, Trainer
-from evenear.training.preparation import TOKENIZER_NAME, Corpus, Source, build_model, prepare
+from evenear.training.preparation import (
+    TOKENIZER_NAME,
+    Corpus,
+    Source,
+    build_model,
+    check_widths,
+    prepare,
+)
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["Run"]
@@ -55,8 +62,10 @@ class Run:
             progress: Called with the number of utterances that were stored.
 
         Raises:
+            ConfigError: The encoder was not made for the features.
             CheckpointError: The model to start from is damaged or of another shape.
         """
+        check_widths(config)
         if threads is not None:
             torch.set_num_threads(threads)
         bundle = load_model(start_from) if start_from is not None else None
@@ -90,7 +99,7 @@ class Run:
             repeats=corpus.repeats,
         )
         plain = BatchConfig(seconds=120.0, min_seconds=0.0, max_seconds=60.0, augmentation=None)
-        dev = BatchMaker(corpus.dev, corpus.tokenizer, plain, features, seed=config.seed)
+        dev = BatchMaker(corpus.dev, None, plain, features, seed=config.seed)
         references = {u.utterance_id: u.text for u in corpus.dev.utterances}
         held_out = list(dev.batches(0))
 

@@ -19,6 +19,8 @@ class Snapshot:
     """A run between two updates."""
 
     config_json: str
+    speech: str
+    """A digest of what the epochs are planned from."""
     update: int
     epoch: int
     next_batch: int
@@ -55,13 +57,18 @@ def load_snapshot(path: Path) -> Snapshot:
         raise CheckpointError(
             f"There is no snapshot at {path}.", hint="Start the run without --resume."
         )
+    again = "Begin the run anew with another --out, or delete this file first."
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load does not look at the checksums
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"bad checksum of {damaged}")
-        return Snapshot(**torch.load(path, map_location="cpu", weights_only=True))
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        raise CheckpointError(f"The snapshot {path} is damaged: {error}.", hint=again) from error
+    try:
+        return Snapshot(**content)
+    except TypeError as error:
         raise CheckpointError(
-            f"The snapshot {path} is damaged: {error}.", hint="Start the run again."
+            f"The snapshot {path} is of another version of evenear: {error}.", hint=again
         ) from error
