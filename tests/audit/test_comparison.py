@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import math
 
 import numpy as np
 import polars as pl
@@ -61,6 +62,15 @@ def test_who_got_worse_is_named():
     found = changes(thinned(table, 0.6, accent="d"), table)
     assert [row.value for row in found.got_worse if row.attribute == "accent"] == ["d"]
     assert "d" in [row.value for row in found.may_be_worse(margin=0.1)]
+
+
+def test_who_errs_for_the_first_time_got_worse():
+    table = planted(200)
+    found = changes(thinned(table, 0.0, accent="d"), table)
+    (row,) = [row for row in found.got_worse if row.attribute == "accent"]
+    assert row.value == "d"
+    assert row.change is None
+    assert row.size == math.inf
 
 
 def test_levels_and_gaps_are_those_of_the_single_audits():

@@ -65,6 +65,13 @@ class Change:
     """Whether the change is real at the family-wise level of the comparison."""
     suppressed: bool = False
 
+    @property
+    def size(self) -> float:
+        """The change; infinite where errors came from none, 0 where nothing is known."""
+        if self.change is None and self.wer_before == 0.0 and self.wer_after:
+            return math.inf
+        return self.change or 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
@@ -91,7 +98,7 @@ class Changes:
     @property
     def got_worse(self) -> tuple[Change, ...]:
         """Cohorts that certainly lost: their change is confirmed, and for the worse."""
-        return tuple(row for row in self.rows if row.confirmed and (row.change or 0.0) > 0.0)
+        return tuple(row for row in self.rows if row.confirmed and row.size > 0.0)
 
     def may_be_worse(self, margin: float = 0.0) -> tuple[Change, ...]:
         """Cohorts of which a loss beyond `margin` cannot be ruled out, the too small included."""

@@ -4,6 +4,7 @@
 Plain values, frozen, ready for JSON. What cannot be said is None, never NaN.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
@@ -75,6 +76,13 @@ class Gap:
     adjusted_low: float | None = None
     adjusted_high: float | None = None
 
+    @property
+    def size(self) -> float:
+        """The gap; infinite where only this cohort has errors, 0 where nothing is known."""
+        if self.gap is None and self.base_wer == 0.0 and self.wer:
+            return math.inf
+        return self.gap or 0.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
@@ -135,8 +143,8 @@ class Gaps:
     @property
     def worst(self) -> Gap | None:
         """The confirmed cohort with the largest positive gap, or None if none is confirmed."""
-        found = [row for row in self.rows if row.confirmed and (row.gap or 0.0) > 0.0]
-        return max(found, key=lambda row: row.gap or 0.0, default=None)
+        found = [row for row in self.rows if row.confirmed and row.size > 0.0]
+        return max(found, key=lambda row: row.size, default=None)
 
     def of(self, attribute: str) -> tuple[Gap, ...]:
         """Rows of one attribute.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import contextlib
+import math
 from dataclasses import replace
 
 import pytest
@@ -63,6 +64,17 @@ def test_a_second_recognizer_can_be_asked_about():
     assert _value("lost()", rich_report()) == 0
     with pytest.raises(CohortError, match="second recognizer"):
         _value("change()")
+
+
+def test_a_cohort_that_errs_for_the_first_time_got_worse():
+    changes = rich_report().changes
+    assert changes is not None
+    fields = {"wer_before": 0.0, "wer_after": 0.3, "change": None, "change_high": None}
+    row = replace(changes.rows[0], **fields, confirmed=True, suppressed=False)
+    one = replace(rich_report(), changes=replace(changes, rows=(row, *changes.rows[1:])))
+    assert _value("lost()", one) == 1
+    assert _value("change(age)", one) == _value("change_high(age)", one) == math.inf
+    assert parse_condition("change(age) > 2%").judge(one).holds
 
 
 @pytest.mark.parametrize(

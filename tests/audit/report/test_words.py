@@ -116,6 +116,10 @@ def test_a_comparison_says_who_got_worse():
     row = replace(changes.rows[0], change=0.2, confirmed=True, suppressed=False)
     said = headline(rich_report().gaps, replace(changes, rows=(row, *changes.rows[1:])))
     assert f"Confirmed to get worse: {cohort_name(row)} (+20.0 %)." in said.lines
+    row = replace(row, change=None, wer_before=0.0, wer_after=0.3)
+    assert verdict(row) == "confirmed worse"
+    said = headline(rich_report().gaps, replace(changes, rows=(row, *changes.rows[1:])))
+    assert f"Confirmed to get worse: {cohort_name(row)} (from none to 30.0 %)." in said.lines
 
 
 def test_no_report_promises_fairness_or_speaks_of_kinds_of_people():

@@ -20,9 +20,11 @@ as percent: `10%` is 0.1. A value is a function of an attribute and one of its c
 
 Names with spaces or signs are quoted: gap("first language", 'Québec French'). There is nothing to
 execute here: unknown words are errors, and so is a value that the audit cannot give, because a gate
-that passes when nothing was measured guards nothing.
+that passes when nothing was measured guards nothing. A change from no errors to some is infinite,
+and so is an upper bound of a change that is not known.
 """
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -270,7 +272,7 @@ def _value(call: _Call, report: Report) -> float:
     rows = [row for row in _chosen(call, report.gaps.rows) if not row.suppressed]
     if name == "worse":
         _known(call, [row.wer for row in rows])
-        return float(sum(bool(row.confirmed) and (row.gap or 0.0) > 0.0 for row in rows))
+        return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
     if name == "confirmed_gap":
         return _known(call, [row.gap if row.confirmed else 0.0 for row in rows])
     field = "adjusted_ratio" if name == "ratio" else name
@@ -284,11 +286,17 @@ def _of_changes(call: _Call, report: Report) -> float:
             f"{call} needs the results of a second recognizer.", hint="Give it with --compare."
         )
     if not call.arguments and call.name in ("change", "change_high", "wer_after"):
-        return _known(call, [getattr(changes.overall, call.name)])
-    rows = [row for row in _chosen(call, changes.rows) if not row.suppressed]
+        rows = [changes.overall]
+    else:
+        rows = [row for row in _chosen(call, changes.rows) if not row.suppressed]
+    if call.name == "change":
+        return _known(call, [row.size for row in rows])
+    if call.name == "change_high":
+        highs = [row.change_high for row in rows]
+        return _known(call, [math.inf if high is None else high for high in highs])
     if call.name == "lost":
         _known(call, [row.wer_after for row in rows])
-        return float(sum(bool(row.confirmed) and (row.change or 0.0) > 0.0 for row in rows))
+        return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
     return _known(call, [getattr(row, call.name) for row in rows])
 
 

@@ -124,7 +124,7 @@ def _group(
     is_described = finding is not None and is_named_by_number(finding.kind)
     return _Group(
         attribute=name,
-        rows=tuple(sorted(measured, key=lambda row: -(row.gap or 0.0))),
+        rows=tuple(sorted(measured, key=lambda row: -row.size)),
         small=tuple(row for row in rows if row.suppressed),
         spread=spreads[0] if spreads else None,
         summary=fresh[0] if finding and finding.summary in fresh else "",
@@ -136,7 +136,7 @@ def _group(
 
 def _change_rows(rows: Sequence[Change]) -> tuple[Change, ...]:
     measured = [row for row in rows if not row.suppressed]
-    return tuple(sorted(measured, key=lambda row: -(row.change or 0.0)))
+    return tuple(sorted(measured, key=lambda row: -row.size))
 
 
 def _rates(rows: Sequence[Change]) -> Scale:
@@ -147,7 +147,7 @@ def _filters(report: Report) -> list[tuple[str, str]]:
     """Cohorts of the utterances on the page, as key and name, confirmed worse ones first."""
     inside = {place for one in report.worst_utterances for place in one.cohorts}
     rows = [row for row in report.gaps.rows if (row.attribute, row.value) in inside]
-    rows.sort(key=lambda row: (not (row.confirmed and (row.gap or 0.0) > 0.0), -(row.gap or 0.0)))
+    rows.sort(key=lambda row: (not (row.confirmed and row.size > 0.0), -row.size))
     return [(f"{row.attribute}={row.value}", cohort_name(row)) for row in rows]
 
 

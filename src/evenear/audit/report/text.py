@@ -76,7 +76,7 @@ def _cohorts(found: Gaps) -> list[str]:
     rows = []
     for attribute in found.attributes:
         measured = [row for row in found.of(attribute) if not row.suppressed]
-        for row in sorted(measured, key=lambda one: -(one.gap or 0.0)):
+        for row in sorted(measured, key=lambda one: -one.size):
             cells = [
                 attribute,
                 row.value,

@@ -63,8 +63,8 @@ def worst_utterances(
     texts = texts.select("utterance_id", "speaker", "reference", "hypothesis", "words", "errors")
     texts = texts.sort("errors", "words", "utterance_id", descending=[True, False, False])
     chosen = _few_of_each_speaker(texts, per_cohort)
-    for row in sorted(gaps.rows, key=lambda row: -(row.gap or 0.0))[:_MAX_COHORTS]:
-        if row.confirmed and (row.gap or 0.0) > 0.0:
+    for row in sorted(gaps.rows, key=lambda row: -row.size)[:_MAX_COHORTS]:
+        if row.confirmed and row.size > 0.0:
             members = _members(texts, cohorts, row)
             chosen.update(_few_of_each_speaker(members, per_cohort))
     places = _memberships(texts, list(chosen), cohorts, gaps)

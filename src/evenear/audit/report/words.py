@@ -133,8 +133,7 @@ def verdict(row: Gap | Change) -> str:
         return "cannot be tested"
     if not row.confirmed:
         return "not confirmed"
-    size = row.gap if isinstance(row, Gap) else row.change
-    return "confirmed worse" if (size or 0.0) > 0.0 else "confirmed better"
+    return "confirmed worse" if row.size > 0.0 else "confirmed better"
 
 
 def _more(row: Gap) -> str:
@@ -165,8 +164,8 @@ def _levels(gaps: Gaps, row: Gap) -> str:
 
 def _others(gaps: Gaps, named: Gap | None) -> list[str]:
     confirmed = [row for row in gaps.rows if row.confirmed and row is not named]
-    worse = sorted((row for row in confirmed if (row.gap or 0.0) > 0.0), key=_by_gap)
-    better = sorted((row for row in confirmed if (row.gap or 0.0) < 0.0), key=_by_gap)
+    worse = sorted((row for row in confirmed if row.size > 0.0), key=_by_gap)
+    better = sorted((row for row in confirmed if row.size < 0.0), key=_by_gap)
     lines = []
     if worse:
         lines.append(f"Also confirmed to fare worse: {_listed(reversed(worse), len(worse))}.")
@@ -176,7 +175,7 @@ def _others(gaps: Gaps, named: Gap | None) -> list[str]:
 
 
 def _by_gap(row: Gap) -> float:
-    return row.gap or 0.0
+    return row.size
 
 
 def _listed(rows: Iterable[Gap], amount: int) -> str:
@@ -217,7 +216,7 @@ def _compared(changes: Changes) -> list[str]:
     measured = [row for row in changes.rows if not row.suppressed]
     lost = changes.got_worse
     if lost:
-        names = [f"{cohort_name(row)} ({signed(row.change)})" for row in lost]
+        names = [f"{cohort_name(row)} ({_loss(row)})" for row in lost]
         return [text, f"Confirmed to get worse: {_short(names)}."]
     unsure = sum(row in measured for row in changes.may_be_worse())
     tail = (
@@ -226,6 +225,12 @@ def _compared(changes: Changes) -> list[str]:
         else "each measured cohort gains, by its interval"
     )
     return [text, f"No cohort was confirmed to get worse; {tail}."] if measured else [text]
+
+
+def _loss(row: Change) -> str:
+    return (
+        signed(row.change) if row.change is not None else f"from none to {percent(row.wer_after)}"
+    )
 
 
 def _short(names: Sequence[str]) -> str:
