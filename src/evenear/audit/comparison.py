@@ -239,18 +239,22 @@ def _rows(
 def _swap_tests(
     shown: Sequence[tuple[CohortSums, CohortSums]], seed: int, num_resamples: int
 ) -> np.ndarray:
-    """Adjusted p-values of the changes: everyone's alone, the cohorts' together."""
+    """Adjusted p-values of the changes: everyone's alone, the cohorts' together.
+
+    Gains are summed before they are scaled: sums of whole numbers are exact, so that swaps that
+    give the same change as observed count as no less extreme.
+    """
     gains_SK = np.stack([new.errors_S - old.errors_S for old, new in shown], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scaled_SK = gains_SK / np.sqrt((gains_SK**2).sum(axis=0))
+    scale_K = np.sqrt((gains_SK**2).sum(axis=0))
+    scale_K[scale_K == 0.0] = np.nan
     rng = rng_for(seed, "swap")
     null_RK = np.empty((num_resamples, len(shown)))
     block = max(1, (1 << 23) // len(gains_SK))
     for start in range(0, num_resamples, block):
         size = min(block, num_resamples - start)
         signs_RS = 2.0 * rng.integers(0, 2, size=(size, len(gains_SK))) - 1.0
-        null_RK[start : start + size] = np.abs(signs_RS @ scaled_SK)
-    observed_K = np.abs(scaled_SK.sum(axis=0))
+        null_RK[start : start + size] = np.abs(signs_RS @ gains_SK) / scale_K
+    observed_K = np.abs(gains_SK.sum(axis=0)) / scale_K
     return np.concatenate(
         [
             max_t_p_values(observed_K[:1], null_RK[:, :1]),
