@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -65,3 +66,17 @@ def test_without_permutations_there_are_no_p_values():
     found = screen(members_KU[None], np.arange(20.0), np.random.default_rng(0), num_permutations=0)
     assert np.isnan(found.p_adjusted_K).all()
     assert np.isfinite(found.statistics_K).all()
+
+
+def test_p_values_are_those_of_enumerating_all_permutations():
+    """Rounding once broke ties with what was observed, and made p-values too small."""
+    words, places = np.full(10, 40.0), list(itertools.combinations(range(10), 5))
+    members = np.arange(10)[None] < 5
+    for seed in range(20):
+        errors = np.random.default_rng(seed).integers(1, 6, 10).astype(float)
+        sums = np.array([errors[list(place)].sum() for place in places])
+        exact = np.mean(sums >= errors[:5].sum())
+        found = screen(
+            members, residuals(errors, words), np.random.default_rng(seed), num_permutations=4000
+        ).p_adjusted_K[0]
+        assert abs(found - exact) < 5 * math.sqrt(exact * (1 - exact) / 4000) + 1 / 4000

@@ -29,6 +29,9 @@ __all__ = ["NUMBERS_AT_ONCE", "benjamini_hochberg", "holm", "max_t_p_values", "p
 NUMBERS_AT_ONCE = 1 << 23
 """Moments of permuted speakers that are held at a time."""
 
+_ROUNDING = 1e-5
+"""Statistics that differ by less are equal: the same sum in another order, in single precision."""
+
 
 def max_t_p_values(observed_K: np.ndarray, null_RK: np.ndarray) -> np.ndarray:
     """Step-down max-T p-values; NaN where the observed statistic is NaN.
@@ -44,7 +47,7 @@ def max_t_p_values(observed_K: np.ndarray, null_RK: np.ndarray) -> np.ndarray:
     order = usable[np.argsort(-observed_K[usable], kind="stable")]
     null_RK = np.where(np.isfinite(null_RK[:, order]), null_RK[:, order], -np.inf)
     highest_RK = np.maximum.accumulate(null_RK[:, ::-1], axis=1)[:, ::-1]
-    exceeded_K = (highest_RK >= observed_K[order]).sum(axis=0)
+    exceeded_K = (highest_RK >= observed_K[order] - _ROUNDING).sum(axis=0)
     p_values_K[order] = np.maximum.accumulate((1 + exceeded_K) / (1 + len(null_RK)))
     return p_values_K
 
