@@ -122,6 +122,7 @@ def test_a_cohort_without_errors_gets_an_upper_bound():
     assert 3.0 / male.words < male.high < 0.05
     assert male.gap_high == pytest.approx(male.high / female.wer - 1.0)
     assert female.gap is None
+    assert female.confirmed is male.confirmed is None
 
 
 def test_a_value_that_everyone_shares_has_a_rate_but_no_gap():
@@ -130,7 +131,7 @@ def test_a_value_that_everyone_shares_has_a_rate_but_no_gap():
     (row,) = gaps(table, Cohorts((cohort,)), num_resamples=100).rows
     assert row.wer == table.wer
     assert row.gap is row.gap_low is row.p_adjusted is None
-    assert row.confirmed is False
+    assert row.confirmed is None
 
 
 def test_one_speaker_has_a_rate_but_no_interval():

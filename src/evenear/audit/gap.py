@@ -62,7 +62,8 @@ class Gap:
     p_adjusted: float | None = None
     """Of this cohort among all that were tried."""
     confirmed: bool | None = None
-    """Whether the gap is real (in its direction) at the family-wise level of the audit."""
+    """Whether the gap is real (in its direction) at the family-wise level of the audit; None if
+    that cannot be tested, because one side has no errors or there is only one."""
     suppressed: bool = False
     """Whether the cohort is too small to say anything about."""
     discovered_gap: float | None = None

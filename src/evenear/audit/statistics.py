@@ -244,9 +244,9 @@ def _rows(
             gap_high=contrasts.relative(k)[2],
             p_value=_known(tests.single_K[k]),
             p_adjusted=adjusted,
-            confirmed=adjusted is not None
-            and bool(tests.agrees_K[k])
-            and adjusted <= 1.0 - how.level,
+            confirmed=None
+            if adjusted is None
+            else bool(tests.agrees_K[k]) and adjusted <= 1.0 - how.level,
             detectable_gap=_known(detectable_gap(error)) if error > 0.0 else None,
         )
         rows.append(_without_errors(row, one, how) if one.errors == 0 else row)

@@ -147,6 +147,17 @@ def test_a_gate_on_what_was_not_measured_is_an_error_and_not_a_pass():
             _value(call, one)
 
 
+def test_a_gap_to_no_errors_is_infinite_and_a_gate_on_its_test_is_an_error():
+    fields = {"wer": 0.3, "base_wer": 0.0, "gap": None, "confirmed": None}
+    row, *rows = report().gaps.rows
+    one = replace(report(), gaps=replace(report().gaps, rows=(replace(row, **fields), *rows)))
+    assert _value("gap(age)", one) == math.inf
+    for call in ("confirmed_gap()", "worse()", "worse(age)"):
+        with pytest.raises(CohortError, match=r"WER of 30.0 %, and its gap cannot be tested"):
+            _value(call, one)
+    assert isinstance(_value("worse(gender)", one), float)
+
+
 def test_an_intersection_may_be_typed_with_a_star():
     row = replace(report().gaps.rows[0], attribute="age×gender", value="teens×female", gap=0.25)
     one = replace(report(), gaps=replace(report().gaps, rows=(row,)))

@@ -100,6 +100,18 @@ def test_silence_is_not_sold_as_evidence():
     assert "not evidence that all are served alike" in said.lines[0]
 
 
+def test_a_gap_to_no_errors_is_told_though_it_cannot_be_tested():
+    found = report().gaps
+    fields = {"wer": 0.3, "base_wer": 0.0, "gap": None, "confirmed": None}
+    row = replace(found.rows[0], **fields)
+    assert verdict(row) == "cannot be tested"
+    said = headline(replace(found, rows=(row, *found.rows[1:])))
+    assert (
+        f"Cannot be tested, because nobody else has errors: {cohort_name(row)} (WER 30.0 %)."
+        in said.lines
+    )
+
+
 def test_an_audit_of_small_cohorts_says_that_it_says_nothing():
     found = report().gaps
     rows = tuple(_gap(value=row.value, suppressed=True) for row in found.rows)

@@ -20,8 +20,8 @@ as percent: `10%` is 0.1. A value is a function of an attribute and one of its c
 
 Names with spaces or signs are quoted: gap("first language", 'Québec French'). There is nothing to
 execute here: unknown words are errors, and so is a value that the audit cannot give, because a gate
-that passes when nothing was measured guards nothing. A change from no errors to some is infinite,
-and so is an upper bound of a change that is not known.
+that passes when nothing was measured guards nothing. A gap to no errors, and a change from none, is
+infinite, and so is an upper bound of a change that is not known.
 """
 
 import math
@@ -270,6 +270,10 @@ def _value(call: _Call, report: Report) -> float:
     if name in ("wer_after", "gap_after", "change", "change_high", "lost"):
         return _of_changes(call, report)
     rows = [row for row in _chosen(call, report.gaps.rows) if not row.suppressed]
+    if name == "gap":
+        return _known(call, [row.size if row.base_wer is not None else None for row in rows])
+    if name in ("worse", "confirmed_gap"):
+        _check_tested(call, rows)
     if name == "worse":
         _known(call, [row.wer for row in rows])
         return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
@@ -329,6 +333,17 @@ def _asked(call: _Call, place: int, name: str) -> bool:
     """Whether a name is the one asked for, which may be typed age*gender for age×gender."""
     wanted = call.arguments[place : place + 1]
     return not wanted or wanted[0].replace("*", "×") == name or wanted[0] == name
+
+
+def _check_tested(call: _Call, rows: Sequence[Gap]) -> None:
+    for row in rows:
+        if row.confirmed is None and row.size > 0.0:
+            why = "nobody else has errors" if math.isinf(row.size) else "its speakers do not differ"
+            raise CohortError(
+                f"This audit cannot say {call}: {row.attribute} {row.value!r} has a WER of "
+                f"{100.0 * (row.wer or 0.0):.1f} %, and its gap cannot be tested, because {why}.",
+                hint="Ask for wer() or gap() of it instead; a gap to no errors is infinite.",
+            )
 
 
 def _known(call: _Call, values: Sequence[float | None]) -> float:

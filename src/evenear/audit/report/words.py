@@ -6,6 +6,7 @@ how large a gap would have had to be. It speaks of values of attributes (accent 
 kinds of people, and it promises nothing: an audit assesses, it does not certify.
 """
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -171,6 +172,10 @@ def _others(gaps: Gaps, named: Gap | None) -> list[str]:
         lines.append(f"Also confirmed to fare worse: {_listed(reversed(worse), len(worse))}.")
     if better:
         lines.append(f"Confirmed to fare better: {_listed(better, len(better))}.")
+    alone = [row for row in gaps.rows if math.isinf(row.size)]
+    if alone:
+        names = [f"{cohort_name(row)} (WER {percent(row.wer)})" for row in alone]
+        lines.append(f"Cannot be tested, because nobody else has errors: {_short(names)}.")
     return lines
 
 
