@@ -123,6 +123,14 @@ def test_small_cohorts_have_no_numbers_and_may_be_worse():
     assert set(small) <= set(found.may_be_worse())
 
 
+def test_a_small_rest_says_as_little_as_a_small_cohort():
+    table = planted(60)
+    few = pl.when(pl.col("speaker") < "s0003").then(pl.lit("few")).otherwise(pl.lit("many"))
+    table = Table(table.frame.with_columns(few.alias("kind")))
+    found = compare(table, table, cohorts_by(table, ["kind"]), num_resamples=100)
+    assert all(row.suppressed and row.wer_before is None for row in found.rows)
+
+
 def test_other_references_cannot_be_compared():
     table = planted(30)
     other = Table(table.frame.with_columns(pl.col("words") + 1))

@@ -73,6 +73,15 @@ def test_small_cohorts_are_listed_without_numbers_and_not_counted_as_tried():
     assert all(row.suppressed for row in few_words.rows)
 
 
+@pytest.mark.parametrize("to", ["rest", "overall"])
+def test_a_small_rest_says_as_little_as_a_small_cohort(to):
+    table = planted(60)
+    few = pl.when(pl.col("speaker") < "s0003").then(pl.lit("few")).otherwise(pl.lit("many"))
+    found = measure(Table(table.frame.with_columns(few.alias("kind"))), ["kind"], to=to)
+    assert [(row.value, row.suppressed) for row in found.rows] == [("few", True), ("many", True)]
+    assert all(row.wer is row.base_wer is None for row in found.rows)
+
+
 def test_numbers_come_from_confirmation_speakers_alone():
     table = planted(200, effects={("accent", "c"): 1.8})
     found = measure(table, confirm_fraction=0.5, seed=3)

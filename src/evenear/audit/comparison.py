@@ -139,8 +139,8 @@ def compare(
         seed: Decides draws and permutations.
         num_resamples: Draws of speakers, and as many permutations.
         level: Coverage of the intervals; 1 - level is the chance of any false confirmation.
-        min_speakers: Cohorts with fewer are listed without numbers.
-        min_words: Cohorts with fewer reference words are listed without numbers.
+        min_speakers: Cohorts with fewer, or with fewer in the rest, are listed without numbers.
+        min_words: The same for reference words.
 
     Raises:
         TableError: The two have no utterance in common, or were scored on other references.
@@ -149,10 +149,7 @@ def compare(
     everyone = Assignment(EVERYONE, first.speakers.select("speaker", pl.lit("all").alias("value")))
     cohorts = Cohorts((everyone,)) + cohorts
     pairs = list(zip(cohort_sums(first, cohorts), cohort_sums(second, cohorts), strict=True))
-    large = [
-        old.attribute == EVERYONE or (old.speakers >= min_speakers and old.words >= min_words)
-        for old, _ in pairs
-    ]
+    large = [old.attribute == EVERYONE or old.is_large(min_speakers, min_words) for old, _ in pairs]
     shown = [pair for pair, is_large in zip(pairs, large, strict=True) if is_large]
     measured = iter(_rows(shown, to, seed, num_resamples, level))
     rows = [

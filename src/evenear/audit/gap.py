@@ -65,7 +65,7 @@ class Gap:
     """Whether the gap is real (in its direction) at the family-wise level of the audit; None if
     that cannot be tested, because one side has no errors or there is only one."""
     suppressed: bool = False
-    """Whether the cohort is too small to say anything about."""
+    """Whether the cohort, or the rest, is too small to say anything about."""
     discovered_gap: float | None = None
     """The gap among discovery speakers, if there was a split."""
     shrunken_wer: float | None = None

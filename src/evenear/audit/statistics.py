@@ -5,7 +5,8 @@
 
 with the base everyone else whose value is known ("rest"), or everyone whose value is known
 ("overall"). Every row carries speakers, words, an interval that resamples speakers, and a p-value
-adjusted for all cohorts that were tried. Cohorts below a minimum size are listed without numbers.
+adjusted for all cohorts that were tried. Cohorts below a minimum size, or with a rest below it, are
+listed without numbers.
 
 With `confirm_fraction`, the direction of each gap is taken from some speakers and every number from
 the others. A gap is `confirmed` if its adjusted p-value is at most 1 - level: over all rows of an
@@ -71,8 +72,8 @@ def gaps(
         seed: Decides the split, the draws and the permutations.
         num_resamples: Draws of speakers for the intervals, and as many permutations.
         level: Coverage of each interval; 1 - level is the chance of any false confirmation.
-        min_speakers: Cohorts with fewer are listed without numbers.
-        min_words: Cohorts with fewer reference words are listed without numbers.
+        min_speakers: Cohorts with fewer, or with fewer in the rest, are listed without numbers.
+        min_words: The same for reference words.
 
     Raises:
         CohortError: A setting is out of range, or there is nothing to compare.
@@ -84,7 +85,7 @@ def gaps(
         discovered = {one.name: one.gap(to) for one in cohort_sums(discover, cohorts)}
     how = _How(to, seed, num_resamples, level, _strata(measured, strata))
     found = cohort_sums(measured, cohorts)
-    shown = [one for one in found if one.speakers >= min_speakers and one.words >= min_words]
+    shown = [one for one in found if one.is_large(min_speakers, min_words)]
     rows, method = _measured(measured, shown, discovered, how)
     failures = _adjust(rows, measured, cohorts, adjust_for, how)
     return Gaps(

@@ -89,6 +89,17 @@ class CohortSums:
         wer, base_wer = self.wer, self.base_wer(to)
         return None if wer is None or not base_wer else wer / base_wer - 1.0
 
+    def is_large(self, min_speakers: int, min_words: int) -> bool:
+        """Whether the cohort has so many speakers and words, and the rest too, if there is one.
+
+        A small rest is no better known than a small cohort, and is often one cohort.
+        """
+        if self.speakers < min_speakers or self.words < min_words:
+            return False
+        words_S = self.rest[1]
+        speakers, words = int((words_S > 0).sum()), int(words_S.sum())
+        return words == 0 or (speakers >= min_speakers and words >= min_words)
+
     @property
     def rest(self) -> tuple[np.ndarray, np.ndarray]:
         """Each speaker's errors and words outside the cohort, where the value is known."""

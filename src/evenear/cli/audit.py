@@ -92,11 +92,9 @@ def audit(
     resamples: Annotated[int, typer.Option(help="Draws of speakers for each interval.")] = 1000,
     level: Annotated[float, typer.Option(help="Coverage of intervals.")] = 0.95,
     min_speakers: Annotated[
-        int, typer.Option(help="Cohorts with fewer are listed without numbers.")
+        int, typer.Option(help="Cohorts with fewer, or fewer in the rest, get no numbers.")
     ] = 10,
-    min_words: Annotated[
-        int, typer.Option(help="Cohorts with fewer words are listed without numbers.")
-    ] = 500,
+    min_words: Annotated[int, typer.Option(help="The same for reference words.")] = 500,
     worst: Annotated[
         int, typer.Option(help="Utterances to quote from each cohort; 0 leaves all texts out.")
     ] = 5,

@@ -46,9 +46,9 @@ class AuditSettings:
     num_resamples: Annotated[int, Field(ge=100)] = 1000
     level: Annotated[float, Field(ge=0.5, lt=1.0)] = 0.95
     min_speakers: Annotated[int, Field(ge=2)] = 10
-    """Cohorts with fewer are listed without numbers."""
+    """Cohorts with fewer, or with fewer in the rest, are listed without numbers."""
     min_words: Annotated[int, Field(ge=1)] = 500
-    """Cohorts with fewer reference words are listed without numbers."""
+    """The same for reference words."""
     num_worst: Annotated[int, Field(ge=0)] = 5
     """Utterances shown from each confirmed worse cohort; 0 leaves every text out of the report."""
 
@@ -178,8 +178,8 @@ def _methods(found: Gaps, table: Table) -> tuple[str, ...]:
         f"A gap is confirmed if its p-value, adjusted for all {found.num_tried} measured cohorts "
         f"at once ({found.p_value_method} of speakers, max-T), is at most {1 - found.level:.2g}: "
         "the chance of any false confirmation in this report is at most that.",
-        f"Cohorts with fewer than {found.min_speakers} speakers or {found.min_words:,} words are "
-        "listed without numbers.",
+        f"Cohorts with fewer than {found.min_speakers} speakers or {found.min_words:,} words, in "
+        "them or in the rest, are listed without numbers.",
     ]
     if found.confirm_fraction:
         lines.append(

@@ -207,7 +207,8 @@ def _too_small(gaps: Gaps) -> str:
     verb = "is" if small == 1 else "are"
     return (
         f"{number_of(small, 'cohort')} {verb} too small to say anything about "
-        f"(fewer than {gaps.min_speakers} speakers or {gaps.min_words:,} words)."
+        f"(fewer than {gaps.min_speakers} speakers or {gaps.min_words:,} words, in them or in the "
+        "rest)."
     )
 
 
