@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import unicodedata
 
 import numpy as np
 import polars as pl
@@ -208,6 +209,33 @@ def test_attributes_may_come_from_other_files(tmp_path):
     assert table.frame["noise"].null_count() == table.num_utterances - 1
     assert table.frame["reference"][1] == results()[1]["reference"]
     assert table.frame["zip"][0] == "00501"
+
+
+def test_speakers_are_matched_however_their_accents_are_encoded(tmp_path):
+    rows = [row | {"speaker": f"Zo\u00eb {row['speaker']}"} for row in results()]
+    path = save(tmp_path / "r.jsonl", rows)
+    names = sorted({row["speaker"] for row in rows})[:10]
+    people = [{"speaker": unicodedata.normalize("NFD", name), "height": 1} for name in names]
+    table = read_table(path, attributes=[save(tmp_path / "who.csv", people)])
+    assert table.frame["height"].null_count() == 2 * 3
+    assert "2 speakers are not in who.csv." in table.warnings
+
+
+def test_attributes_that_contradict_each_other_are_refused(tmp_path):
+    path = save(tmp_path / "r.jsonl", results())
+    people = [{"speaker": "s01", "region": "north"}] * 2
+    read_table(path, attributes=[save(tmp_path / "who.csv", people)])
+    people.append({"speaker": "s01 ", "region": "south"})
+    with pytest.raises(TableError, match=r"one row in who.csv; 's01' has several that differ"):
+        read_table(path, attributes=[save(tmp_path / "who.csv", people)])
+
+
+def test_speakers_that_were_taken_for_utterances_get_a_hint(tmp_path):
+    path = save(tmp_path / "r.jsonl", results())
+    people = [{"id": f"s{number:02d}", "region": "north"} for number in range(12)]
+    with pytest.raises(TableError) as caught:
+        read_table(path, attributes=[save(tmp_path / "who.csv", people)])
+    assert "Its column 'id' was taken as utterance ids" in str(caught.value.hint)
 
 
 def test_attributes_of_nobody_are_refused(tmp_path):

@@ -22,6 +22,7 @@ __all__ = [
     "clean_keys",
     "clean_places",
     "clean_zips",
+    "key_text",
 ]
 
 UNKNOWN = ("", "na", "n/a", "nan", "null", "unknown", "<na>")
@@ -72,6 +73,11 @@ def clean_keys(frame: pl.DataFrame, first_row: int, notes: Notes) -> pl.DataFram
     return frame.with_columns(
         pl.col("speaker").fill_null(pl.concat_str(pl.lit("speaker of "), "utterance_id"))
     )
+
+
+def key_text(name: str) -> pl.Expr:
+    """A column of ids or speakers as text that can be compared: composed (NFC) and trimmed."""
+    return pl.col(name).cast(pl.String).str.normalize("NFC").str.strip_chars()
 
 
 def clean_counts(frame: pl.DataFrame, names: Sequence[str], notes: Notes) -> pl.DataFrame:
@@ -171,7 +177,7 @@ def clean_attributes(frame: pl.DataFrame, names: Sequence[str], notes: Notes) ->
 
 
 def _known_text(name: str) -> pl.Expr:
-    text = pl.col(name).cast(pl.String).str.normalize("NFC").str.strip_chars()
+    text = key_text(name)
     return pl.when(~text.str.to_lowercase().is_in(UNKNOWN)).then(text)
 
 

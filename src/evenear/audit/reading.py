@@ -12,7 +12,7 @@ attributes stay for every utterance.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -26,8 +26,9 @@ from evenear.audit.cleaning import (
     clean_keys,
     clean_places,
     clean_zips,
+    key_text,
 )
-from evenear.audit.columns import missing_columns, with_our_names
+from evenear.audit.columns import missing_columns, name_columns, with_our_names
 from evenear.audit.formats import file_format, read_frames
 from evenear.audit.pairs import paired_frame
 from evenear.audit.table import COUNT_COLUMNS, TEXT_COLUMNS, Table
@@ -83,11 +84,7 @@ def read_table(
     for frame in frames:
         reader.add(frame, extras)
     for extra in extras:
-        if not extra.matched:
-            raise TableError(
-                f"No {extra.key} of {extra.name} is in {path.name}.",
-                hint="Are the names written alike in both?",
-            )
+        extra.check(path.name, notes)
     frame = _without_duplicates(reader.frame(), duplicates, notes)
     return _finished(
         frame,
@@ -104,7 +101,11 @@ class _Extra:
     name: str
     frame: pl.DataFrame
     key: str
+    column: str
+    """What the key is called in the file."""
     matched: int = 0
+    strangers: set[str] = field(default_factory=set)
+    """Keys of the results that the file lacks."""
 
     @classmethod
     def read(cls, path: Path, notes: Notes) -> "_Extra":
@@ -113,7 +114,8 @@ class _Extra:
             whose, _, attribute = path.name.partition("2")
             key = "speaker" if whose in ("spk", "speaker") else "utterance_id"
             attribute = "speaker" if attribute in ("spk", "speaker") else attribute or path.stem
-            return cls(path.name, frame.rename({"utterance_id": key, "text": attribute}), key)
+            return cls._of(path, frame.rename({"utterance_id": key, "text": attribute}), key, key)
+        theirs = {ours: name for name, ours in name_columns(frame.columns).items()}
         frame = with_our_names(frame)
         key = "utterance_id" if "utterance_id" in frame.columns else "speaker"
         if key not in frame.columns:
@@ -122,20 +124,49 @@ class _Extra:
                 hint=nearest_names("speaker", frame.columns),
             )
         frame = frame.drop(*TEXT_COLUMNS, *COUNT_COLUMNS, strict=False)
-        return cls(path.name, frame.unique(key, keep="first", maintain_order=True), key)
+        return cls._of(path, frame, key, theirs[key])
+
+    @classmethod
+    def _of(cls, path: Path, frame: pl.DataFrame, key: str, column: str) -> "_Extra":
+        frame = frame.with_columns(key_text(key)).drop_nulls(key).unique(maintain_order=True)
+        twice = frame.filter(pl.col(key).is_duplicated())
+        if twice.height:
+            what = "speaker" if key == "speaker" else "utterance id"
+            raise TableError(
+                f"Each {what} may have one row in {path.name}; {twice[key][0]!r} has several that "
+                "differ.",
+                hint="Decide for one of them. If rows are utterances, they need a column "
+                "utterance_id."
+                if key == "speaker"
+                else "Decide for one of them.",
+            )
+        return cls(path.name, frame, key, column)
 
     def join(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with this file's columns in the place of its own."""
         if self.key not in frame.columns:
             return frame
-        key = pl.col(self.key).cast(pl.String).str.strip_chars()
-        right = self.frame.with_columns(key)
-        frame = frame.with_columns(key)
+        right, frame = self.frame, frame.with_columns(key_text(self.key))
         self.matched += frame.join(right, on=self.key, how="semi").height
+        absent = frame.join(right, on=self.key, how="anti")[self.key]
+        self.strangers.update(absent.drop_nulls().unique())
         replaced = [name for name in right.columns if name != self.key]
         return frame.drop(replaced, strict=False).join(
             right, on=self.key, how="left", maintain_order="left"
         )
+
+    def check(self, results: str, notes: Notes) -> None:
+        """Refuse a file that matched nothing; note how much it lacks."""
+        if not self.matched:
+            hint = "Are the names written alike in both?"
+            if self.key == "utterance_id" and self.column != self.key:
+                hint = (
+                    f"Its column {self.column!r} was taken as utterance ids; if it names speakers, "
+                    "call it 'speaker'."
+                )
+            raise TableError(f"No {self.key} of {self.name} is in {results}.", hint=hint)
+        what = "speakers" if self.key == "speaker" else "utterances"
+        notes(f"{{}} {what} are not in {self.name}.", len(self.strangers))
 
 
 class _Reader:

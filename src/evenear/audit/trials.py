@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from evenear.audit.cleaning import Notes, clean_attributes
+from evenear.audit.cleaning import Notes, clean_attributes, key_text
 from evenear.audit.cohorts import MAX_NUMBERS, Assignment, Cohorts, even_ranges, ranges
 from evenear.audit.columns import name_columns
 from evenear.audit.formats import file_format, read_frames
@@ -173,7 +173,7 @@ def _usable(frame: pl.DataFrame, notes: Notes) -> pl.DataFrame:
         int((has_score & ~has_label).sum()),
     )
     sides = [name for name in _ALIASES if name.startswith(("enrol", "test"))]
-    texts = [pl.col(name).cast(pl.String).str.strip_chars() for name in sides if name in frame]
+    texts = [key_text(name).alias(name) for name in sides if name in frame]
     frame = frame.with_columns(scores.alias("score"), is_target.alias("target"), *texts)
     frame = frame.filter(has_score & has_label)
     somebody = pl.all_horizontal(text.is_not_null() & (text != "") for text in texts)
@@ -279,7 +279,7 @@ def _joined(known: pl.DataFrame, speakers: pl.DataFrame, notes: Notes) -> pl.Dat
             "The table of speakers needs a column 'speaker' with one row for each.",
             hint=nearest_names("speaker", speakers.columns),
         )
-    speakers = speakers.with_columns(pl.col("speaker").cast(pl.String).str.strip_chars())
+    speakers = speakers.with_columns(key_text("speaker"))
     if not known["speaker"].is_in(speakers["speaker"].implode()).any():
         raise TableError(
             f"The table of speakers knows none of the trials' speakers, such as "
