@@ -10,11 +10,13 @@ from evenear.audit import cohorts_by
 from evenear.audit.bootstrap import Contrast, contrast_intervals
 from evenear.audit.multiplicity import (
     benjamini_hochberg,
+    check_resamples,
     holm,
     max_t_p_values,
     permuted_statistics,
 )
 from evenear.audit.sums import cohort_sums, whole_sums
+from evenear.errors import CohortError
 from evenear.seeding import rng_for
 
 P_VALUES = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=20).map(np.array)
@@ -109,3 +111,10 @@ def test_nothing_is_found_where_nothing_is_in_95_of_100_worlds():
         adjusted = max_t_p_values(np.abs(observed_K), np.abs(null_RK))
         false_alarms += np.nanmin(adjusted) <= 0.05
     assert false_alarms <= 15  # 5 % of 150 is 7.5; more than 15 has a chance of 1 in 200
+
+
+@pytest.mark.parametrize(("level", "least"), [(0.95, 19), (0.99, 99), (0.9, 10), (0.999, 999)])
+def test_as_many_resamples_are_needed_as_can_confirm(level, least):
+    check_resamples(least + 1, level)
+    with pytest.raises(CohortError, match="are the least"):
+        check_resamples(least - 2, level)

@@ -172,6 +172,13 @@ def test_a_gap_that_could_just_be_seen_is_about_as_wide_as_its_interval():
     assert half < row.detectable_gap < 2.5 * half
 
 
+def test_a_surer_audit_sees_only_larger_gaps():
+    (usual, _), (sure, _) = (
+        measure(planted(100), ["gender"], level=level).rows for level in (0.95, 0.99)
+    )
+    assert sure.detectable_gap > 1.1 * usual.detectable_gap
+
+
 def test_adjustment_that_is_impossible_is_a_warning_not_an_end():
     table = planted(100)
     twin = table.frame["gender"].alias("twin")
@@ -207,6 +214,7 @@ def test_strata_must_belong_to_speakers():
         ({"to": "best"}, "'rest' or 'overall'"),
         ({"num_resamples": 10}, "at least 100"),
         ({"level": 95}, "between 0.5 and 1"),
+        ({"num_resamples": 200, "level": 0.999}, "with 200 resamples; 999 are the least"),
         ({"confirm_fraction": 1.5}, "between 0 and 1"),
     ],
 )

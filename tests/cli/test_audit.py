@@ -135,6 +135,7 @@ def test_hypotheses_and_references_may_come_apart(run, tmp_path):
         (["--by", "gender", "--fail-if", "gip() > 1"], "no function 'gip'", "'gap'"),
         (["--by", "gender", "--out", "r.pdf"], ".html or .json", "r.html"),
         (["--by", "gender", "--level", "2"], "level", None),
+        (["--by", "gender", "--level", "0.9999"], "nothing can be confirmed with", "or a lower"),
         (["--by", "gender", "--to", "best"], "to", None),
         (["--by", "gender", "--normalizer", "basik"], "no normalizer 'basik'", "'basic'"),
         (["--by", "gender", "--duplicates", "last"], "--duplicates does not know", "'first'"),

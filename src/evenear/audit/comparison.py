@@ -29,7 +29,7 @@ import polars as pl
 from evenear.audit.bootstrap import Contrast, contrast_intervals
 from evenear.audit.cohorts import Assignment, Cohorts
 from evenear.audit.gap import FORMULAS, Base
-from evenear.audit.multiplicity import max_t_p_values
+from evenear.audit.multiplicity import check_resamples, max_t_p_values
 from evenear.audit.sums import CohortSums, cohort_sums
 from evenear.audit.table import Table
 from evenear.errors import TableError
@@ -144,7 +144,9 @@ def compare(
 
     Raises:
         TableError: The two have no utterance in common, or were scored on other references.
+        CohortError: There are too few resamples to confirm anything at this level.
     """
+    check_resamples(num_resamples, level)
     first, second, warnings = _paired(before, after)
     everyone = Assignment(EVERYONE, first.speakers.select("speaker", pl.lit("all").alias("value")))
     cohorts = Cohorts((everyone,)) + cohorts

@@ -17,20 +17,44 @@ Source: P. Westfall and S. Young, "Resampling-Based Multiple Testing", 1993, alg
 (why to divide by the standard error); S. Holm, 1979; Y. Benjamini and Y. Hochberg, 1995.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
 
 from evenear.audit.sums import CohortSums
+from evenear.errors import CohortError
 
-__all__ = ["NUMBERS_AT_ONCE", "benjamini_hochberg", "holm", "max_t_p_values", "permuted_statistics"]
+__all__ = [
+    "NUMBERS_AT_ONCE",
+    "benjamini_hochberg",
+    "check_resamples",
+    "holm",
+    "max_t_p_values",
+    "permuted_statistics",
+]
 
 NUMBERS_AT_ONCE = 1 << 23
 """Moments of permuted speakers that are held at a time."""
 
 _ROUNDING = 1e-5
 """Statistics that differ by less are equal: the same sum in another order, in single precision."""
+
+
+def check_resamples(num_resamples: int, level: float) -> None:
+    """Refuse so few resamples that no p-value could be small enough to confirm anything.
+
+    Raises:
+        CohortError: The smallest p-value, 1 / (resamples + 1), exceeds 1 - level.
+    """
+    if 1.0 / (num_resamples + 1) > 1.0 - level:
+        needed = math.ceil(1.0 / (1.0 - level)) - 1
+        raise CohortError(
+            f"At level {level:g}, nothing can be confirmed with {num_resamples:,} resamples; "
+            f"{needed:,} are the least.",
+            hint=f"Take {max(1000, 5 * (needed + 1) - 1):,} or more, or a lower level.",
+        )
 
 
 def max_t_p_values(observed_K: np.ndarray, null_RK: np.ndarray) -> np.ndarray:

@@ -32,7 +32,7 @@ from evenear.audit.adjustment import adjusted_ratios
 from evenear.audit.bootstrap import Contrast, ContrastIntervals, contrast_intervals
 from evenear.audit.cohorts import Cohorts
 from evenear.audit.gap import Base, Gap, Gaps, Overall, Spread
-from evenear.audit.multiplicity import max_t_p_values, permuted_statistics
+from evenear.audit.multiplicity import check_resamples, max_t_p_values, permuted_statistics
 from evenear.audit.power import detectable_gap
 from evenear.audit.splits import split_speakers
 from evenear.audit.spread import rate_errors, shrink, spread_between
@@ -248,7 +248,7 @@ def _rows(
             confirmed=None
             if adjusted is None
             else bool(tests.agrees_K[k]) and adjusted <= 1.0 - how.level,
-            detectable_gap=_known(detectable_gap(error)) if error > 0.0 else None,
+            detectable_gap=_known(detectable_gap(error, level=how.level)) if error > 0.0 else None,
         )
         rows.append(_without_errors(row, one, how) if one.errors == 0 else row)
     return rows
@@ -357,3 +357,4 @@ def _check(cohorts: Cohorts, to: Base, num_resamples: int, level: float) -> None
         raise CohortError(f"Intervals need at least 100 resamples, got {num_resamples}.")
     if not 0.5 <= level < 1.0:
         raise CohortError(f"The level of intervals must lie between 0.5 and 1, got {level}.")
+    check_resamples(num_resamples, level)

@@ -37,7 +37,7 @@ from evenear.audit.grouperrors import (
     VerificationAudit,
     VerificationSpread,
 )
-from evenear.audit.multiplicity import max_t_p_values
+from evenear.audit.multiplicity import check_resamples, max_t_p_values
 from evenear.audit.trialdraws import (
     EER,
     FALSE_ACCEPT,
@@ -317,3 +317,4 @@ def _check(
         raise CohortError(f"Intervals need at least 100 resamples, got {num_resamples}.")
     if not 0.5 <= level < 1.0:
         raise CohortError(f"The level of intervals must lie between 0.5 and 1, got {level}.")
+    check_resamples(num_resamples, level)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.reports import report, rich_report
-from evenear.audit import Gap
+from audit.reports import report, rich_report, spoken
+from evenear.audit import Gap, cohorts_by, compare
 from evenear.audit.report.words import (
     cohort_name,
     count,
@@ -132,6 +132,17 @@ def test_a_comparison_says_who_got_worse():
     assert verdict(row) == "confirmed worse"
     said = headline(rich_report().gaps, replace(changes, rows=(row, *changes.rows[1:])))
     assert f"Confirmed to get worse: {cohort_name(row)} (from none to 30.0 %)." in said.lines
+
+
+def test_a_system_that_does_not_differ_gains_nothing():
+    table = spoken()
+    cohorts = cohorts_by(table, ["gender"])
+    same = compare(table, table, cohorts, num_resamples=100)
+    said = " ".join(headline(report().gaps, same).lines)
+    assert "no measured cohort loses, by its interval" in said
+    rows = tuple(replace(row, change_high=-0.1) for row in same.rows)
+    said = " ".join(headline(report().gaps, replace(same, rows=rows)).lines)
+    assert "each measured cohort gains, by its interval" in said
 
 
 def test_no_report_promises_fairness_or_speaks_of_kinds_of_people():

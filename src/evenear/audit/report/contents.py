@@ -18,6 +18,7 @@ from pydantic import Field
 from evenear.audit.cohorts import Cohorts
 from evenear.audit.comparison import Changes, compare
 from evenear.audit.gap import Gaps
+from evenear.audit.multiplicity import check_resamples
 from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.utterances import WorstUtterance, worst_utterances
 from evenear.audit.report.words import Headline, headline
@@ -25,6 +26,7 @@ from evenear.audit.splits import split_speakers
 from evenear.audit.statistics import gaps, overall
 from evenear.audit.table import Table
 from evenear.config import config
+from evenear.errors import CohortError, ConfigError
 from evenear.metrics.words import NORMALIZERS, normalizer_version
 
 __all__ = ["AuditSettings", "Report", "audit"]
@@ -51,6 +53,12 @@ class AuditSettings:
     """The same for reference words."""
     num_worst: Annotated[int, Field(ge=0)] = 5
     """Utterances shown from each confirmed worse cohort; 0 leaves every text out of the report."""
+
+    def __post_init__(self) -> None:
+        try:
+            check_resamples(self.num_resamples, self.level)
+        except CohortError as error:
+            raise ConfigError(error.message, hint=error.hint) from None
 
 
 @dataclass(frozen=True, kw_only=True)

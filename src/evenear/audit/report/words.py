@@ -225,11 +225,13 @@ def _compared(changes: Changes) -> list[str]:
         names = [f"{cohort_name(row)} ({_loss(row)})" for row in lost]
         return [text, f"Confirmed to get worse: {_short(names)}."]
     unsure = sum(row in measured for row in changes.may_be_worse())
-    tail = (
-        f"a loss cannot be ruled out for {unsure} of {number_of(len(measured), 'measured cohort')}"
-        if unsure
-        else "each measured cohort gains, by its interval"
-    )
+    if unsure:
+        cohorts = number_of(len(measured), "measured cohort")
+        tail = f"a loss cannot be ruled out for {unsure} of {cohorts}"
+    elif all((row.change_high or 0.0) < 0.0 for row in measured):
+        tail = "each measured cohort gains, by its interval"
+    else:
+        tail = "no measured cohort loses, by its interval"
     return [text, f"No cohort was confirmed to get worse; {tail}."] if measured else [text]
 
 
