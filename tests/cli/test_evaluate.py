@@ -66,7 +66,7 @@ def test_counts_are_those_that_another_counter_finds_in_the_rows(evaluate, tmp_p
         assert row["errors"] == alone.substitutions + alone.deletions + alone.insertions
     table = read_table(tmp_path / "new" / "rows.jsonl")
     assert (table.errors, table.words) == (printed["errors"], printed["words"])
-    assert f"evenear audit {tmp_path}" in done.err
+    assert f"evenear audit {tmp_path / 'new' / 'rows.jsonl'} --by age" in done.err
 
 
 def test_text_says_counts_rates_interval_and_times(evaluate):

@@ -71,7 +71,10 @@ def evaluate(
             typer.echo(line)
     if out is not None:
         write_rows(rows, out)
-        note(f"Rows: {out}. Audit them with: evenear audit {out}")
+        known = [*attributes, *(name for u in utterances for name in u.attributes)]
+        note(
+            f"Rows: {out}." + (f" Audit them: evenear audit {out} --by {known[0]}" if known else "")
+        )
 
 
 def _expect_rows_file(out: Path) -> None:
