@@ -164,3 +164,39 @@ def test_files_that_are_not_there_or_empty_or_unknown_are_refused(tmp_path):
 def test_an_empty_list_is_said_to_be_empty(tmp_path):
     with pytest.raises(TableError, match=r"r\.json holds an empty list"):
         read(write(tmp_path / "r.json", "[]"))
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\x85", "\x0c", "\x1c"])
+def test_only_line_feeds_end_a_line(tmp_path, mark):
+    path = write(tmp_path / "text", f"u1 a{mark}b\r\nu2 c\n")
+    assert [row["utterance_id"] for row in read(path)] == ["u1", "u2"]
+    lines = json.dumps({"id": "u1", "text": f"a{mark}b"}, ensure_ascii=False) + "\r\n"
+    notes = Notes()
+    rows = read(write(tmp_path / "r.jsonl", 200 * lines + '{"id": "u2", "te'), notes)
+    assert len(rows) == 200
+    assert notes.sentences() == ("1 broken JSON lines were left out (first: line 201).",)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_carriage_returns_may_end_lines(tmp_path, encoding):
+    text = delimited(ROWS, ",").replace("\n", "\r")
+    assert read(write(tmp_path / "r.csv", text, encoding)) == ROWS
+
+
+def test_json_may_be_of_any_encoding_with_a_mark(tmp_path):
+    assert read(write(tmp_path / "r.json", json.dumps(ROWS), "utf-16")) == ROWS
+
+
+def test_what_is_damaged_or_nested_without_end_is_refused(tmp_path):
+    cut = tmp_path / "cut.csv"
+    cut.write_bytes(delimited(ROWS, ",").encode("utf-16")[:-1])
+    damaged = tmp_path / "damaged.jsonl.gz"
+    content = bytearray(gzip.compress(jsonl(ROWS).encode()))
+    content[20:40] = bytes(20)
+    damaged.write_bytes(content)
+    deep = 100_000 * "[" + 100_000 * "]"
+    nested = write(tmp_path / "nested.json", deep)
+    lines = write(tmp_path / "nested.jsonl", 3 * f'{{"a": {deep}}}\n')
+    for path in (cut, damaged, nested, lines, tmp_path):
+        with pytest.raises(TableError):
+            read(path)

@@ -3,7 +3,7 @@ import polars as pl
 import pytest
 
 from audit.planted import planted
-from evenear.audit import Table
+from evenear.audit import Table, cohorts_by, gaps
 from evenear.errors import TableError
 
 
@@ -59,3 +59,13 @@ def test_an_unknown_attribute_names_the_nearest():
 def test_there_is_no_rate_without_words():
     frame = planted(3).frame.with_columns(pl.lit(0, dtype=pl.Int64).alias("words"))
     assert Table(frame).wer is None
+
+
+def test_lists_are_no_attribute():
+    table = planted(12)
+    tagged = Table(table.frame.with_columns(tags=pl.concat_list("gender", "age")))
+    with pytest.raises(TableError, match="'tags' holds lists"):
+        cohorts_by(tagged, ["tags"])
+    cohorts = cohorts_by(tagged, ["gender"])
+    with pytest.raises(TableError, match="'tags' holds lists"):
+        gaps(tagged, cohorts, adjust_for=["tags"], num_resamples=100, min_speakers=2)

@@ -192,6 +192,9 @@ def test_distances_are_noticed():
         ({"false_accept_rate": 0.0}, "between 0 and 1"),
         ({"num_resamples": 99}, "at least 100"),
         ({"level": 1.0}, "between 0.5 and 1"),
+        ({"num_resamples": 200, "level": 0.999}, "999 are the least"),
+        ({"threshold": float("nan")}, "a number that scores can reach"),
+        ({"threshold": float("inf")}, "a number that scores can reach"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

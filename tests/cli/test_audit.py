@@ -308,6 +308,14 @@ def test_trials_of_a_verifier_are_audited(run, tmp_path):
     assert run(*command, "--by", "room", "--fail-if", "gap(room) > 1")[0] == 2
 
 
+def test_places_divide_by_searches(run, tmp_path):
+    frame = spoken().frame.with_columns(zip=pl.lit("02139"))
+    frame.write_ndjson(tmp_path / "r.jsonl")
+    code, _, err = run(tmp_path / "r.jsonl", "--by", "zip")
+    assert code == 2
+    assert "hint: Ask for --discover census." in err
+
+
 def test_a_threshold_is_for_trials(run, results):
     code, _, err = run(results, "--by", "gender", "--threshold", "0.5")
     assert code == 2

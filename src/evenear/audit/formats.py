@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -30,6 +31,12 @@ BATCH_BYTES = 64 << 20
 BATCH_ROWS = 500_000
 """Rows of Parquet that are read at a time."""
 
+_UNREADABLE = (
+    pl.exceptions.PolarsError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeDecodeError,
+)  # fmt: skip
+
+_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
 _FORMATS = {
     ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json", ".seglst": "json",
     ".csv": "csv", ".tsv": "tsv", ".parquet": "parquet", ".pq": "parquet",
@@ -43,6 +50,10 @@ def file_format(path: Path) -> str:
     Raises:
         TableError: The file is not there, is empty, or has an unknown suffix.
     """
+    if path.is_dir():
+        raise TableError(
+            f"{str(path)!r} is a folder; one table is required.", hint="Give a file inside it."
+        )
     if not path.is_file():
         raise TableError(f"There is no file {str(path)!r}.", hint="Check the path.")
     if path.stat().st_size == 0:
@@ -82,7 +93,7 @@ def read_frames(path: Path, note: Note) -> Iterator[pl.DataFrame]:
             yield from _kaldi(path, note)
         else:
             yield from _delimited(path, kind, note)
-    except (pl.exceptions.PolarsError, gzip.BadGzipFile, EOFError) as error:
+    except _UNREADABLE as error:
         raise TableError(
             f"{path.name} cannot be read as {kind}: {str(error).splitlines()[0]}",
             hint="Check that its suffix fits its content and that it was written to the end.",
@@ -98,13 +109,22 @@ def _parquet(path: Path) -> Iterator[pl.DataFrame]:
 
 def _json(path: Path) -> pl.DataFrame:
     with _open(path) as stream:
-        text = stream.read().decode("utf-8-sig", errors="replace")
+        content = stream.read()
+    if content[:2] in _UTF16_MARKS:
+        text = content.decode("utf-16")
+    else:
+        text = content.decode("utf-8-sig", errors="replace")
     try:
         rows = json.loads(text)
     except json.JSONDecodeError as error:
         raise TableError(
             f"{path.name} is not JSON: line {error.lineno}, {error.msg}.",
             hint="If it has one object a line, call it .jsonl.",
+        ) from None
+    except (RecursionError, ValueError):
+        raise TableError(
+            f"{path.name} is nested too deeply, or holds a number of thousands of digits.",
+            hint="A table is a list of objects with texts and numbers.",
         ) from None
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise TableError(
@@ -141,7 +161,7 @@ def _jsonl(path: Path, note: Note) -> Iterator[pl.DataFrame]:
 
 def _kaldi(path: Path, note: Note) -> Iterator[pl.DataFrame]:
     for text in _batches(path, note, quoted=False):
-        lines = pl.Series("line", text.splitlines(), dtype=pl.String).str.strip_chars()
+        lines = pl.Series("line", text.split("\n"), dtype=pl.String).str.strip_chars()
         lines = lines.filter(lines != "")
         parts = lines.str.replace_all(r"\s", " ").str.splitn(" ", 2).struct.unnest()
         yield parts.select(
@@ -193,12 +213,12 @@ def _ragged(path: Path, text: str, separator: str, quote: str | None) -> TableEr
 
 def _parse_lines(text: str, first_line: int) -> tuple[list[dict[str, Any]], list[int]]:
     rows, broken = [], []
-    for number, line in enumerate(text.splitlines(), start=first_line):
+    for number, line in enumerate(text.split("\n"), start=first_line):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (RecursionError, ValueError):
             row = None
         if isinstance(row, dict):
             rows.append(row)
@@ -234,11 +254,11 @@ def _flat(frame: pl.DataFrame) -> pl.DataFrame:
 def _batches(path: Path, note: Note, *, quoted: bool) -> Iterator[str]:
     """The text of a file in pieces that end at the end of a line."""
     with _open(path) as stream:
-        rest, is_first = b"", True
+        rest, is_first, is_whole = b"", True, True
         while True:
             piece = stream.read(BATCH_BYTES)
-            if is_first and piece[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                yield (piece + stream.read()).decode("utf-16")
+            if is_first and piece[:2] in _UTF16_MARKS:
+                yield _with_line_feeds((piece + stream.read()).decode("utf-16"))
                 return
             piece = rest + (piece.removeprefix(b"\xef\xbb\xbf") if is_first else piece)
             is_first = False
@@ -247,9 +267,16 @@ def _batches(path: Path, note: Note, *, quoted: bool) -> Iterator[str]:
             end = _last_line_end(piece, quoted)
             rest = piece[end:]
             if end:
+                is_whole = False
                 yield _decode(piece[:end], note)
         if rest.strip():
-            yield _decode(rest, note)
+            text = _decode(rest, note)
+            yield _with_line_feeds(text) if is_whole else text
+
+
+def _with_line_feeds(text: str) -> str:
+    """The text of a whole file whose lines may end in nothing but carriage returns."""
+    return text if "\n" in text.rstrip("\n") else text.replace("\r", "\n")
 
 
 def _last_line_end(piece: bytes, quoted: bool) -> int:

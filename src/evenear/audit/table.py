@@ -119,8 +119,13 @@ class Table:
         """Check that there is such an attribute.
 
         Raises:
-            TableError: There is none; the message names the nearest.
+            TableError: There is none, the message names the nearest; or its values are lists.
         """
+        if name in self.attributes and self.frame.schema[name].is_nested():
+            raise TableError(
+                f"An attribute needs one value in each row; {name!r} holds lists.",
+                hint="Make a column of each value that may be in them, with yes or no.",
+            )
         if name not in self.attributes:
             raise TableError(
                 f"There is no attribute {name!r} in this table.",

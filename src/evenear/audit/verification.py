@@ -308,6 +308,11 @@ def _check(
 ) -> None:
     if threshold is not None and false_accept_rate is not None:
         raise CohortError("Give a threshold or a share of false accepts, not both.")
+    if threshold is not None and not math.isfinite(threshold):
+        raise CohortError(
+            f"The threshold must be a number that scores can reach, got {threshold}.",
+            hint="Leave it out to take that of the equal error rate.",
+        )
     if false_accept_rate is not None and not 0.0 < false_accept_rate < 1.0:
         raise CohortError(
             f"The share of false accepts must lie between 0 and 1, got {false_accept_rate}.",

@@ -27,6 +27,9 @@ __all__ = ["WAYS", "audit"]
 WAYS = ("geography", "census", "voice", "subgroups")
 """What cohorts can be found by."""
 
+_PLACES = {"zip": "census", "latitude": "geography", "longitude": "geography"}
+"""Columns that are no attributes, and the search that each is for."""
+
 
 def audit(
     results: Annotated[
@@ -271,6 +274,11 @@ def _require(plan: _Plan, table: "Table") -> None:
     adjust_for = plan.settings["adjust_for"]
     wanted += [one for one in adjust_for if one != "utterance_length"]
     for name in wanted:
+        if name in _PLACES and name in table.frame.columns:
+            raise ConfigError(
+                f"{name} is no attribute that divides speakers; it is what cohorts are found by.",
+                hint=f"Ask for --discover {_PLACES[name]}.",
+            )
         if name not in table.attributes:
             raise ConfigError(
                 f"There is no attribute {name!r} in {plan.results.name}.",

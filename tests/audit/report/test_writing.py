@@ -3,6 +3,7 @@ import pytest
 
 from audit.reports import report
 from evenear.audit.report import parse_document, to_document, write_report
+from evenear.audit.report.writing import check_report_path
 from evenear.errors import ConfigError, TableError
 
 
@@ -19,6 +20,9 @@ def test_an_unknown_suffix_and_a_missing_folder_are_refused(tmp_path):
         write_report(report(), tmp_path / "report.pdf")
     with pytest.raises(ConfigError, match="There is no folder"):
         write_report(report(), tmp_path / "nowhere" / "report.html")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(ConfigError, match="is a folder"):
+        check_report_path(tmp_path / "folder.html")
 
 
 def test_a_full_disk_leaves_the_old_report(tmp_path, monkeypatch):

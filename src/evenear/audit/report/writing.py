@@ -36,7 +36,7 @@ def check_report_path(path: str | Path) -> Path:
     """Check the name of a report before the work is done.
 
     Raises:
-        ConfigError: The name has an unknown suffix, or its folder does not exist.
+        ConfigError: The name has an unknown suffix, has no folder, or is one.
     """
     target = Path(path)
     if target.suffix.lower() not in (*_PAGES, ".json"):
@@ -48,5 +48,10 @@ def check_report_path(path: str | Path) -> Path:
         raise ConfigError(
             f"There is no folder {str(target.parent)!r} to write the report to.",
             hint="Create it first.",
+        )
+    if target.is_dir():
+        raise ConfigError(
+            f"{str(target)!r} is a folder; the report needs the name of a file.",
+            hint="Give it another name.",
         )
     return target
