@@ -138,6 +138,15 @@ def test_other_references_cannot_be_compared():
         changes(table, other)
 
 
+def test_utterances_of_other_speakers_cannot_be_compared():
+    table = planted(30)
+    turned = table.frame.with_columns(pl.col("speaker").reverse())
+    with pytest.raises(TableError, match=r"'u00000': 's0000' and 's0029'"):
+        changes(table, Table(turned))
+    nameless = table.frame.with_columns(speaker="utterance_id")
+    assert changes(table, Table(nameless)).overall.change == 0.0
+
+
 def test_nothing_in_common_cannot_be_compared():
     table = planted(30)
     other = Table(table.frame.with_columns(pl.col("utterance_id") + ".wav"))

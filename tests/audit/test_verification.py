@@ -193,6 +193,7 @@ def test_distances_are_noticed():
         ({"num_resamples": 99}, "at least 100"),
         ({"level": 1.0}, "between 0.5 and 1"),
         ({"num_resamples": 200, "level": 0.999}, "999 are the least"),
+        ({"min_speakers": 1}, "at least 2 speakers"),
         ({"threshold": float("nan")}, "a number that scores can reach"),
         ({"threshold": float("inf")}, "a number that scores can reach"),
     ],

@@ -305,7 +305,31 @@ def test_trials_of_a_verifier_are_audited(run, tmp_path):
     code, _, err = run(*command, "--by", "rooom")
     assert code == 2
     assert "'room'" in err
-    assert run(*command, "--by", "room", "--fail-if", "gap(room) > 1")[0] == 2
+    code, out, _ = run(*command, "--by", "room", "--name", "new verifier")
+    assert "new verifier makes" in out
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--fail-if", "gap(room) > 1"),
+        ("--to", "overall"),
+        ("--adjust-for", "room"),
+        ("--min-words", "100"),
+        ("--confirm-fraction", "0.5"),
+        ("--embeddings", "v.npz"),
+    ],
+)
+def test_what_trials_would_pass_over_is_refused(run, tmp_path, option, value):
+    code, _, err = run(tmp_path / "scores.csv", "--trials", option, value)
+    assert code == 2
+    assert f"--trials does not go with {option}." in err
+
+
+def test_a_group_of_one_speaker_is_refused_with_trials_too(run, tmp_path):
+    code, _, err = run(tmp_path / "scores.csv", "--trials", "--min-speakers", "1")
+    assert code == 2
+    assert "min_speakers" in err
 
 
 def test_places_divide_by_searches(run, tmp_path):

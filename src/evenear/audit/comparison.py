@@ -143,7 +143,8 @@ def compare(
         min_words: The same for reference words.
 
     Raises:
-        TableError: The two have no utterance in common, or were scored on other references.
+        TableError: The two have no utterance in common, were scored on other references,
+            or name other speakers.
         CohortError: There are too few resamples to confirm anything at this level.
     """
     check_resamples(num_resamples, level)
@@ -174,7 +175,10 @@ def compare(
 def _paired(before: Table, after: Table) -> tuple[Table, Table, list[str]]:
     """Both tables reduced to the utterances that both have."""
     counts = after.frame.select(
-        "utterance_id", pl.col("errors").alias("_errors"), pl.col("words").alias("_words")
+        "utterance_id",
+        pl.col("errors").alias("_errors"),
+        pl.col("words").alias("_words"),
+        pl.col("speaker").alias("_speaker"),
     )
     both = before.frame.join(counts, on="utterance_id", how="inner", maintain_order="left")
     if both.height == 0:
@@ -190,6 +194,8 @@ def _paired(before: Table, after: Table) -> tuple[Table, Table, list[str]]:
             f"utterances have other word counts, such as {other['utterance_id'][0]!r}.",
             hint="Read both with the same normalizer and the same references.",
         )
+    _check_speakers(both)
+    both = both.drop("_speaker")
     lost = before.num_utterances + after.num_utterances - 2 * both.height
     warnings = (
         [f"{lost:,} utterances are in one of the two only and were left out."] if lost else []
@@ -197,6 +203,25 @@ def _paired(before: Table, after: Table) -> tuple[Table, Table, list[str]]:
     first = both.drop("_errors", "_words")
     second = both.with_columns(pl.col("_errors").alias("errors")).drop("_errors", "_words")
     return Table(first, before.normalizer), Table(second, after.normalizer), warnings
+
+
+def _check_speakers(both: pl.DataFrame) -> None:
+    """Refuse utterances that two speakers said; who has no name is named by the utterance."""
+    id_ = pl.col("utterance_id")
+    other = both.filter(
+        pl.col("speaker") != pl.col("_speaker"),
+        *(
+            (pl.col(name) != id_) & (pl.col(name) != pl.concat_str(pl.lit("speaker of "), id_))
+            for name in ("speaker", "_speaker")
+        ),
+    )
+    if other.height:
+        first = other.row(0, named=True)
+        raise TableError(
+            f"An utterance must have one speaker in both; {other.height} of {both.height} do not, "
+            f"such as {first['utterance_id']!r}: {first['speaker']!r} and {first['_speaker']!r}.",
+            hint="Give both tables a column utterance_id: rows without one are paired by number.",
+        )
 
 
 def _rows(

@@ -84,6 +84,8 @@ def audit_verification(
         TableError: There is no such attribute.
     """
     _check(threshold, false_accept_rate, num_resamples, level)
+    if min_speakers < 2:
+        raise CohortError(f"A group needs at least 2 speakers, got min_speakers {min_speakers}.")
     if not isinstance(cohorts, Cohorts):
         cohorts = trials.cohorts_by(*cohorts)
     names, groups = _groups(trials, cohorts)

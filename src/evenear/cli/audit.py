@@ -134,7 +134,8 @@ def audit(
     }
     plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings)
     if trials:
-        _audit_trials(plan, source, _Output(tuple(out or ()), as_json), threshold, fail_if or ())
+        _check_trials(plan, source, fail_if or ())
+        _audit_trials(plan, source, _Output(tuple(out or ()), as_json), threshold, name)
         return
     if threshold is not None:
         raise ConfigError("--threshold is for --trials, which was not asked for.")
@@ -165,8 +166,31 @@ class _Output:
     as_json: bool
 
 
+def _check_trials(plan: _Plan, source: Source, fail_if: Sequence[str]) -> None:
+    """Refuse what an audit of trials would pass over."""
+    from evenear.audit.report import AuditSettings
+    from evenear.config import from_dict
+
+    how, usual = from_dict(AuditSettings, plan.settings), AuditSettings()
+    given = {
+        "--compare": plan.compare,
+        "--discover": plan.discover,
+        "--embeddings": plan.embeddings,
+        "--fail-if": fail_if,
+        "--reference": source.reference,
+        "more than one --attributes": len(source.attributes) > 1,
+        "--to": how.to != usual.to,
+        "--adjust-for": how.adjust_for,
+        "--confirm-fraction": how.confirm_fraction,
+        "--min-words": how.min_words != usual.min_words,
+    }
+    refused = [option for option, value in given.items() if value]
+    if refused:
+        raise ConfigError(f"--trials does not go with {', '.join(refused)}.", hint="Leave it out.")
+
+
 def _audit_trials(
-    plan: _Plan, source: Source, output: _Output, threshold: float | None, fail_if: Sequence[str]
+    plan: _Plan, source: Source, output: _Output, threshold: float | None, name: str | None
 ) -> None:
     from evenear.audit.report.verification import (
         verification_json,
@@ -177,17 +201,12 @@ def _audit_trials(
     from evenear.audit.trials import read_trials
     from evenear.audit.verification import audit_verification
 
-    if plan.compare or plan.discover or fail_if or source.reference or len(source.attributes) > 1:
-        raise ConfigError(
-            "--trials does not go with --compare, --discover, --fail-if, --reference, or more "
-            "than one --attributes."
-        )
     for path in output.files:
         check_report_path(path)
     speakers = source.attributes[0] if source.attributes else None
     renamed = source.renamed
     try:
-        found = read_trials(plan.results, speakers=speakers, columns=renamed)
+        found = read_trials(plan.results, speakers=speakers, columns=renamed, name=name)
     except TableError as error:
         raise TableError(error.message, hint=as_options(error.hint)) from None
     _require_of_speakers(plan.by, found)
