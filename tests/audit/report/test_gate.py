@@ -77,6 +77,14 @@ def test_a_cohort_that_errs_for_the_first_time_got_worse():
     assert parse_condition("change(age) > 2%").judge(one).holds
 
 
+def test_a_gap_that_is_left_alone_with_errors_is_infinite():
+    changes = rich_report().changes
+    assert changes is not None
+    row = replace(changes.rows[0], gap_before=0.1, gap_after=None, wer_after=0.2, suppressed=False)
+    one = replace(rich_report(), changes=replace(changes, rows=(row, *changes.rows[1:])))
+    assert _value("gap_after(age)", one) == math.inf
+
+
 @pytest.mark.parametrize(
     ("text", "holds"),
     [
@@ -149,10 +157,11 @@ def test_a_gate_on_what_was_not_measured_is_an_error_and_not_a_pass():
 
 def test_a_gap_to_no_errors_is_infinite_and_a_gate_on_its_test_is_an_error():
     fields = {"wer": 0.3, "base_wer": 0.0, "gap": None, "confirmed": None}
+    fields |= {"gap_low": None, "gap_high": None}
     row, *rows = report().gaps.rows
     one = replace(report(), gaps=replace(report().gaps, rows=(replace(row, **fields), *rows)))
     assert _value("gap(age)", one) == math.inf
-    for call in ("confirmed_gap()", "worse()", "worse(age)"):
+    for call in ("confirmed_gap()", "worse()", "worse(age)", "gap_low()", "gap_high(age)"):
         with pytest.raises(CohortError, match=r"WER of 30.0 %, and its gap cannot be tested"):
             _value(call, one)
     assert isinstance(_value("worse(gender)", one), float)

@@ -274,6 +274,8 @@ def _value(call: _Call, report: Report) -> float:
         return _known(call, [row.size if row.base_wer is not None else None for row in rows])
     if name in ("worse", "confirmed_gap"):
         _check_tested(call, rows)
+    if name in ("gap_low", "gap_high"):
+        _check_tested(call, [row for row in rows if getattr(row, name) is None])
     if name == "worse":
         _known(call, [row.wer for row in rows])
         return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
@@ -295,6 +297,8 @@ def _of_changes(call: _Call, report: Report) -> float:
         rows = [row for row in _chosen(call, changes.rows) if not row.suppressed]
     if call.name == "change":
         return _known(call, [row.size for row in rows])
+    if call.name == "gap_after":
+        return _known(call, [_gap_after(row) for row in rows])
     if call.name == "change_high":
         highs = [row.change_high for row in rows]
         return _known(call, [math.inf if high is None else high for high in highs])
@@ -302,6 +306,12 @@ def _of_changes(call: _Call, report: Report) -> float:
         _known(call, [row.wer_after for row in rows])
         return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
     return _known(call, [getattr(row, call.name) for row in rows])
+
+
+def _gap_after(row: Change) -> float | None:
+    """The gap under the second recognizer; infinite where its rest lost its last error."""
+    is_alone = row.gap_after is None and row.gap_before is not None and row.wer_after
+    return math.inf if is_alone else row.gap_after
 
 
 def _chosen(call: _Call, rows: Sequence[Gap] | Sequence[Change]) -> list:
