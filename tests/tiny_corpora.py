@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from evenear.data.manifests import Utterance
+
 
 def write_tone(path: Path, seconds: float, *, sample_rate: int = 16_000, channels: int = 1) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -15,6 +17,11 @@ def write_tone(path: Path, seconds: float, *, sample_rate: int = 16_000, channel
     tone_N = (0.1 * np.sin(2 * np.pi * 220 * time_N)).astype(np.float32)
     soundfile.write(path, np.stack([tone_N] * channels, axis=1), sample_rate)
     return path
+
+
+def spoken_tone(path: Path, name: str, text: str, seconds: float) -> Utterance:
+    """An utterance whose sound is a tone."""
+    return Utterance(name, f"speaker of {name}", text, write_tone(path, seconds), 0.0, seconds)
 
 
 def write_lines(path: Path, lines: list[str]) -> Path:

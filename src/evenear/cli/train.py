@@ -40,6 +40,10 @@ def train(
     start_from: Annotated[
         str | None, typer.Option(help="Begin with a trained model: its folder or name.")
     ] = None,
+    splice_with: Annotated[
+        str | None,
+        typer.Option(help="A trained model that finds where to part sentences and join new ones."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's snapshot.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
 ) -> None:
@@ -63,13 +67,16 @@ def train(
     write_bytes(out / "config.json", to_json(config).encode())
     with progress_bar("utterances") as bar:
         task = bar.add_task("Storing frames", total=None, status="")
+        looking = bar.add_task("Finding seams", total=None, status="", visible=False)
         run = Run.prepare(
             config,
             sources,
             out,
             start_from=start_from,
+            splice_with=splice_with,
             threads=threads,
             progress=lambda done: bar.advance(task, done),
+            parting=lambda done: bar.update(looking, advance=done, visible=True),
         )
     note(run.description)
     if resume:

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
 from evenear.config import config
 from evenear.data.augmentation import FrameAugmentation, augment_frames
+from evenear.data.splicing import Seams, Splicer
 from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, stack_frames
@@ -59,6 +61,8 @@ class BatchConfig:
     min_seconds: float = Field(default=0.3, ge=0)
     max_seconds: float = Field(default=16.0, gt=0)
     augmentation: FrameAugmentation | None = FrameAugmentation()
+    splice_chance: float = Field(default=0.5, ge=0, le=1)
+    """Chance that an utterance whose seams are known gets the ending of another."""
     easy_epochs: int = Field(default=0, ge=0)
     """First epochs of short utterances as they are stored: alignment is found there much sooner."""
     easy_seconds: float = Field(default=3.0, gt=0)
@@ -77,6 +81,7 @@ class BatchMaker:
         settings: Sizes and augmentation.
         features: How log-mel frames are stacked.
         seed: The run's seed.
+        seams: Where utterances can be parted, to make new sentences of them; None makes none.
         repeats: Times an utterance occurs in an epoch, by its id, where that is not once; a
             fraction takes it in so many epochs.
     """
@@ -90,9 +95,12 @@ class BatchMaker:
         *,
         seed: int,
         repeats: Mapping[str, float] | None = None,
+        seams: Seams | None = None,
     ) -> None:
         self.store, self.settings = store, settings
         self.repeats = repeats or {}
+        self.seams, self._splicer = seams, Splicer(store, seams) if seams else None
+        self._tokenizer = tokenizer
         self.features, self.seed = features, seed
         self._tokens: dict[int, list[int]] = {}
         self._copies: dict[str, list[int]] = {}
@@ -132,15 +140,31 @@ class BatchMaker:
         ids, frames, targets = [], [], []
         for stored, occurrence in group:
             utterance = self.store.utterances[stored]
-            frames_TM = self.store.frames(stored)
-            if self.settings.augmentation is not None and epoch >= self.settings.easy_epochs:
+            frames_TM, tokens = self.store.frames(stored), self._tokens[stored]
+            if epoch >= self.settings.easy_epochs:
                 key = (epoch, occurrence, utterance.utterance_id, utterance.copy)
-                rng = rng_for(self.seed, "frames", key)
-                frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
+                frames_TM, tokens = self._spliced(stored, rng_for(self.seed, "splice", key)) or (
+                    frames_TM,
+                    tokens,
+                )
+                if self.settings.augmentation is not None:
+                    rng = rng_for(self.seed, "frames", key)
+                    frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
             ids.append(utterance.utterance_id)
             frames.append(stack_frames(frames_TM, self.features))
-            targets.append(self._tokens[stored])
+            targets.append(tokens)
         return collate(ids, frames, targets)
+
+    def _spliced(
+        self, stored: int, rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], list[int]] | None:
+        """A new sentence that begins as this utterance, if chance wants one and seams allow it."""
+        if self._splicer is None or self._tokenizer is None:
+            return None
+        if rng.random() >= self.settings.splice_chance:
+            return None
+        made = self._splicer.splice(stored, rng)
+        return None if made is None else (made[0], self._tokenizer.encode(made[1]))
 
     def _seconds(self, stored: int) -> float:
         frames = self.store.utterances[stored].num_frames

@@ -17,16 +17,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from evenear.data.store import FrameStore
 from evenear.errors import TokenizerError
 from evenear.features import FeatureConfig
-from evenear.losses.alignment import best_alignment
 from evenear.metrics.words import align_words
 from evenear.models.transducer import Transducer
-from evenear.reproduction.scoring import Score, encode, plain_batches
+from evenear.reproduction.scoring import Score
+from evenear.search import emission_frames
 from evenear.tokenizer import Tokenizer
+from evenear.training.encoding import encode, plain_batches
 from evenear.units import Seconds
 
 __all__ = ["Delays", "Reference", "delays", "force_alignments"]
@@ -77,7 +77,7 @@ def force_alignments(
             except TokenizerError:
                 continue
             projected_TD = projected_BTD[b, : int(encoded.lengths_B[b])]
-            frames = _best_frames(model, projected_TD, tokens)
+            frames = emission_frames(model, projected_TD, tokens)
             reference = Reference(tuple(tokens), tuple(frame * frame_seconds for frame in frames))
             found[store.utterances[place].utterance_id] = reference
     return found
@@ -102,17 +102,6 @@ def delays(
         for said, heard in _matches(reference.tokens, one.tokens):
             found.append(one.frames[heard] * frame_seconds - reference.seconds[said])
     return Delays(tuple(found), num_tokens)
-
-
-def _best_frames(model: Transducer, projected_TD: Tensor, tokens: Sequence[int]) -> tuple[int, ...]:
-    """The frame of each token on the most probable path of one utterance."""
-    targets_BU = torch.tensor([tokens], dtype=torch.int64).reshape(1, len(tokens))
-    predicted_BUD = model.predict(targets_BU)
-    logits_TUV = model.joiner(projected_TD[:, None], predicted_BUD[0, None])
-    log_probs_TUV = logits_TUV.log_softmax(dim=2).double()
-    label_TU = log_probs_TUV[:, torch.arange(len(tokens)), targets_BU[0]]
-    blank_TU = log_probs_TUV[:, :, model.blank_id]
-    return best_alignment(blank_TU.numpy(), label_TU.numpy()).frames
 
 
 def _matches(said: Sequence[int], heard: Sequence[int]) -> list[tuple[int, int]]:

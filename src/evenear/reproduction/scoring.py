@@ -18,24 +18,21 @@ import torch
 
 from evenear.atomic import write_bytes
 from evenear.data.augmentation import WaveformAugmentation
-from evenear.data.batches import collate
 from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
-from evenear.encoders.base import Encoded
 from evenear.errors import ManifestError
-from evenear.features import FeatureConfig, stack_frames
+from evenear.features import FeatureConfig
 from evenear.metrics.words import normalize, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
 from evenear.tokenizer import Tokenizer
+from evenear.training.encoding import encode, plain_batches
 
 __all__ = [
     "CLEAN",
     "Score",
     "condition_name",
-    "encode",
     "listen",
-    "plain_batches",
     "read_scores",
     "score",
     "write_scores",
@@ -91,28 +88,6 @@ def listen(
         )
         for name, snr in conditions.items()
     }
-
-
-def plain_batches(store: FrameStore, features: FeatureConfig) -> Iterator[tuple[int, ...]]:
-    """Places of utterances of like length, about two minutes of speech at once."""
-    most = 120_000 / features.hop_milliseconds
-    group: list[int] = []
-    for place in sorted(range(len(store)), key=lambda i: store.utterances[i].num_frames):
-        if group and store.utterances[place].num_frames * (len(group) + 1) > most:
-            yield tuple(group)
-            group = []
-        group.append(place)
-    if group:
-        yield tuple(group)
-
-
-def encode(
-    model: Transducer, store: FrameStore, places: Sequence[int], features: FeatureConfig
-) -> Encoded:
-    """Encode whole utterances of a store, as they are stored."""
-    frames = [stack_frames(store.frames(place), features) for place in places]
-    batch = collate([str(place) for place in places], frames, [[] for _ in places])
-    return model.encode(batch.features_BTF, batch.lengths_B)
 
 
 @torch.inference_mode()

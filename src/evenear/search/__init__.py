@@ -2,6 +2,7 @@
 """Search: from encoder frames to tokens, greedily or with a beam, for many streams at once."""
 
 from evenear.search.beam import BeamConfig, BeamSearch, BeamState, TokenScorer, beam_search
+from evenear.search.forced import emission_frames
 from evenear.search.greedy import GreedySearch, GreedyState, greedy_search
 from evenear.search.hypotheses import Hypothesis, Search
 
@@ -15,5 +16,6 @@ __all__ = [
     "Search",
     "TokenScorer",
     "beam_search",
+    "emission_frames",
     "greedy_search",
 ]

@@ -169,6 +169,7 @@ class Trainer:
         plan = [
             [part.name for part in self.batches.store.parts],
             sorted(self.batches.repeats.items()),
+            sorted((*key, list(seams)) for key, seams in (self.batches.seams or {}).items()),
             self.accelerator.num_processes,
         ]
         return hashlib.blake2b(json.dumps(plan).encode(), digest_size=10).hexdigest()

@@ -12,6 +12,7 @@ from evenear.atomic import write_bytes
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
+from evenear.data.splicing import Seams
 from evenear.errors import CheckpointError
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
@@ -25,6 +26,7 @@ from evenear.training.preparation import (
     check_widths,
     prepare,
 )
+from evenear.training.seams import stored_seams
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["Run"]
@@ -47,8 +49,10 @@ class Run:
         folder: Path,
         *,
         start_from: str | Path | None = None,
+        splice_with: str | Path | None = None,
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
+        parting: Callable[[int], None] | None = None,
     ) -> "Run":
         """Read and store the corpora, and build the model.
 
@@ -58,8 +62,11 @@ class Run:
             folder: Where the run's files go.
             start_from: A trained model (its folder or name) whose tokenizer and weights to begin
                 with; None begins with random weights.
+            splice_with: A trained model (its folder or name) that finds where recorded sentences
+                can be parted, to make new ones of them; None makes none.
             threads: Threads for all of torch in this process; None leaves them as they are.
             progress: Called with the number of utterances that were stored.
+            parting: Called with the number of stored utterances whose seams were looked for.
 
         Raises:
             ConfigError: The encoder was not made for the features.
@@ -73,7 +80,11 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / TOKENIZER_NAME, bundle.tokenizer.model)
         corpus = prepare(sources, config.data, folder, seed=config.seed, progress=progress)
-        return cls.over(corpus, config, folder, start_from=bundle)
+        seams = None
+        if splice_with is not None:
+            finder = load_model(splice_with)
+            seams = stored_seams(finder, corpus.train, folder, progress=parting)
+        return cls.over(corpus, config, folder, start_from=bundle, seams=seams)
 
     @classmethod
     def over(
@@ -83,6 +94,7 @@ class Run:
         folder: Path,
         *,
         start_from: Bundle | None = None,
+        seams: Seams | None = None,
     ) -> "Run":
         """Build the model of a run over a prepared corpus, which several runs may share.
 
@@ -97,6 +109,7 @@ class Run:
             features,
             seed=config.seed,
             repeats=corpus.repeats,
+            seams=seams,
         )
         plain = BatchConfig(seconds=120.0, min_seconds=0.0, max_seconds=60.0, augmentation=None)
         dev = BatchMaker(corpus.dev, None, plain, features, seed=config.seed)

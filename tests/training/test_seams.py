@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A recognizer that learned a language of tones finds the silence between its words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evenear.checkpoint import Bundle, load_model
+from evenear.training import seams as seams_module
+from evenear.training.preparation import Corpus
+from evenear.training.run import Run
+from evenear.training.seams import find_seams, stored_seams
+from training.tone_words import GAP_SECONDS, WORD_SECONDS, Source, learning_config, write_corpus
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory) -> tuple[Bundle, Corpus, Path]:
+    folder = tmp_path_factory.mktemp("seams")
+    sources = [Source(write_corpus(folder / "tones"))]
+    run = Run.prepare(learning_config(), sources, folder / "run")
+    list(run.train())
+    return load_model(run.model_folder), run.corpus, folder / "run"
+
+
+def test_seams_lie_in_the_gaps_between_words(learned):
+    """At speed 1 a word lasts 0.24 s, 0.06 of them silent; other copies are as much longer."""
+    bundle, corpus, _ = learned
+    found = find_seams(bundle, corpus.train)
+    assert found.keys() == {(u.utterance_id, u.copy) for u in corpus.train.utterances}
+    right = total = 0
+    for one in corpus.train.utterances:
+        words = one.text.split()
+        seams = found[one.utterance_id, one.copy]
+        assert len(seams) == len(words) - 1
+        period = one.num_frames / len(words)
+        silent = GAP_SECONDS / (WORD_SECONDS + GAP_SECONDS) * period
+        for number, seam in enumerate(seams, start=1):
+            total += 1
+            right += seam is not None and abs(seam - (number * period - silent / 2)) <= silent
+    assert right > 0.8 * total
+
+
+def test_seams_are_found_once(learned, monkeypatch):
+    bundle, corpus, folder = learned
+    heard: list[int] = []
+    first = stored_seams(bundle, corpus.train, folder, progress=heard.append)
+    assert sum(heard) == len(corpus.train)
+    monkeypatch.setattr(seams_module, "find_seams", None)  # calling it would fail
+    assert stored_seams(bundle, corpus.train, folder) == first
+
+
+def test_a_run_joins_new_sentences_and_resumes_only_with_them(learned, tmp_path):
+    bundle, corpus, folder = learned
+    settings = learning_config()
+    seams = stored_seams(bundle, corpus.train, folder)
+    plain, spliced = (
+        Run.over(corpus, settings, tmp_path / name, seams=one).trainer
+        for name, one in (("plain", None), ("spliced", seams))
+    )
+    group = plain.batches.plan(0)[0]
+    own, new = (one.batches.batch(group, 0) for one in (plain, spliced))
+    assert own.utterance_ids == new.utterance_ids
+    changed = (own.targets_BU != new.targets_BU).any(dim=1)
+    assert 0 < int(changed.sum()) < len(changed)
+    for row in np.flatnonzero(~changed.numpy()):
+        assert bool((own.features_BTF[row] == new.features_BTF[row]).all())
+    assert plain._speech() != spliced._speech()
