@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """When a recognizer would emit the tokens of a text that is known.
 
-Legend: T frames, U tokens or columns of a lattice, D width, V vocabulary.
+Legend: B one utterance, T frames, U tokens or columns of a lattice, D width, V vocabulary.
 """
 
 from collections.abc import Sequence
