@@ -53,6 +53,10 @@ _COMPARED = (
     ("convrnn", "convrnn-global-only"),
     ("convrnn", "convrnn-no-se"),
     ("convrnn-fastemit", "convrnn"),
+    ("convrnn-two-blocks", "convrnn"),
+    ("convrnn-two-blocks", "convrnn-local-only"),
+    ("convrnn-long-past", "convrnn"),
+    ("convrnn-layer-norm", "convrnn"),
 )
 """Pairs that are compared beside those with the reference."""
 
