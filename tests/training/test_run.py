@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from evenear.checkpoint import load_model
+from evenear.checkpoint import load_model, shipped_models
 from evenear.config import replace, set_path
 from evenear.errors import CheckpointError, ConfigError
 from evenear.metrics.words import WordErrors
@@ -173,3 +173,9 @@ def test_features_of_another_width_are_refused_before_any_is_stored(manifest, tm
     with pytest.raises(ConfigError, match="reads features of width 60, and those stored have 90"):
         prepared(manifest, tmp_path / "run", settings)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not shipped_models(), reason="this checkout ships no model")
+def test_a_model_of_other_features_finds_no_seams(manifest, tmp_path):
+    with pytest.raises(ConfigError, match="reads other features"):
+        prepared(manifest, tmp_path, config(), splice_with="evenear-en-small")

@@ -143,10 +143,8 @@ class BatchMaker:
             frames_TM, tokens = self.store.frames(stored), self._tokens[stored]
             if epoch >= self.settings.easy_epochs:
                 key = (epoch, occurrence, utterance.utterance_id, utterance.copy)
-                frames_TM, tokens = self._spliced(stored, rng_for(self.seed, "splice", key)) or (
-                    frames_TM,
-                    tokens,
-                )
+                if (spliced := self._spliced(stored, key)) is not None:
+                    frames_TM, tokens = spliced
                 if self.settings.augmentation is not None:
                     rng = rng_for(self.seed, "frames", key)
                     frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
@@ -156,11 +154,12 @@ class BatchMaker:
         return collate(ids, frames, targets)
 
     def _spliced(
-        self, stored: int, rng: np.random.Generator
+        self, stored: int, key: tuple[int, int, str, int]
     ) -> tuple[NDArray[np.float32], list[int]] | None:
         """A new sentence that begins as this utterance, if chance wants one and seams allow it."""
         if self._splicer is None or self._tokenizer is None:
             return None
+        rng = rng_for(self.seed, "splice", key)
         if rng.random() >= self.settings.splice_chance:
             return None
         made = self._splicer.splice(stored, rng)

@@ -116,10 +116,10 @@ class Trainer:
             )
         if snapshot.speech != self._speech():
             raise CheckpointError(
-                f"The snapshot in {self.folder} is of a run on other speech, or by more or fewer "
-                "processes.",
-                hint="Resume with every --data, in its order and as often, that it was started "
-                "with, or begin another run with another --out.",
+                f"The snapshot in {self.folder} is of a run on other speech, spliced otherwise, or "
+                "by more or fewer processes.",
+                hint="Resume with every --data, in its order and as often, and the --splice-with "
+                "that it was started with, or begin another run with another --out.",
             )
         self.model.load_state_dict(snapshot.model)
         self.average = snapshot.average

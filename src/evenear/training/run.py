@@ -13,7 +13,7 @@ from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.splicing import Seams
-from evenear.errors import CheckpointError
+from evenear.errors import CheckpointError, ConfigError
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
@@ -69,7 +69,8 @@ class Run:
             parting: Called with the number of stored utterances whose seams were looked for.
 
         Raises:
-            ConfigError: The encoder was not made for the features.
+            ConfigError: The encoder was not made for the features, or the model that finds seams
+                was trained on others.
             CheckpointError: The model to start from is damaged or of another shape.
         """
         check_widths(config)
@@ -83,6 +84,7 @@ class Run:
         seams = None
         if splice_with is not None:
             finder = load_model(splice_with)
+            _check_features(finder, config)
             seams = stored_seams(finder, corpus.train, folder, progress=parting)
         return cls.over(corpus, config, folder, start_from=bundle, seams=seams)
 
@@ -154,6 +156,15 @@ class Run:
             model=self.trainer.averaged(lambda: copy.deepcopy(self.trainer.model)),
             features=self.config.data.store.features,
             tokenizer=self.corpus.tokenizer,
+        )
+
+
+def _check_features(finder: Bundle, config: TrainingConfig) -> None:
+    """Refuse to find seams by a model that does not read the frames that are stored."""
+    if finder.features != config.data.store.features:
+        raise ConfigError(
+            f"The model {finder.name} to splice with reads other features than this run stores.",
+            hint="Splice with a model that was trained on the same data.store.features.",
         )
 
 

@@ -19,7 +19,7 @@ from markupsafe import Markup
 from evenear.audit.gap import Gap
 from evenear.audit.report.findings import Cell, Dot, Finding
 from evenear.audit.report.land import land_near
-from evenear.audit.report.words import percent, signed
+from evenear.audit.report.words import percent, signed, verdict
 
 __all__ = ["Drawing", "KeyEntry", "draw", "hundred_words"]
 
@@ -265,8 +265,7 @@ def _fill(row: Gap) -> float:
 def _title(number: int, row: Gap) -> str:
     if row.suppressed:
         return f"{number}: {row.value}, too small to measure"
-    verdict = "confirmed" if row.confirmed else "not confirmed"
-    return f"{number}: {row.value}, WER {percent(row.wer)}, gap {signed(row.gap)}, {verdict}"
+    return f"{number}: {row.value}, WER {percent(row.wer)}, gap {signed(row.gap)}, {verdict(row)}"
 
 
 def _centers(outlines: Sequence[_Places]) -> _Places:
