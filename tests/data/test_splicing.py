@@ -27,35 +27,56 @@ def store(tmp_path_factory) -> FrameStore:
     return build_store(said, folder / "store", StoreConfig(features=FEATURES, augment=False))
 
 
-def parts_of(text: str, store: FrameStore) -> set[tuple[int, int, int, int]]:
-    """All pairs of seams that make a text: first, words of it, second, words left out of it."""
-    found = set()
-    for first, one in enumerate(store.utterances):
-        for second, other in enumerate(store.utterances):
-            for k in range(1, len(one.text.split())):
-                for skipped in range(1, len(other.text.split())):
-                    if text.split() == one.text.split()[:k] + other.text.split()[skipped:]:
-                        found.add((first, k, second, skipped))
-    return found
+def pieces_of(text: str) -> list[tuple[str, int, int]]:
+    """The runs of words a text is made of: whose they are, the first, the one behind the last."""
+    places = {w: (name, k) for name, said in TEXTS.items() for k, w in enumerate(said.split())}
+    pieces: list[tuple[str, int, int]] = []
+    for name, k in map(places.get, text.split()):
+        if pieces and pieces[-1][0] == name and pieces[-1][2] == k:
+            pieces[-1] = (name, pieces[-1][1], k + 1)
+        else:
+            pieces.append((name, k, k + 1))
+    return pieces
+
+
+def frames_of(piece: tuple[str, int, int], store: FrameStore) -> np.ndarray:
+    name, begin, end = piece
+    index = list(TEXTS).index(name)
+    seams = [0, *SEAMS[name, 0], store.utterances[index].num_frames]
+    assert seams[begin] is not None
+    assert seams[end] is not None
+    return store.frames(index)[seams[begin] : seams[end]]
 
 
 def test_sound_and_text_are_parted_at_the_same_words(store):
-    splicer, seen = Splicer(store, SEAMS), Counter()
-    for draw in range(200):
+    splicer = Splicer(store, SEAMS, middle_chance=0.8)
+    numbers, endings = Counter(), Counter()
+    for draw in range(400):
         made = splicer.splice(1, rng_for(0, "splice", draw))
         if made is None:
             continue
         frames_TM, text = made
-        ((first, k, second, skipped),) = parts_of(text, store)
-        seen[second] += 1
-        assert first == 1
-        assert second != 1
-        start = SEAMS[store.utterances[first].utterance_id, 0][k - 1]
-        end = SEAMS[store.utterances[second].utterance_id, 0][skipped - 1]
-        expected_TM = np.concatenate([store.frames(first)[:start], store.frames(second)[end:]])
+        pieces = pieces_of(text)
+        assert pieces[0][:2] == ("b", 0)
+        assert "b" not in [name for name, _, _ in pieces[1:]]
+        numbers[len(pieces)] += 1
+        endings[text.split()[-1]] += 1
+        expected_TM = np.concatenate([frames_of(piece, store) for piece in pieces])
         np.testing.assert_array_equal(frames_TM, expected_TM)
-        assert len(frames_TM) <= store.utterances[first].num_frames
-    assert seen.keys() == {0, 3}
+        assert len(frames_TM) <= store.utterances[1].num_frames
+    assert numbers[2] > 0
+    assert endings.keys() == {"C", "J"}
+
+
+def test_middles_come_between_as_often_as_they_are_wanted(store):
+    def longest(middle_chance: float) -> int:
+        splicer = Splicer(store, SEAMS | {("a", 0): [10, 12]}, middle_chance=middle_chance)
+        made = [splicer.splice(3, rng_for(0, "splice", draw)) for draw in range(100)]
+        return max(len(text.split()) for _, text in filter(None, made))
+
+    # I and an ending: two words of a, or two of b, which has no room for three.
+    assert longest(0.0) == 3
+    assert longest(0.9) > 3
 
 
 def test_what_cannot_be_parted_is_left_alone(store):

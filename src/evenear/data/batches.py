@@ -63,6 +63,8 @@ class BatchConfig:
     augmentation: FrameAugmentation | None = FrameAugmentation()
     splice_chance: float = Field(default=0.5, ge=0, le=1)
     """Chance that an utterance whose seams are known gets the ending of another."""
+    splice_middle_chance: float = Field(default=0.5, ge=0, lt=1)
+    """Chance that words of a third come between, and then again that more do."""
     easy_epochs: int = Field(default=0, ge=0)
     """First epochs of short utterances as they are stored: alignment is found there much sooner."""
     easy_seconds: float = Field(default=3.0, gt=0)
@@ -99,7 +101,9 @@ class BatchMaker:
     ) -> None:
         self.store, self.settings = store, settings
         self.repeats = repeats or {}
-        self.seams, self._splicer = seams, Splicer(store, seams) if seams else None
+        self.seams, self._splicer = seams, None
+        if seams:
+            self._splicer = Splicer(store, seams, middle_chance=settings.splice_middle_chance)
         self._tokenizer = tokenizer
         self.features, self.seed = features, seed
         self._tokens: dict[int, list[int]] = {}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""New sentences from recorded ones: the first words of one utterance and the last of another.
+"""New sentences from recorded ones: the first words of one utterance, words from others, the last.
 
 A model that hears few recorded sentences learns them by heart. Parted between words and joined
 anew, the same sound makes a sentence that nobody said. A seam is a frame at which an utterance can
@@ -8,12 +8,13 @@ be parted, between two of its words; `evenear.training.seams` finds them.
 Legend: T frames, M mel bins.
 
 Source: after Lam et al. 2021, arXiv:2104.01393, which replaces aligned words one by one.
-Departs from the paper: two utterances are parted once each, and speakers may change there.
+Departs from the paper: runs of words are joined, and speakers may change between them.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,17 @@ Seams = Mapping[tuple[str, int], Sequence[int | None]]
 """By utterance and copy: the frame of the seam behind each word but the last, None for none."""
 
 _TRIES = 8
-"""Pairs to try before an utterance is left as it is."""
+"""Utterances to try before a place in a sentence is left empty."""
+_MOST_BETWEEN = 3
+"""Seams between the two ends of what is taken out of the middle of an utterance, and one more."""
+
+
+class _Piece(NamedTuple):
+    """A run of words of one utterance, and the frames in which they are said."""
+
+    stored: int
+    words: slice
+    frames: slice
 
 
 class Splicer:
@@ -36,10 +47,12 @@ class Splicer:
     Args:
         store: Frames and texts.
         seams: Where they can be parted.
+        middle_chance: Chance that words from the middle of another utterance come between the
+            beginning and the ending; then again that more do.
     """
 
-    def __init__(self, store: FrameStore, seams: Seams) -> None:
-        self.store = store
+    def __init__(self, store: FrameStore, seams: Seams, *, middle_chance: float = 0.5) -> None:
+        self.store, self.middle_chance = store, middle_chance
         self._seams: dict[int, list[tuple[int, int]]] = {}
         for index, one in enumerate(store.utterances):
             frames = seams.get((one.utterance_id, one.copy), ())
@@ -51,29 +64,60 @@ class Splicer:
     def splice(
         self, stored: int, rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], str] | None:
-        """The beginning of a stored utterance, and an ending no longer than its own was.
+        """The beginning of a stored utterance and words of others, no longer than it was itself.
 
         Returns:
             Frames (T, M) and their text, or None if it cannot be parted or no ending fits.
         """
         if stored not in self._seams:
             return None
-        words, seam = self._one(stored, rng)
+        words, seam = self._seam(stored, rng)
+        pieces = [_Piece(stored, slice(words), slice(seam))]
         room = self.store.utterances[stored].num_frames - seam
+        while rng.random() < self.middle_chance:
+            middle = self._fitting(self._middle, stored, room, rng)
+            if middle is None:
+                break
+            pieces.append(middle)
+            room -= middle.frames.stop - middle.frames.start
+        ending = self._fitting(self._ending, stored, room, rng)
+        if ending is None:
+            return None
+        pieces.append(ending)
+        frames_TM = np.concatenate([self.store.frames(p.stored)[p.frames] for p in pieces])
+        texts = (self.store.utterances[p.stored].text.split()[p.words] for p in pieces)
+        return frames_TM, " ".join(word for text in texts for word in text)
+
+    def _fitting(
+        self,
+        take: Callable[[int, np.random.Generator], _Piece | None],
+        stored: int,
+        room: int,
+        rng: np.random.Generator,
+    ) -> _Piece | None:
+        """What `take` takes of some utterance but this one, if it finds what fits into the room."""
         for _ in range(_TRIES):
             other = self._places[int(rng.integers(len(self._places)))]
-            skipped, start = self._one(other, rng)
-            if other == stored or self.store.utterances[other].num_frames - start > room:
-                continue
-            frames_TM = np.concatenate(
-                [self.store.frames(stored)[:seam], self.store.frames(other)[start:]]
-            )
-            first = self.store.utterances[stored].text.split()[:words]
-            last = self.store.utterances[other].text.split()[skipped:]
-            return frames_TM, " ".join([*first, *last])
+            piece = take(other, rng)
+            if other != stored and piece and piece.frames.stop - piece.frames.start <= room:
+                return piece
         return None
 
-    def _one(self, stored: int, rng: np.random.Generator) -> tuple[int, int]:
+    def _ending(self, stored: int, rng: np.random.Generator) -> _Piece:
+        words, seam = self._seam(stored, rng)
+        end = self.store.utterances[stored].num_frames
+        return _Piece(stored, slice(words, None), slice(seam, end))
+
+    def _middle(self, stored: int, rng: np.random.Generator) -> _Piece | None:
+        known = self._seams[stored]
+        if len(known) < 2:
+            return None
+        first = int(rng.integers(len(known) - 1))
+        last = min(first + int(rng.integers(1, _MOST_BETWEEN + 1)), len(known) - 1)
+        (begin, start), (end, stop) = known[first], known[last]
+        return _Piece(stored, slice(begin, end), slice(start, stop))
+
+    def _seam(self, stored: int, rng: np.random.Generator) -> tuple[int, int]:
         """Words before one of its seams, and its frame."""
         known = self._seams[stored]
         return known[int(rng.integers(len(known)))]
