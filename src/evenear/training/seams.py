@@ -8,6 +8,7 @@ Legend: T frames, M mel bins, B utterances, D width, U tokens.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -51,6 +52,8 @@ def stored_seams(
         digest.update(tensor.numpy().tobytes())
     for part in store.parts:
         digest.update(part.name.encode())
+    for one in store.utterances:
+        digest.update(json.dumps([one.utterance_id, one.copy]).encode())
     path = folder / f"seams-{digest.hexdigest()}.jsonl"
     if not path.exists():
         write_seams(find_seams(bundle, store, progress=progress), path)
