@@ -52,7 +52,7 @@ def ids_of(store: FrameStore, plan: list[list[Pick]]) -> Counter[str]:
 
 def same(first: Batch, second: Batch) -> bool:
     return first.utterance_ids == second.utterance_ids and all(
-        torch.equal(a, b) for a, b in zip(first[1:], second[1:], strict=True)
+        torch.equal(a, b) for a, b in zip(first[1:5], second[1:5], strict=True)
     )
 
 

@@ -44,6 +44,10 @@ def train(
         str | None,
         typer.Option(help="A trained model that finds where to part sentences and join new ones."),
     ] = None,
+    pronunciations: Annotated[
+        Path | None,
+        typer.Option(help="A dictionary as CMUdict: an auxiliary loss learns its phones."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's snapshot.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
 ) -> None:
@@ -62,6 +66,8 @@ def train(
     sources = [Source.parse(text) for text in data]
     for source in sources:
         expect_to_read(source.manifest)
+    if pronunciations is not None:
+        expect_to_read(pronunciations)
     _check_folder(out, config, resume=resume)
     keep_freed_memory()
     write_bytes(out / "config.json", to_json(config).encode())
@@ -74,6 +80,7 @@ def train(
             out,
             start_from=start_from,
             splice_with=splice_with,
+            pronunciations=pronunciations,
             threads=threads,
             progress=lambda done: bar.advance(task, done),
             parting=lambda done: bar.update(looking, advance=done, visible=True),

@@ -4,7 +4,7 @@
 The plan of an epoch is a pure function of the store, the seed and the epoch, so a run resumes at
 batch k of epoch e by computing the plan again and starting there: no batch is replayed.
 
-Legend: B utterances, T frames, M mel bins, F feature width, U tokens.
+Legend: B utterances, T frames, M mel bins, F feature width, U tokens, P phones.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from evenear.config import config
 from evenear.data.augmentation import FrameAugmentation, augment_frames
+from evenear.data.lexicon import Lexicon
 from evenear.data.splicing import Seams, Splicer
 from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
@@ -37,6 +38,10 @@ class Batch(NamedTuple):
     lengths_B: Tensor
     targets_BU: Tensor
     target_lengths_B: Tensor
+    phones_BP: Tensor | None = None
+    """Phones of the texts, if pronunciations are known."""
+    phone_lengths_B: Tensor | None = None
+    """0 for texts with a word that no dictionary has."""
 
 
 class Pick(NamedTuple):
@@ -84,6 +89,7 @@ class BatchMaker:
         features: How log-mel frames are stacked.
         seed: The run's seed.
         seams: Where utterances can be parted, to make new sentences of them; None makes none.
+        lexicon: How words are said; None leaves the phones out.
         repeats: Times an utterance occurs in an epoch, by its id, where that is not once; a
             fraction takes it in so many epochs.
     """
@@ -98,8 +104,9 @@ class BatchMaker:
         seed: int,
         repeats: Mapping[str, float] | None = None,
         seams: Seams | None = None,
+        lexicon: Lexicon | None = None,
     ) -> None:
-        self.store, self.settings = store, settings
+        self.store, self.settings, self.lexicon = store, settings, lexicon
         self.repeats = repeats or {}
         self.seams, self._splicer = seams, None
         if seams:
@@ -141,25 +148,31 @@ class BatchMaker:
 
     def batch(self, group: list[Pick], epoch: int) -> Batch:
         """One batch: frames augmented afresh for this epoch, stacked and padded."""
-        ids, frames, targets = [], [], []
+        ids, frames, texts, targets = [], [], [], []
         for stored, occurrence in group:
             utterance = self.store.utterances[stored]
-            frames_TM, tokens = self.store.frames(stored), self._tokens[stored]
+            frames_TM, text = self.store.frames(stored), utterance.text
+            tokens = self._tokens[stored]
             if epoch >= self.settings.easy_epochs:
                 key = (epoch, occurrence, utterance.utterance_id, utterance.copy)
                 if (spliced := self._spliced(stored, key)) is not None:
-                    frames_TM, tokens = spliced
+                    frames_TM, text, tokens = spliced
                 if self.settings.augmentation is not None:
                     rng = rng_for(self.seed, "frames", key)
                     frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
             ids.append(utterance.utterance_id)
             frames.append(stack_frames(frames_TM, self.features))
+            texts.append(text)
             targets.append(tokens)
-        return collate(ids, frames, targets)
+        batch = collate(ids, frames, targets)
+        if self.lexicon is None:
+            return batch
+        phones_BP, lengths_B = _padded([self.lexicon.phones_of(text) for text in texts])
+        return batch._replace(phones_BP=phones_BP, phone_lengths_B=lengths_B)
 
     def _spliced(
         self, stored: int, key: tuple[int, int, str, int]
-    ) -> tuple[NDArray[np.float32], list[int]] | None:
+    ) -> tuple[NDArray[np.float32], str, list[int]] | None:
         """A new sentence that begins as this utterance, if chance wants one and seams allow it."""
         if self._splicer is None or self._tokenizer is None:
             return None
@@ -167,7 +180,7 @@ class BatchMaker:
         if rng.random() >= self.settings.splice_chance:
             return None
         made = self._splicer.splice(stored, rng)
-        return None if made is None else (made[0], self._tokenizer.encode(made[1]))
+        return None if made is None else (*made, self._tokenizer.encode(made[1]))
 
     def _seconds(self, stored: int) -> float:
         frames = self.store.utterances[stored].num_frames
@@ -203,17 +216,21 @@ class BatchMaker:
 def collate(utterance_ids: list[str], frames: list[np.ndarray], targets: list[list[int]]) -> Batch:
     """Pad stacked frames (T, F) and tokens into a batch, to one of few sizes."""
     longest = few_sizes(max(len(f) for f in frames))
-    most = few_sizes(max([1, *map(len, targets)]))
     # Filled by numpy: torch would spread it over threads that the training itself computes with.
     features_BTF = np.zeros((len(frames), longest, frames[0].shape[1]), np.float32)
-    targets_BU = np.zeros((len(frames), most), np.int64)
-    for row, (frame_TF, tokens) in enumerate(zip(frames, targets, strict=True)):
+    for row, frame_TF in enumerate(frames):
         features_BTF[row, : len(frame_TF)] = frame_TF
-        targets_BU[row, : len(tokens)] = tokens
     return Batch(
         tuple(utterance_ids),
         torch.from_numpy(features_BTF),
         torch.tensor([len(f) for f in frames]),
-        torch.from_numpy(targets_BU),
-        torch.tensor([len(t) for t in targets]),
+        *_padded(targets),
     )
+
+
+def _padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Numbers padded with 0 to one of few sizes, and how many there are in each row."""
+    padded_BU = np.zeros((len(rows), few_sizes(max([1, *map(len, rows)]))), np.int64)
+    for padded_U, numbers in zip(padded_BU, rows, strict=True):
+        padded_U[: len(numbers)] = numbers
+    return torch.from_numpy(padded_BU), torch.tensor([len(numbers) for numbers in rows])

@@ -146,9 +146,10 @@ def price(model: Transducer, frame_seconds: Seconds) -> TransducerCost:
     token_BU = torch.zeros(1, 1, dtype=torch.int64)
     state = predictor.initial_state(1)
     read = sum(count_macs(predictor, lambda: predictor.step(token_BU, state)).values())
-    ctc = sum(p.numel() for p in model.ctc.parameters()) if model.ctc is not None else 0
+    heads = [head for head in (model.ctc, model.phones) if head is not None]
+    auxiliary = sum(p.numel() for head in heads for p in head.parameters())
     return TransducerCost(
-        num_parameters=sum(p.numel() for p in model.parameters()) - ctc,
+        num_parameters=sum(p.numel() for p in model.parameters()) - auxiliary,
         encoder=encoder,
         frames_per_second=1.0 / (frame_seconds * model.encoder.stride),
         macs_per_frame=joiner.encoder_proj.weight.numel(),

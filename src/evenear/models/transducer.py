@@ -29,6 +29,7 @@ from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
 from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
 from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
+from evenear.errors import ConfigError
 from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
 from evenear.shapes import few_sizes
 
@@ -81,6 +82,8 @@ class TransducerConfig:
     blank_id: int = Field(default=0, ge=0)
     ctc: bool = False
     """An auxiliary CTC head on the encoder, for training."""
+    phones: int = Field(default=0, ge=0)
+    """Phones that another auxiliary CTC head tells apart, for training; 0 leaves it out."""
 
 
 class Predictor(nn.Module, ABC):
@@ -170,6 +173,10 @@ class Transducer(nn.Module):
             self.encoder.dim, self.predictor.dim, config.joiner_dim, config.vocabulary_size
         )
         self.ctc = nn.Linear(self.encoder.dim, config.vocabulary_size) if config.ctc else None
+        self.phones = None
+        if config.phones:
+            each = config.phones + 1
+            self.phones = nn.Linear(self.encoder.dim, self.encoder.stride * each)
         self.mean_F: Tensor
         self.scale_F: Tensor
         self.register_buffer("mean_F", torch.zeros(self.encoder.feature_dim))
@@ -204,6 +211,20 @@ class Transducer(nn.Module):
             inputs_BU, self.predictor.initial_state(len(inputs_BU))
         )
         return self.joiner.predictor_proj(predicted_BUD)
+
+    def phone_logits(self, encoded: Encoded) -> Encoded:
+        """Scores of blank and phones, as often as features come: (B, T * stride, 1 + phones).
+
+        Phones follow one another faster than encoder frames, so each frame scores `stride` steps.
+
+        Raises:
+            ConfigError: The model has no head for phones.
+        """
+        if self.phones is None:
+            raise ConfigError("Scores of phones need a model that was made with a number of them.")
+        logits_BTV = self.phones(encoded.encoded_BTD)
+        logits_BTV = logits_BTV.unflatten(2, (self.encoder.stride, -1)).flatten(1, 2)
+        return Encoded(logits_BTV, encoded.lengths_B * self.encoder.stride)
 
     def packed_logits(
         self, encoded: Encoded, predicted_BUD: Tensor, target_lengths_B: Tensor

@@ -116,10 +116,11 @@ class Trainer:
             )
         if snapshot.speech != self._speech():
             raise CheckpointError(
-                f"The snapshot in {self.folder} is of a run on other speech, spliced otherwise, or "
-                "by more or fewer processes.",
+                f"The snapshot in {self.folder} is of a run on other speech, spliced or pronounced "
+                "otherwise, or by more or fewer processes.",
                 hint="Resume with every --data, in its order and as often, and the --splice-with "
-                "that it was started with, or begin another run with another --out.",
+                "and --pronunciations that it was started with, or begin another run with another "
+                "--out.",
             )
         self.model.load_state_dict(snapshot.model)
         self.average = snapshot.average
@@ -170,6 +171,7 @@ class Trainer:
             [part.name for part in self.batches.store.parts],
             sorted(self.batches.repeats.items()),
             sorted((*key, list(seams)) for key, seams in (self.batches.seams or {}).items()),
+            sorted(self.batches.lexicon.ways.items()) if self.batches.lexicon else [],
             self.accelerator.num_processes,
         ]
         return hashlib.blake2b(json.dumps(plan).encode(), digest_size=10).hexdigest()
@@ -217,6 +219,7 @@ class Trainer:
             "loss": losses.total.item(),
             "transducer": losses.transducer.item(),
             "ctc": losses.ctc.item(),
+            "phones": losses.phones.item(),
             "rate": rate,
             "gradient_norm": float(norm if norm is not None else 0.0),
         }

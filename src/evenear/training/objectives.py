@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a recognizer is trained to lower: the transducer loss and an auxiliary CTC loss.
 
-    loss = mean over utterances of  transducer + ctc_weight * ctc
+    loss = mean over utterances of  transducer + ctc_weight * ctc + phone_weight * phones
+
+`ctc` is over tokens, `phones` over the phones of a pronunciation dictionary: they tell few frames
+of few speakers apart by what they share with others, which spelling hides. Utterances with a word
+that the dictionary does not have add nothing to it.
 
 Legend: B utterances, T frames, D width, U tokens, V vocabulary, N lattice cells in a row.
 
@@ -16,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.data.batches import Batch
+from evenear.encoders.base import Encoded
 from evenear.losses.transducer import packed_transducer_loss
 from evenear.models.transducer import Transducer
 from evenear.training.settings import ObjectiveConfig
@@ -29,6 +34,7 @@ class Losses(NamedTuple):
     total: Tensor
     transducer: Tensor
     ctc: Tensor
+    phones: Tensor
 
 
 class TransducerObjective(nn.Module):
@@ -49,6 +55,7 @@ class TransducerObjective(nn.Module):
             predicted_BUD = self.model.predict(batch.targets_BU, hidden_tokens)
             logits_NV = self.model.packed_logits(encoded, predicted_BUD, batch.target_lengths_B)
             ctc_logits_BTV = self.model.ctc(encoded.encoded_BTD) if self.model.ctc else None
+            phones = self.model.phone_logits(encoded) if self.model.phones else None
         transducer_B = packed_transducer_loss(
             logits_NV,
             batch.targets_BU,
@@ -58,15 +65,29 @@ class TransducerObjective(nn.Module):
             fastemit=self.config.fastemit,
         )
         transducer = transducer_B.mean()
-        ctc = torch.zeros_like(transducer)
+        ctc = phone = torch.zeros_like(transducer)
         if ctc_logits_BTV is not None:
-            ctc = F.ctc_loss(
-                ctc_logits_BTV.float().log_softmax(dim=2).transpose(0, 1),
+            ctc = _ctc(
+                Encoded(ctc_logits_BTV, encoded.lengths_B),
                 batch.targets_BU,
-                encoded.lengths_B,
                 batch.target_lengths_B,
-                blank=self.model.blank_id,
-                reduction="none",
-                zero_infinity=True,
+                self.model.blank_id,
             ).mean()
-        return Losses(transducer + self.config.ctc_weight * ctc, transducer, ctc)
+        if phones is not None and batch.phones_BP is not None and batch.phone_lengths_B is not None:
+            phone_B = _ctc(phones, batch.phones_BP, batch.phone_lengths_B, 0)
+            phone = phone_B.masked_fill(batch.phone_lengths_B == 0, 0.0).mean()
+        total = transducer + self.config.ctc_weight * ctc + self.config.phone_weight * phone
+        return Losses(total, transducer, ctc, phone)
+
+
+def _ctc(logits: Encoded, targets_BU: Tensor, lengths_B: Tensor, blank_id: int) -> Tensor:
+    """CTC losses (B,) of padded logits."""
+    return F.ctc_loss(
+        logits.encoded_BTD.float().log_softmax(dim=2).transpose(0, 1),
+        targets_BU,
+        logits.lengths_B,
+        lengths_B,
+        blank=blank_id,
+        reduction="none",
+        zero_infinity=True,
+    )

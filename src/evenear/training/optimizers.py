@@ -52,6 +52,6 @@ def build_optimizers(model: Transducer, settings: OptimizerConfig) -> list[torch
 def matrices_between_layers(model: Transducer) -> list[nn.Parameter]:
     """Weight matrices that read one hidden layer and write another."""
     ends: list[nn.Module] = [m for m in model.modules() if isinstance(m, nn.Embedding)]
-    ends += [model.joiner.output] + ([model.ctc] if model.ctc else [])
+    ends += [model.joiner.output, *filter(None, (model.ctc, model.phones))]
     outside = {id(parameter) for module in ends for parameter in module.parameters()}
     return [p for p in model.parameters() if p.ndim == 2 and id(p) not in outside]

@@ -157,12 +157,13 @@ def feature_statistics(store: FrameStore, stack: int) -> tuple[Tensor, Tensor]:
     return mean_M.repeat(stack), scale_M.repeat(stack)
 
 
-def build_model(config: TrainingConfig, corpus: Corpus) -> Transducer:
+def build_model(config: TrainingConfig, corpus: Corpus, *, phones: int = 0) -> Transducer:
     """A fresh model, initialized from the run's seed, that knows the features' statistics."""
     transducer = config.model.transducer(
         vocabulary_size=len(corpus.tokenizer),
         blank_id=corpus.tokenizer.blank_id,
         with_ctc=config.objective.ctc_weight > 0,
+        phones=phones if config.objective.phone_weight > 0 else 0,
     )
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(torch_rng_for(config.seed, "weights").get_state())

@@ -12,6 +12,7 @@ from evenear.atomic import write_bytes
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
+from evenear.data.lexicon import Lexicon
 from evenear.data.splicing import Seams
 from evenear.errors import CheckpointError, ConfigError
 from evenear.metrics.words import WordErrors, word_errors
@@ -50,6 +51,7 @@ class Run:
         *,
         start_from: str | Path | None = None,
         splice_with: str | Path | None = None,
+        pronunciations: Path | None = None,
         threads: int | None = None,
         progress: Callable[[int], None] | None = None,
         parting: Callable[[int], None] | None = None,
@@ -64,6 +66,7 @@ class Run:
                 with; None begins with random weights.
             splice_with: A trained model (its folder or name) that finds where recorded sentences
                 can be parted, to make new ones of them; None makes none.
+            pronunciations: A dictionary whose phones an auxiliary loss tells apart; None: no such.
             threads: Threads for all of torch in this process; None leaves them as they are.
             progress: Called with the number of utterances that were stored.
             parting: Called with the number of stored utterances whose seams were looked for.
@@ -74,6 +77,7 @@ class Run:
             CheckpointError: The model to start from is damaged or of another shape.
         """
         check_widths(config)
+        lexicon = Lexicon.read(pronunciations) if pronunciations is not None else None
         if threads is not None:
             torch.set_num_threads(threads)
         bundle = load_model(start_from) if start_from is not None else None
@@ -86,7 +90,7 @@ class Run:
             finder = load_model(splice_with)
             _check_features(finder, config)
             seams = stored_seams(finder, corpus.train, folder, progress=parting)
-        return cls.over(corpus, config, folder, start_from=bundle, seams=seams)
+        return cls.over(corpus, config, folder, start_from=bundle, seams=seams, lexicon=lexicon)
 
     @classmethod
     def over(
@@ -97,6 +101,7 @@ class Run:
         *,
         start_from: Bundle | None = None,
         seams: Seams | None = None,
+        lexicon: Lexicon | None = None,
     ) -> "Run":
         """Build the model of a run over a prepared corpus, which several runs may share.
 
@@ -112,6 +117,7 @@ class Run:
             seed=config.seed,
             repeats=corpus.repeats,
             seams=seams,
+            lexicon=lexicon,
         )
         plain = BatchConfig(seconds=120.0, min_seconds=0.0, max_seconds=60.0, augmentation=None)
         dev = BatchMaker(corpus.dev, None, plain, features, seed=config.seed)
@@ -121,7 +127,7 @@ class Run:
         def evaluate(model: Transducer) -> WordErrors:
             return _count_errors(model, held_out, references, corpus)
 
-        model = build_model(config, corpus)
+        model = build_model(config, corpus, phones=len(lexicon.phones) if lexicon else 0)
         if start_from is not None:
             _copy_weights(start_from, model)
         return cls(config, corpus, Trainer(config, model, batches, evaluate, folder), folder)
@@ -170,13 +176,17 @@ def _check_features(finder: Bundle, config: TrainingConfig) -> None:
 
 def _copy_weights(bundle: Bundle, model: Transducer) -> None:
     """Begin with trained weights and their feature statistics; a head they lack stays random."""
-    if replace(bundle.model.config, ctc=model.config.ctc) != model.config:
+    heads = {"ctc": model.config.ctc, "phones": model.config.phones}
+    if replace(bundle.model.config, **heads) != model.config:
         raise CheckpointError(
             f"The model {bundle.name} to start from has another shape than the recipe builds.",
             hint="Start from a model of the same recipe, with the same settings.",
         )
-    missing, _ = model.load_state_dict(bundle.model.state_dict(), strict=False)
-    unexpected = [name for name in missing if not name.startswith("ctc.")]
+    weights = bundle.model.state_dict()
+    if bundle.model.config.phones != model.config.phones:
+        weights = {name: t for name, t in weights.items() if not name.startswith("phones.")}
+    missing, _ = model.load_state_dict(weights, strict=False)
+    unexpected = [name for name in missing if not name.startswith(("ctc.", "phones."))]
     assert not unexpected, unexpected
 
 

@@ -40,7 +40,7 @@ class ModelConfig:
     joiner_dim: int = Field(default=512, ge=1)
 
     def transducer(
-        self, *, vocabulary_size: int, blank_id: int, with_ctc: bool
+        self, *, vocabulary_size: int, blank_id: int, with_ctc: bool, phones: int = 0
     ) -> TransducerConfig:
         """The whole config, once the tokenizer is known."""
         return TransducerConfig(
@@ -50,6 +50,7 @@ class ModelConfig:
             vocabulary_size=vocabulary_size,
             blank_id=blank_id,
             ctc=with_ctc,
+            phones=phones,
         )
 
 
@@ -59,6 +60,8 @@ class ObjectiveConfig:
 
     ctc_weight: float = Field(default=0.3, ge=0)
     """Weight of the auxiliary CTC loss; 0 leaves the head out."""
+    phone_weight: float = Field(default=0.3, ge=0)
+    """Weight of the auxiliary CTC loss over phones, if pronunciations are given."""
     fastemit: float = Field(default=0.0, ge=0)
 
 
