@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from evenear.config import replace
 from evenear.data.augmentation import FrameAugmentation
 from evenear.data.batches import Batch, BatchConfig, BatchMaker, Pick, collate
+from evenear.data.lexicon import Lexicon
 from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
 from evenear.errors import ManifestError
@@ -41,9 +42,11 @@ def store(tmp_path_factory) -> FrameStore:
     return build_store(found, Path(folder) / "store", StoreConfig(features=FEATURES, copies=3))
 
 
-def maker(store: FrameStore, *, seed: int = 0, repeats=None, **changes) -> BatchMaker:
+def maker(store: FrameStore, *, seed: int = 0, repeats=None, given=None, **changes) -> BatchMaker:
     config = BatchConfig(**{"seconds": 6.0, "min_seconds": 0.0, "augmentation": None, **changes})
-    return BatchMaker(store, tiny_tokenizer(), config, FEATURES, seed=seed, repeats=repeats)
+    return BatchMaker(
+        store, tiny_tokenizer(), config, FEATURES, seed=seed, repeats=repeats, **(given or {})
+    )
 
 
 def ids_of(store: FrameStore, plan: list[list[Pick]]) -> Counter[str]:
@@ -285,3 +288,29 @@ def test_easy_epochs_hold_short_utterances_as_they_are_stored(store):
     assert sum(map(len, asked.plan(2))) == NUM_UTTERANCES
     group = asked.plan(2)[0]
     assert rows_of(asked.batch(group, 2)) != rows_of(maker(store).batch(group, 2))
+
+
+def test_phones_are_those_of_what_is_said(store):
+    """Also in spliced sentences; and of none with a word that the dictionary does not have."""
+    words = sorted({word for text in WORDS for word in text.split()} - {"MOON"})
+    lexicon = Lexicon(tuple("ABCDEFGHIJ"), {word: ((k + 1, 1),) for k, word in enumerate(words)})
+    seams = {
+        (one.utterance_id, one.copy): [one.num_frames // 2]
+        for one in store.utterances
+        if len(one.text.split()) > 1
+    }
+    tokenizer, spliced = tiny_tokenizer(), 0
+    making = maker(store, given={"lexicon": lexicon, "seams": seams}, splice_chance=0.5)
+    for batch in making.batches(0):
+        assert batch.phones_BP is not None
+        assert batch.phone_lengths_B is not None
+        for row, utterance_id in enumerate(batch.utterance_ids):
+            text = tokenizer.decode(batch.targets_BU[row, : batch.target_lengths_B[row]].tolist())
+            spliced += text != WORDS[int(utterance_id[1:]) % len(WORDS)]
+            said = batch.phones_BP[row, : batch.phone_lengths_B[row]].tolist()
+            expected = (
+                [] if "MOON" in text else [p for w in text.split() for p in lexicon.ways[w][0]]
+            )
+            assert said == expected
+    assert spliced > 5
+    assert next(maker(store).batches(0)).phones_BP is None

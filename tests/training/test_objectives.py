@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loss is a mean over utterances of two losses, each of which has an oracle."""
 
+import itertools
+from collections.abc import Iterator
+
 import pytest
 import torch
 from torch import Tensor
 
 from evenear.config import replace
 from evenear.data.batches import Batch
+from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
 from evenear.training.objectives import Losses, TransducerObjective
@@ -17,8 +21,11 @@ LENGTHS = (14, 9, 20)
 TARGETS = ([3, 5, 4], [], [7, 3, 3, 9, 11])
 
 
-def model(*, ctc: bool = True, seed: int = 0) -> Transducer:
-    config = replace(tiny_transducer().config, ctc=ctc)
+PHONES = ([1, 2, 2, 5], [], [4, 3])
+
+
+def model(*, ctc: bool = True, phones: int = 0, seed: int = 0) -> Transducer:
+    config = replace(tiny_transducer().config, ctc=ctc, phones=phones)
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(torch_rng_for(seed, "weights").get_state())
         return Transducer(config).eval()
@@ -98,6 +105,67 @@ def test_without_a_head_there_is_no_ctc_part():
     assert found.total == found.transducer
 
 
+def with_phones(*rows: int) -> Batch:
+    phones_BP = torch.zeros(len(rows), 4, dtype=torch.int64)
+    for place, row in enumerate(rows):
+        phones_BP[place, : len(PHONES[row])] = torch.tensor(PHONES[row], dtype=torch.int64)
+    lengths_B = torch.tensor([len(PHONES[row]) for row in rows])
+    return batch(*rows)._replace(phones_BP=phones_BP, phone_lengths_B=lengths_B)
+
+
+def _ways(phones: list[int], num_steps: int) -> Iterator[tuple[int, ...]]:
+    """All paths of blanks and phones that say these phones, by the definition of CTC."""
+    for path in itertools.product(range(6), repeat=num_steps):
+        if [phone for phone, _ in itertools.groupby(path) if phone] == phones:
+            yield path
+
+
+@torch.no_grad()
+def test_the_phone_part_is_a_sum_over_paths():
+    trained = model(phones=5)
+    given = with_phones(2)
+    given = given._replace(features_BTF=given.features_BTF[:, :4], lengths_B=torch.tensor([4]))
+    logits = trained.phone_logits(trained.encode(given.features_BTF, given.lengths_B))
+    num_steps = int(logits.lengths_B[0])
+    assert logits.encoded_BTD.shape == (1, num_steps, 6)
+    log_probs_TV = logits.encoded_BTD[0].double().log_softmax(-1)
+    paths = torch.tensor(list(_ways([4, 3], num_steps)))
+    scores_NT = log_probs_TV[torch.arange(num_steps), paths]
+    found = losses(trained, given).phones
+    torch.testing.assert_close(found.double(), -scores_NT.sum(1).logsumexp(0), rtol=1e-5, atol=0)
+
+
+def test_texts_of_unknown_words_add_no_phone_part():
+    trained = model(phones=5)
+    found = losses(trained, with_phones(0, 1, 2), phone_weight=0.7)
+    alone = [losses(trained, with_phones(row)).phones for row in (0, 2)]
+    torch.testing.assert_close(found.phones, sum(alone) / 3)
+    expected = found.transducer + 0.3 * found.ctc + 0.7 * found.phones
+    torch.testing.assert_close(found.total, expected)
+    assert losses(trained, batch(0, 2)).phones == 0.0
+    assert losses(model(), with_phones(0, 2)).phones == 0.0
+
+
+@torch.no_grad()
+def test_each_frame_scores_the_steps_it_spans_in_their_order():
+    trained = model(phones=5)
+    encoded = trained.encode(batch(0).features_BTF, batch(0).lengths_B)
+    stride, head = trained.encoder.stride, trained.phones
+    assert stride > 1
+    assert head is not None
+    logits = trained.phone_logits(encoded)
+    for frame, step in itertools.product(range(2), range(stride)):
+        rows = slice(6 * step, 6 * step + 6)
+        expected_V = head.weight[rows] @ encoded.encoded_BTD[0, frame] + head.bias[rows]
+        torch.testing.assert_close(logits.encoded_BTD[0, stride * frame + step], expected_V)
+
+
+def test_a_model_without_a_head_for_phones_has_no_scores_of_them():
+    trained = model()
+    with pytest.raises(ConfigError, match="made with a number of them"):
+        trained.phone_logits(trained.encode(batch(0).features_BTF, batch(0).lengths_B))
+
+
 def test_a_weight_of_zero_leaves_the_transducer_alone():
     found = losses(model(), batch(0, 2), ctc_weight=0.0)
     torch.testing.assert_close(found.total, found.transducer)
@@ -118,8 +186,8 @@ def test_a_text_too_long_for_its_sound_does_not_spoil_the_batch():
 
 
 def test_every_weight_learns_from_it():
-    trained = model()
-    TransducerObjective(trained, ObjectiveConfig())(batch(0, 2)).total.backward()
+    trained = model(phones=5)
+    TransducerObjective(trained, ObjectiveConfig())(with_phones(0, 2)).total.backward()
     idle = [
         name
         for name, parameter in trained.named_parameters()

@@ -16,7 +16,7 @@ from evenear.search import greedy_search
 from evenear.training.preparation import Source
 from evenear.training.run import Run
 from evenear.training.settings import TrainingConfig
-from tiny_corpora import write_json_lines
+from tiny_corpora import write_json_lines, write_lines
 from training.test_snapshots import same
 from training.tone_words import config, learning_config, write_corpus
 
@@ -179,3 +179,43 @@ def test_features_of_another_width_are_refused_before_any_is_stored(manifest, tm
 def test_a_model_of_other_features_finds_no_seams(manifest, tmp_path):
     with pytest.raises(ConfigError, match="reads other features"):
         prepared(manifest, tmp_path, config(), splice_with="evenear-en-small")
+
+
+def test_phones_are_learned_beside_the_tokens_and_kept_in_the_model(manifest, tmp_path):
+    words = ["LOW L OW", "MID M IH D", "HIGH HH AY"]
+    said = write_lines(tmp_path / "words.dict", words)
+    settings = replace(learning_config(), num_updates=40, evaluate_every=40)
+    run = prepared(manifest, tmp_path / "run", settings, pronunciations=said)
+    losses = [step.loss for step in run.train()]
+    assert losses[-1] < losses[0]
+    assert load_model(run.model_folder).model.config.phones == 7
+
+    def another(name: str, **options) -> Run:
+        return prepared(manifest, tmp_path / name, settings, start_from=run.model_folder, **options)
+
+    more = write_lines(tmp_path / "more.dict", [*words, "LOUD L AW D"])
+    again, other, without = (
+        another("again", pronunciations=said).trainer.model,
+        another("other", pronunciations=more).trainer.model,
+        another("without").trainer.model,
+    )
+    assert again.phones is not None
+    assert other.phones is not None
+    kept = load_model(run.model_folder).model
+    assert torch.equal(again.phones.weight, kept.phones.weight)  # pyright: ignore
+    assert other.config.phones == 8
+    assert without.phones is None
+    for one in (again, other, without):
+        assert torch.equal(one.joiner.output.weight, kept.joiner.output.weight)
+
+
+def test_a_run_resumes_only_with_its_pronunciations(manifest, tmp_path):
+    settings = config(num_updates=4, evaluate_every=4)
+    first = write_lines(tmp_path / "first.dict", ["LOW L OW", "MID M IH D", "HIGH HH AY"])
+    second = write_lines(tmp_path / "second.dict", ["LOW L AW", "MID M IH D", "HIGH HH OW"])
+    run = prepared(manifest, tmp_path / "run", settings, pronunciations=first)
+    list(run.train())
+    prepared(manifest, tmp_path / "run", settings, pronunciations=first).trainer.resume()
+    for options in ({}, {"pronunciations": second}):
+        with pytest.raises(CheckpointError, match="pronounced otherwise"):
+            prepared(manifest, tmp_path / "run", settings, **options).trainer.resume()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from evenear.checkpoint import Bundle, load_model
+from evenear.data.store import FrameStore
 from evenear.training import seams as seams_module
 from evenear.training.preparation import Corpus
 from evenear.training.run import Run
@@ -48,6 +49,14 @@ def test_seams_are_found_once(learned, monkeypatch):
     assert sum(heard) == len(corpus.train)
     monkeypatch.setattr(seams_module, "find_seams", None)  # calling it would fail
     assert stored_seams(bundle, corpus.train, folder) == first
+
+
+def test_seams_of_some_are_not_taken_for_those_of_all(learned, tmp_path):
+    bundle, corpus, _ = learned
+    some = FrameStore(corpus.train.parts)
+    some.utterances = some.utterances[:3]
+    assert len(stored_seams(bundle, some, tmp_path)) == 3
+    assert len(stored_seams(bundle, corpus.train, tmp_path)) == len(corpus.train)
 
 
 def test_a_run_joins_new_sentences_and_resumes_only_with_them(learned, tmp_path):
