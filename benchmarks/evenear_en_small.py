@@ -28,9 +28,10 @@ import torch
 from evenear.audio import read_audio
 from evenear.data.manifests import Utterance
 from evenear.evaluation import Row, load_utterances, recognize, summarize, write_rows
-from evenear.search import BeamConfig
+from evenear.search import BeamConfig, LexiconConfig
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
+from evenear.streaming.searches import recommended
 from evenear.units import SAMPLE_RATE
 
 COHORTS: dict[str, Callable[[Row], bool]] = {
@@ -42,11 +43,13 @@ COHORTS: dict[str, Callable[[Row], bool]] = {
 }
 
 
-def searches(recognizer: Recognizer) -> dict[str, BeamConfig]:
+def searches(recognizer: Recognizer) -> dict[str, BeamConfig | LexiconConfig]:
     """The kinds of search to compare; the model's own recommendation comes first."""
-    own = recognizer.bundle.search
-    wide = BeamConfig(width=max(own.width, 4))
-    return {"as shipped": own, "greedy": BeamConfig(width=1), f"beam {wide.width}": wide}
+    return {
+        "as shipped": recommended(recognizer.bundle, None),
+        "greedy": BeamConfig(width=1),
+        "beam 8": BeamConfig(width=8),
+    }
 
 
 def paired(rows: list[Row], others: list[Row]) -> dict[str, float]:

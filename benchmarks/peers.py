@@ -46,6 +46,7 @@ from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import WordErrors, normalize, normalizer_version, word_errors
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
+from evenear.streaming.searches import recommended
 from evenear.units import SAMPLE_RATE
 from peer_runners.environments import PEERS, Peer, PeerProcess
 from peer_runners.spoken_numbers import RULE, spoken
@@ -129,7 +130,8 @@ def hear_ours(model: str, utterances: Sequence[Utterance], bar: Bar) -> System:
     folder = Path(model)
     if not folder.is_dir():
         folder = Path(str(resources.files("evenear") / "shipped" / model))
-    search = ", ".join(f"{key} {value}" for key, value in vars(recognizer.bundle.search).items())
+    settings = vars(recommended(recognizer.bundle, None))
+    search = ", ".join(f"{key} {value}" for key, value in settings.items())
     facts = {
         "versions": {"torch": torch.__version__},
         "parameters": sum(tensor.numel() for tensor in recognizer.model.parameters()),

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which search settings hear the held-out speakers best? Makes the shipped model folder with them.
 
-Takes the model of a training run, learns a language model from text, tries search settings on the
-speakers that the run held out of training (never on a test split), and writes the folder. Says also
-what averaging the weights brought on those speakers, if the run's last snapshot is there.
+Takes the model of a training run with pronunciations, learns a model of words from text, tries
+search settings on the speakers that the run held out of training (never on a test split), and
+writes the folder. Says also what averaging the weights brought on those speakers, if the run's last
+snapshot is there, and how many phones were misheard before any word was asked for.
 
     python benchmarks/ship_english_small.py --run runs/small --text sentences.txt \
+        --pronunciations words.dict \
         --data CORPORA/speechocean762 CORPORA/speech-commands SYNTHESIZED \
         --out src/evenear/shipped/evenear-en-small
+
+Legend: T steps, P phones with blank first.
 """
 
 import argparse
@@ -17,26 +21,28 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from evenear.checkpoint import load_model, save_model
-from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.manifests import load_cuts, utterance
 from evenear.data.store import StoreConfig, build_store
-from evenear.language import NgramConfig, NgramModel
+from evenear.encoders.base import Encoded
+from evenear.language import NgramConfig, WordModel
+from evenear.lexicon import Lexicon
 from evenear.metrics.words import WordErrors, normalize, word_errors
 from evenear.models.transducer import Transducer
-from evenear.search import BeamConfig, beam_search, greedy_search
+from evenear.search import BeamConfig, LexiconConfig, greedy_search
+from evenear.streaming.searches import build_search
 from evenear.tokenizer import Tokenizer
 from evenear.training.preparation import split_speakers
 from evenear.training.snapshots import load_snapshot
 
-LM_WEIGHTS = (0.15, 0.2, 0.25, 0.3)
-INTERNAL = (0.1, 0.2, 0.25)
-BONUSES = (0.15, 0.3, 0.5)
+LM_WEIGHTS = (0.3, 0.45, 0.6, 0.8)
+BONUSES = (0.0, 0.5, 1.0, 1.5)
 
 
 def main() -> None:
@@ -49,10 +55,11 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument("--dev-speakers", type=int, default=12)
-    parser.add_argument("--width", type=int, default=8)
-    parser.add_argument("--max-gap", type=float, default=6.0)
-    parser.add_argument("--ngrams", type=int, default=800_000)
-    parser.add_argument("--order", type=int, default=6)
+    parser.add_argument("--pronunciations", type=Path, required=True, help="as CMUdict is written")
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--max-gap", type=float, default=14.0)
+    parser.add_argument("--words", type=int, default=20_000)
+    parser.add_argument("--ngrams", type=int, default=700_000)
     parser.add_argument("--card", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
@@ -72,8 +79,12 @@ def main() -> None:
     held_out = {normalize(u.text) for u in dev}
     texts = [text for text in texts if text and text not in held_out]
     texts += [normalize(u.text) for u in train] * 3
-    settings = NgramConfig(order=args.order, max_ngrams=args.ngrams)
-    language_model = NgramModel.train(texts, tokenizer, settings)
+    lexicon = Lexicon.read(args.pronunciations)
+    settings = NgramConfig(order=3, max_ngrams=args.ngrams)
+    words = WordModel.train(texts, lexicon, max_words=args.words, config=settings)
+    told = replace(bundle, words=words)
+    perplexity = words.score([normalize(u.text) for u in dev]).word_perplexity
+    print(f"{words.ngrams.num_ngrams} n-grams, perplexity of held-out words {perplexity:.0f}")
 
     plain = StoreConfig(augment=False)
     store = build_store(dev, args.run / "frames", plain)
@@ -83,22 +94,18 @@ def main() -> None:
     with torch.inference_mode():
         encoded = [bundle.model.encode(b.features_BTF, b.lengths_B) for b in batches]
 
-    def errors(search: BeamConfig | None) -> WordErrors:
+    def errors(settings: BeamConfig | LexiconConfig) -> WordErrors:
+        search = build_search(told, settings, None)
         total = WordErrors()
         for batch, frames in zip(batches, encoded, strict=True):
-            with torch.inference_mode():
-                readings = (
-                    greedy_search(bundle.model, frames)
-                    if search is None
-                    else beam_search(bundle.model, frames, search, language_model)
-                )
-            for utterance_id, reading in zip(batch.utterance_ids, readings, strict=True):
+            for utterance_id, reading in zip(batch.utterance_ids, search.read(frames), strict=True):
                 heard = tokenizer.decode(reading.tokens)
                 total += word_errors(normalize(references[utterance_id]), heard)
         return total
 
-    plain_beam = BeamConfig(width=args.width, max_gap=args.max_gap)
-    tried = {"greedy": errors(None).rate, "beam": errors(plain_beam).rate}
+    plain_beam = LexiconConfig(width=args.width, max_gap=args.max_gap)
+    tried = {"phones": phone_errors(bundle.model, batches, encoded, lexicon, references).rate}
+    tried |= {f"beam {n}": errors(BeamConfig(width=n)).rate for n in (1, 8)}
     snapshot = args.run / "snapshot.pt"
     if snapshot.exists():
         last = copy.deepcopy(bundle.model)
@@ -106,15 +113,13 @@ def main() -> None:
         tried["greedy, last weights"] = greedy_errors(last, batches, references, tokenizer).rate
     print(tried, flush=True)
     wanted = [
-        replace(plain_beam, lm_weight=weight, internal_lm_weight=internal, insertion_bonus=bonus)
-        for weight, internal, bonus in itertools.product(LM_WEIGHTS, INTERNAL, BONUSES)
-        if internal <= weight
+        replace(plain_beam, lm_weight=weight, word_bonus=bonus)
+        for weight, bonus in itertools.product(LM_WEIGHTS, BONUSES)
     ]
-    best, best_rate = plain_beam, tried["beam"] or 1.0
+    best, best_rate = plain_beam, 1.0
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), _become, (errors,)) as pool:
         for search, rate in zip(wanted, pool.imap(_rate, wanted), strict=True):
-            name = f"lm {search.lm_weight}, internal {search.internal_lm_weight}, "
-            name += f"bonus {search.insertion_bonus}"
+            name = f"lm {search.lm_weight}, bonus {search.word_bonus}"
             tried[name] = rate
             print(f"{name}: {100 * rate:.2f} %", flush=True)
             if rate < best_rate:
@@ -126,11 +131,34 @@ def main() -> None:
         features=bundle.features,
         tokenizer=tokenizer,
         card=args.card.read_text(encoding="utf-8") if args.card else bundle.card,
-        language_model=language_model,
-        search=best,
+        search=BeamConfig(width=8),
+        words=words,
+        word_search=best,
         dtype="float16",
     )
     (args.run / "search.json").write_text(json.dumps(tried, indent=1), encoding="utf-8")
+
+
+def phone_errors(
+    model: Transducer,
+    batches: list[Batch],
+    encoded: list[Encoded],
+    lexicon: Lexicon,
+    references: dict[str, str],
+) -> WordErrors:
+    """Phone errors of the likeliest phone of each step; texts with unknown words are left out."""
+    total = WordErrors()
+    for batch, frames in zip(batches, encoded, strict=True):
+        with torch.inference_mode():
+            projected_BTD = model.joiner.encoder_proj(frames.encoded_BTD)
+            best_BT = model.phone_logits(projected_BTD).argmax(dim=2).tolist()
+        lengths = (frames.lengths_B * model.encoder.stride).tolist()
+        for utterance_id, best_T, length in zip(batch.utterance_ids, best_BT, lengths, strict=True):
+            said = [phone for phone, _ in itertools.groupby(best_T[:length]) if phone]
+            expected = lexicon.phones_of(normalize(references[utterance_id]))
+            if expected:
+                total += word_errors(" ".join(map(str, expected)), " ".join(map(str, said)))
+    return total
 
 
 def greedy_errors(
@@ -147,14 +175,14 @@ def greedy_errors(
     return total
 
 
-def _become(errors: Callable[[BeamConfig], WordErrors]) -> None:
+def _become(errors: Callable[[LexiconConfig], WordErrors]) -> None:
     """Remember, in a forked process, what counts errors: encoded frames cannot be sent."""
     global _errors
     _errors = errors
     torch.set_num_threads(1)
 
 
-def _rate(search: BeamConfig) -> float:
+def _rate(search: LexiconConfig) -> float:
     rate = _errors(search).rate
     return 1.0 if rate is None else rate
 

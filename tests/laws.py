@@ -5,6 +5,7 @@ Dimensions: B streams, T frames, F feature width, D width, V vocabulary.
 """
 
 import copy
+import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
@@ -23,7 +24,8 @@ from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.features import FeatureConfig, extract
-from evenear.language import NgramModel
+from evenear.language import NgramModel, WordModel
+from evenear.lexicon import Lexicon
 from evenear.models.transducer import (
     LstmPredictorConfig,
     StatelessPredictorConfig,
@@ -33,7 +35,7 @@ from evenear.models.transducer import (
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import map_state, split_state, stack_states, state_bytes, state_tensors
-from evenear.search import BeamConfig, GreedySearch, greedy_search
+from evenear.search import BeamConfig, GreedySearch, LexiconConfig, greedy_search
 from evenear.seeding import rng_for, torch_rng_for
 from evenear.tokenizer import Tokenizer
 
@@ -56,6 +58,7 @@ __all__ = [
     "tiny_bundle",
     "tiny_tokenizer",
     "tiny_transducer",
+    "tiny_word_bundle",
 ]
 
 LAW_TOLERANCE = 1e-4
@@ -175,12 +178,35 @@ def tiny_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bun
     model.scale_F.copy_(1.0 / frames_TF.std(dim=0))
     return Bundle(
         model=model,
+        words=None,
+        word_search=LexiconConfig(),
         features=FEATURES,
         tokenizer=tiny_tokenizer(),
         card="",
         language_model=NgramModel.train(["THE CAT SAT ON THE MAT", "A DOG RAN"], tiny_tokenizer()),
         search=BeamConfig(width=1),
         name="tiny",
+    )
+
+
+@functools.cache
+def tiny_word_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bundle:
+    """The same with a head for phones and six words, some of which begin others."""
+    bundle = tiny_bundle(encoder, predictor)
+    said = {"A": (1,), "AT": (1, 2), "CAT": (3, 1, 2), "MAT": (4, 1, 2), "THE": (2, 1), "ON": (4,)}
+    lexicon = Lexicon(("AE", "T", "K", "M"), {word: (way,) for word, way in said.items()})
+    lines = ["A CAT ON THE MAT", "THE CAT AT A MAT", "ON A MAT"]
+    model = Transducer(replace(bundle.model.config, phones=len(lexicon.phones))).eval()
+    model.load_state_dict(bundle.model.state_dict(), strict=False)
+    assert model.phones is not None
+    with torch.no_grad():
+        model.phones.weight.normal_(std=1.5, generator=torch_rng_for(0, "phones"))
+        model.phones.bias.zero_()
+    return dataclasses.replace(
+        bundle,
+        model=model,
+        words=WordModel.train(lines, lexicon),
+        word_search=LexiconConfig(width=16, lm_weight=0.4),
     )
 
 

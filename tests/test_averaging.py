@@ -10,12 +10,14 @@ from evenear.averaging import average_models
 from evenear.checkpoint import Bundle
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig
-from evenear.search import BeamConfig
+from evenear.search import BeamConfig, LexiconConfig
 from laws import FEATURES, tiny_tokenizer, tiny_transducer
 
 
 def bundle(encoder: str = "convrnn", seed: int = 0) -> Bundle:
     return Bundle(
+        words=None,
+        word_search=LexiconConfig(),
         model=tiny_transducer(encoder, seed=seed),
         features=FEATURES,
         tokenizer=tiny_tokenizer(),

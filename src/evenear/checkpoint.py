@@ -5,7 +5,8 @@
     config.json            the model and the features it listens to
     tokenizer.model        the sentencepiece model
     card.md                what it was trained on, what it can and cannot do
-    language.npz           a language model, if it has one
+    language.npz           a language model of its tokens, if it has one
+    words.npz              words with their pronunciations and n-grams, if it has some
     manifest.json          size and SHA-256 of every other file
 
 A folder is whole or absent: it is written beside its target and renamed into place, and the old one
@@ -29,23 +30,22 @@ from typing import Any, Literal
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
 
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError, nearest_names
 from evenear.features import FeatureConfig
-from evenear.language import NgramModel
+from evenear.language import NgramModel, WordModel
 from evenear.models.transducer import Transducer, TransducerConfig
-from evenear.search import BeamConfig
+from evenear.search import BeamConfig, LexiconConfig
 from evenear.tokenizer import Tokenizer
+from evenear.weights import stored, widened
 
 __all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
 
 _FORMAT = 1
 _WEIGHTS, _CONFIG, _TOKENIZER = "weights.safetensors", "config.json", "tokenizer.model"
-_CARD, _LANGUAGE, _MANIFEST = "card.md", "language.npz", "manifest.json"
-_NAMES = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _LANGUAGE, _MANIFEST}
-_SCALE = ":scale"  # no parameter's name ends so
+_CARD, _LANGUAGE, _WORDS, _MANIFEST = "card.md", "language.npz", "words.npz", "manifest.json"
+_NAMES = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _LANGUAGE, _WORDS, _MANIFEST}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,11 @@ class Bundle:
     """Markdown; empty if there is none."""
     language_model: NgramModel | None
     search: BeamConfig
-    """How to search, as whoever made the model recommends."""
+    """How to search for tokens, as whoever made the model recommends."""
+    words: WordModel | None
+    """The words to search for instead, if the model has some."""
+    word_search: LexiconConfig
+    """How to search for them."""
     name: str
     """The name of the folder."""
 
@@ -74,6 +78,8 @@ def save_model(
     card: str = "",
     language_model: NgramModel | None = None,
     search: BeamConfig | None = None,
+    words: WordModel | None = None,
+    word_search: LexiconConfig | None = None,
     dtype: Literal["float32", "float16", "int8"] = "float32",
 ) -> None:
     """Write a recognizer to a folder, replacing what is there only when all is written.
@@ -85,7 +91,9 @@ def save_model(
         tokenizer: The tokenizer it was trained with.
         card: Markdown that says what the model is.
         language_model: A language model that was trained with this tokenizer.
-        search: How to search with it; None: greedily.
+        search: How to search for tokens with it; None: greedily.
+        words: Words to search for, whose phones the model tells apart.
+        word_search: How to search for them.
         dtype: Type of matrices in the file; vectors and statistics always stay float32, and a
             loaded model always computes in float32.
 
@@ -99,9 +107,10 @@ def save_model(
         "transducer": to_dict(model.config),
         "features": to_dict(features),
         "search": to_dict(search or BeamConfig(width=1)),
+        "word_search": to_dict(word_search or LexiconConfig()),
     }
     files = {
-        _WEIGHTS: safetensors.torch.save(_stored(model, dtype)),
+        _WEIGHTS: safetensors.torch.save(stored(model.state_dict(), dtype)),
         _CONFIG: (json.dumps(settings, indent=2) + "\n").encode(),
         _TOKENIZER: tokenizer.model,
         _CARD: card.encode(),
@@ -109,6 +118,9 @@ def save_model(
     if language_model is not None:
         language_model.check_fits(tokenizer)
         files[_LANGUAGE] = language_model.to_bytes()
+    if words is not None:
+        _check_phones(model.config, words)
+        files[_WORDS] = words.to_bytes()
     _write_folder(Path(folder), files)
 
 
@@ -121,7 +133,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
     """
     folder = _find(name_or_folder)
     files = _read_files(folder)
-    transducer, features, search = _read_settings(folder, files[_CONFIG])
+    transducer, features, search, word_search = _read_settings(folder, files[_CONFIG])
     try:
         tokenizer = Tokenizer(files[_TOKENIZER])
     except TokenizerError as error:
@@ -131,6 +143,9 @@ def load_model(name_or_folder: str | Path) -> Bundle:
     if _LANGUAGE in files:
         language_model = NgramModel.from_bytes(files[_LANGUAGE])
         language_model.check_fits(tokenizer)
+    words = WordModel.from_bytes(files[_WORDS]) if _WORDS in files else None
+    if words is not None:
+        _check_phones(transducer, words)
     with torch.random.fork_rng(devices=[]):
         model = Transducer(transducer)
     _load_weights(folder, model, files[_WEIGHTS])
@@ -141,6 +156,8 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         card=files.get(_CARD, b"").decode(),
         language_model=language_model,
         search=search,
+        words=words,
+        word_search=word_search,
         name=folder.name,
     )
 
@@ -192,48 +209,20 @@ def _check_fit(config: TransducerConfig, features: FeatureConfig, tokenizer: Tok
             )
 
 
-def _stored(model: Transducer, dtype: str) -> dict[str, Tensor]:
-    """The weights as they go into the file."""
-    weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    if dtype == "float32":
-        return {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
-    stored = {}
-    for name, tensor in weights.items():
-        if not tensor.is_floating_point() or tensor.ndim < 2:
-            stored[name] = tensor
-        elif dtype == "int8":
-            rows = tensor.flatten(1).float()
-            scale = rows.abs().amax(dim=1).clamp_min(1e-30) / 127
-            stored[name] = (rows / scale[:, None]).round().to(torch.int8).view_as(tensor)
-            stored[name + _SCALE] = scale
-        else:
-            stored[name] = _narrow(name, tensor)
-    return stored
-
-
-def _narrow(name: str, tensor: Tensor) -> Tensor:
-    narrow = tensor.half()
-    if not narrow.isfinite().all():
+def _check_phones(config: TransducerConfig, words: WordModel) -> None:
+    """Refuse words whose phones the model does not tell apart."""
+    if config.phones != len(words.phones):
         raise CheckpointError(
-            f"The weight {name} does not fit float16: it reaches {tensor.abs().max():.3g}.",
-            hint="Save it with dtype='float32'.",
+            f"Words of {len(words.phones)} phones need a model that tells as many apart; this one "
+            f"knows {config.phones}.",
+            hint="Make the words from the pronunciations that the model was trained with.",
         )
-    return narrow
-
-
-def _widened(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as the model computes with them."""
-    wide = {name: t.float() if t.is_floating_point() else t for name, t in stored.items()}
-    for name in [name for name in wide if name + _SCALE in wide]:
-        rows = wide[name].flatten(1) * wide.pop(name + _SCALE)[:, None]
-        wide[name] = rows.view_as(wide[name])
-    return wide
 
 
 def _load_weights(folder: Path, model: Transducer, content: bytes) -> None:
     """Fill the model, refusing weights that are missing, extra or of another shape."""
     try:
-        wide = _widened(safetensors.torch.load(content))
+        wide = widened(safetensors.torch.load(content))
     except safetensors.SafetensorError as error:
         raise CheckpointError(f"{folder / _WEIGHTS} is no safetensors file: {error}") from None
     own = model.state_dict()
@@ -253,7 +242,7 @@ def _load_weights(folder: Path, model: Transducer, content: bytes) -> None:
 
 def _read_settings(
     folder: Path, content: bytes
-) -> tuple[TransducerConfig, FeatureConfig, BeamConfig]:
+) -> tuple[TransducerConfig, FeatureConfig, BeamConfig, LexiconConfig]:
     settings: dict[str, Any] = _json(folder / _CONFIG, content)
     if settings.get("format") != _FORMAT:
         raise CheckpointError(
@@ -265,6 +254,7 @@ def _read_settings(
             from_dict(TransducerConfig, settings.get("transducer", {})),
             from_dict(FeatureConfig, settings.get("features", {})),
             from_dict(BeamConfig, settings.get("search", {})),
+            from_dict(LexiconConfig, settings.get("word_search", {})),
         )
     except ConfigError as error:
         raise CheckpointError(

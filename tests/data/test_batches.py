@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from evenear.config import replace
 from evenear.data.augmentation import FrameAugmentation
 from evenear.data.batches import Batch, BatchConfig, BatchMaker, Pick, collate
-from evenear.data.lexicon import Lexicon
 from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, stack_frames
+from evenear.lexicon import Lexicon
 from evenear.shapes import few_sizes
 from laws import tiny_tokenizer
 from tiny_corpora import write_tone

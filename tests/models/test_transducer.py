@@ -4,13 +4,16 @@
 Dimensions: B utterances, T frames, U tokens, D width, V vocabulary, N lattice cells.
 """
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenear.config import from_json, to_json
+from evenear.config import from_json, replace, to_json
 from evenear.encoders.base import Encoded
+from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer, TransducerConfig
 from laws import ENCODERS, FEATURES, PREDICTORS, chunkings, random_features, tiny_transducer
 
@@ -109,6 +112,25 @@ def test_normalization_takes_the_mean_out_before_the_scale():
     assert model.normalize(torch.full((1, 1, FEATURES.dim), 7.0)).unique().tolist() == [2.0]
 
 
+def test_each_frame_scores_the_phones_of_the_steps_it_spans_in_their_order():
+    model = Transducer(replace(tiny_transducer().config, phones=5))
+    projected_BTD = torch.randn(2, 3, model.config.joiner_dim)
+    logits_BTP = model.phone_logits(projected_BTD)
+    head, stride = model.phones, model.encoder.stride
+    assert stride > 1
+    assert head is not None
+    assert logits_BTP.shape == (2, 3 * stride, 6)
+    for frame, step in itertools.product(range(3), range(stride)):
+        rows = slice(6 * step, 6 * step + 6)
+        expected_BP = projected_BTD[:, frame] @ head.weight[rows].T + head.bias[rows]
+        torch.testing.assert_close(logits_BTP[:, stride * frame + step], expected_BP)
+
+
+def test_a_model_without_a_head_for_phones_has_no_scores_of_them():
+    with pytest.raises(ConfigError, match="made with a number of them"):
+        tiny_transducer().phone_logits(torch.zeros(1, 1, 11))
+
+
 def test_blank_may_sit_anywhere_in_the_vocabulary():
     """Permuting the vocabulary permutes the logits and nothing else."""
     model = tiny_transducer()
@@ -124,8 +146,6 @@ def test_blank_may_sit_anywhere_in_the_vocabulary():
 
 def permute_vocabulary(model: Transducer, new_of_old: torch.Tensor) -> Transducer:
     """The same model, with token k called `new_of_old[k]`."""
-    from evenear.config import replace
-
     permuted = Transducer(replace(model.config, blank_id=int(new_of_old[model.blank_id]))).eval()
     weights = model.state_dict()
     for name in ("predictor.embedding.weight", "joiner.output.weight", "joiner.output.bias"):

@@ -15,15 +15,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenear.audio import read_audio, resample, write_audio
-from evenear.checkpoint import save_model, shipped_models
-from evenear.errors import AudioError, CheckpointError, ConfigError, StateError
+from evenear.checkpoint import shipped_models
+from evenear.errors import AudioError, StateError
 from evenear.features import extract
-from evenear.language import NgramModel
 from evenear.nn.state import state_bytes
-from evenear.search import BeamConfig, BeamSearch, GreedySearch, greedy_search
+from evenear.search import (
+    BeamConfig,
+    LexiconConfig,
+    greedy_search,
+)
 from evenear.streaming import Final, Partial, Recognizer, TurnConfig, TurnEnded, TurnStarted
-from evenear.tokenizer import Tokenizer
-from laws import chunkings, random_sound, tiny_bundle, tiny_tokenizer
+from laws import chunkings, random_sound, tiny_bundle, tiny_word_bundle
 
 laws = settings(deadline=None, max_examples=4, derandomize=True)
 BRISK = TurnConfig(endpoint_seconds=0.25, long_seconds=1.5, longest_seconds=2.5)
@@ -32,10 +34,13 @@ SEARCHES = {
     "beam": BeamConfig(width=4),
     "beam-lm": BeamConfig(width=3, lm_weight=0.3, insertion_bonus=0.5, internal_lm_weight=0.1),
 }
+WORDS = LexiconConfig(width=12, lm_weight=0.4)
 MODELS = [("lstm", "stateless"), ("lstm-reduced-2", "lstm"), ("convrnn-reduced-2", "lstm")]
 
 
 def recognizer(encoder="lstm-reduced-2", predictor="lstm", search="greedy") -> Recognizer:
+    if search == "words":
+        return Recognizer(tiny_word_bundle(encoder, predictor), beam=WORDS, turns=BRISK)
     return Recognizer(tiny_bundle(encoder, predictor), beam=SEARCHES[search], turns=BRISK)
 
 
@@ -69,7 +74,7 @@ def assert_same(first: list, second: list) -> None:
 
 
 @pytest.mark.parametrize(("encoder", "predictor"), MODELS)
-@pytest.mark.parametrize("search", SEARCHES)
+@pytest.mark.parametrize("search", [*SEARCHES, "words"])
 def test_chunks_of_any_size_give_the_same_events(encoder, predictor, search):
     ears = recognizer(encoder, predictor, search)
     whole = {seed: hear(ears, random_sound(3.0, seed=seed)) for seed in range(2)}
@@ -92,7 +97,7 @@ def test_one_sample_at_a_time_gives_the_same_events(search):
     assert confidences(one_by_one)
 
 
-@pytest.mark.parametrize("search", ["greedy", "beam-lm"])
+@pytest.mark.parametrize("search", ["greedy", "beam-lm", "words"])
 @pytest.mark.parametrize(("encoder", "predictor"), MODELS)
 def test_strangers_in_a_batch_do_not_meet(encoder, predictor, search):
     """Three listeners: two in step, one ahead by an odd number of frames."""
@@ -336,54 +341,3 @@ def test_shipped_models_obey_the_laws_on_speech(beam):
                 own += events
         for own, tail, whole in zip(together, ears.finish(streams), alone, strict=True):
             assert_same(own + tail, whole)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    bundle = tiny_bundle()
-    save_model(
-        tmp_path / "mine",
-        model=bundle.model,
-        features=bundle.features,
-        tokenizer=bundle.tokenizer,
-        language_model=bundle.language_model,
-        search=BeamConfig(width=3, lm_weight=0.2, insertion_bonus=0.4),
-    )
-    return tmp_path / "mine"
-
-
-def test_loading_follows_the_folder_unless_told_otherwise(folder):
-    recommended = Recognizer.load(folder)
-    assert isinstance(recommended.search, BeamSearch)
-    assert recommended.search.config.width == 3
-    assert recommended.search.config.lm_weight == 0.2
-    assert isinstance(Recognizer.load(folder, beam=1).search, GreedySearch)
-    wider = Recognizer.load(folder, beam=6).search.config
-    assert (wider.width, wider.lm_weight) == (6, 0.2)
-    assert Recognizer.load(folder, lm_weight=0.5).search.config.lm_weight == 0.5
-    own = BeamConfig(width=2, internal_lm_weight=0.3)
-    assert Recognizer.load(folder, beam=own).search.config == own
-    sound = random_sound(2.0, seed=7)
-    same = Recognizer(tiny_bundle(), beam=recommended.search.config)
-    assert_same(hear(Recognizer.load(folder), sound), hear(same, sound))
-
-
-def test_a_language_model_of_ones_own_replaces_the_models(folder):
-    own = NgramModel.train(["PLEASE WAIT"], tiny_tokenizer())
-    assert Recognizer.load(folder, language_model=own).search.language_model is own
-    other = NgramModel.train(["A CAT"], Tokenizer.train(["A CAT AND A HAT", "OF THE CAT"], 16))
-    with pytest.raises(CheckpointError, match="another tokenizer"):
-        Recognizer.load(folder, language_model=other)
-
-
-def test_settings_that_cannot_be_are_refused(folder):
-    with pytest.raises(ConfigError, match="width"):
-        Recognizer.load(folder, beam=0)
-    with pytest.raises(ConfigError, match="lm_weight"):
-        Recognizer.load(folder, lm_weight=-1.0)
-    with pytest.raises(ConfigError, match="at least 1, got 0"):
-        Recognizer.load(folder, threads=0)
-    bundle = tiny_bundle()
-    without = type(bundle)(**{**vars(bundle), "language_model": None})
-    with pytest.raises(ConfigError, match="needs a language model"):
-        Recognizer(without, beam=BeamConfig(lm_weight=0.3))

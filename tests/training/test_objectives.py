@@ -10,7 +10,6 @@ from torch import Tensor
 
 from evenear.config import replace
 from evenear.data.batches import Batch
-from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
 from evenear.training.objectives import Losses, TransducerObjective
@@ -125,10 +124,11 @@ def test_the_phone_part_is_a_sum_over_paths():
     trained = model(phones=5)
     given = with_phones(2)
     given = given._replace(features_BTF=given.features_BTF[:, :4], lengths_B=torch.tensor([4]))
-    logits = trained.phone_logits(trained.encode(given.features_BTF, given.lengths_B))
-    num_steps = int(logits.lengths_B[0])
-    assert logits.encoded_BTD.shape == (1, num_steps, 6)
-    log_probs_TV = logits.encoded_BTD[0].double().log_softmax(-1)
+    encoded = trained.encode(given.features_BTF, given.lengths_B)
+    projected_BTD = trained.joiner.encoder_proj(encoded.encoded_BTD)
+    log_probs_TV = trained.phone_logits(projected_BTD)[0].double().log_softmax(-1)
+    num_steps = int(encoded.lengths_B[0]) * trained.encoder.stride
+    assert log_probs_TV.shape == (num_steps, 6)
     paths = torch.tensor(list(_ways([4, 3], num_steps)))
     scores_NT = log_probs_TV[torch.arange(num_steps), paths]
     found = losses(trained, given).phones
@@ -144,26 +144,6 @@ def test_texts_of_unknown_words_add_no_phone_part():
     torch.testing.assert_close(found.total, expected)
     assert losses(trained, batch(0, 2)).phones == 0.0
     assert losses(model(), with_phones(0, 2)).phones == 0.0
-
-
-@torch.no_grad()
-def test_each_frame_scores_the_steps_it_spans_in_their_order():
-    trained = model(phones=5)
-    encoded = trained.encode(batch(0).features_BTF, batch(0).lengths_B)
-    stride, head = trained.encoder.stride, trained.phones
-    assert stride > 1
-    assert head is not None
-    logits = trained.phone_logits(encoded)
-    for frame, step in itertools.product(range(2), range(stride)):
-        rows = slice(6 * step, 6 * step + 6)
-        expected_V = head.weight[rows] @ encoded.encoded_BTD[0, frame] + head.bias[rows]
-        torch.testing.assert_close(logits.encoded_BTD[0, stride * frame + step], expected_V)
-
-
-def test_a_model_without_a_head_for_phones_has_no_scores_of_them():
-    trained = model()
-    with pytest.raises(ConfigError, match="made with a number of them"):
-        trained.phone_logits(trained.encode(batch(0).features_BTF, batch(0).lengths_B))
 
 
 def test_a_weight_of_zero_leaves_the_transducer_alone():

@@ -19,7 +19,7 @@ def average(
 ) -> None:
     """Write the mean of the weights of several models of one training.
 
-    The rest is of the first: its card, its language model, how to search with it.
+    The rest is of the first: its card, its language model, its words, how to search.
     """
     need("torch", extra="asr", purpose="Averaging models")
     from evenear.averaging import average_models
@@ -36,5 +36,7 @@ def average(
         card=first.card,
         language_model=first.language_model,
         search=first.search,
+        words=first.words,
+        word_search=first.word_search,
     )
     note(f"The mean of {len(bundles)} models is in {out}. Try: evenear evaluate {out} DATA")

@@ -27,7 +27,7 @@ def evaluate(
         str | None, typer.Option(help="Also print cohorts by these attributes, with commas.")
     ] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Width of the search; 1 is greedy.")
+        int | None, typer.Option(min=1, help="Width of a search for tokens; 1 is greedy.")
     ] = None,
     lm_weight: Annotated[
         float | None, typer.Option(help="Weight of the model's language model in the search.")

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from evenear.config import config
 from evenear.data.augmentation import FrameAugmentation, augment_frames
-from evenear.data.lexicon import Lexicon
 from evenear.data.splicing import Seams, Splicer
 from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, stack_frames
+from evenear.lexicon import Lexicon
 from evenear.seeding import rng_for
 from evenear.shapes import few_sizes
 from evenear.tokenizer import Tokenizer

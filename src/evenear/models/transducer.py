@@ -176,7 +176,7 @@ class Transducer(nn.Module):
         self.phones = None
         if config.phones:
             each = config.phones + 1
-            self.phones = nn.Linear(self.encoder.dim, self.encoder.stride * each)
+            self.phones = nn.Linear(config.joiner_dim, self.encoder.stride * each)
         self.mean_F: Tensor
         self.scale_F: Tensor
         self.register_buffer("mean_F", torch.zeros(self.encoder.feature_dim))
@@ -212,19 +212,21 @@ class Transducer(nn.Module):
         )
         return self.joiner.predictor_proj(predicted_BUD)
 
-    def phone_logits(self, encoded: Encoded) -> Encoded:
+    def phone_logits(self, projected_BTD: Tensor) -> Tensor:
         """Scores of blank and phones, as often as features come: (B, T * stride, 1 + phones).
 
         Phones follow one another faster than encoder frames, so each frame scores `stride` steps.
+
+        Args:
+            projected_BTD: Encoder frames as `step` returns them.
 
         Raises:
             ConfigError: The model has no head for phones.
         """
         if self.phones is None:
             raise ConfigError("Scores of phones need a model that was made with a number of them.")
-        logits_BTV = self.phones(encoded.encoded_BTD)
-        logits_BTV = logits_BTV.unflatten(2, (self.encoder.stride, -1)).flatten(1, 2)
-        return Encoded(logits_BTV, encoded.lengths_B * self.encoder.stride)
+        logits_BTV = self.phones(projected_BTD)
+        return logits_BTV.unflatten(2, (self.encoder.stride, -1)).flatten(1, 2)
 
     def packed_logits(
         self, encoded: Encoded, predicted_BUD: Tensor, target_lengths_B: Tensor

@@ -14,6 +14,7 @@ RECIPES: dict[str, Callable[[], TrainingConfig]] = {
     "evenear-en-small-conformer": english_small.conformer,
     "evenear-en-small-continued": english_small.continued,
     "evenear-en-small-lstm": english_small.lstm,
+    "evenear-en-small-words": english_small.words,
     "tiny": english_small.tiny,
     **{f"convrnnt-{name}": variant for name, variant in convrnnt.VARIANTS.items()},
     **{f"convrnnt-{name}": remedy for name, remedy in convrnnt.REMEDIES.items()},

@@ -13,9 +13,15 @@ from evenear.models.transducer import (
     LstmPredictorConfig,
 )
 from evenear.nn.recurrent import LstmStackConfig
-from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from evenear.training.settings import (
+    DataConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    OptimizerConfig,
+    TrainingConfig,
+)
 
-__all__ = ["conformer", "continued", "lstm", "recipe", "tiny"]
+__all__ = ["conformer", "continued", "lstm", "recipe", "tiny", "words"]
 
 
 def recipe() -> TrainingConfig:
@@ -70,6 +76,31 @@ def continued() -> TrainingConfig:
         evaluate_every=250,
         data=replace(base.data, batches=batches),
         optimizer=replace(base.optimizer, peak_rate=1e-3, warmup_updates=50, decay_from=0.05),
+    )
+
+
+def words() -> TrainingConfig:
+    """More updates for such a model that also learn phones, so that it can search for words.
+
+    Meant for `--start-from MODEL --splice-with MODEL --pronunciations DICTIONARY` and mostly
+    recorded speech: the last stage of the shipped model.
+    """
+    base = continued()
+    varied = FrameAugmentation(warp_chance=0.5, tempo_chance=0.5, max_frequency_ratio=0.25)
+    return replace(
+        base,
+        name="evenear-en-small-words",
+        num_updates=8500,
+        evaluate_every=500,
+        data=replace(base.data, batches=BatchConfig(seconds=64.0, augmentation=varied)),
+        objective=ObjectiveConfig(phone_weight=1.0),
+        optimizer=replace(
+            base.optimizer,
+            peak_rate=6e-4,
+            muon_ratio=2.0,
+            warmup_updates=50,
+            decay_from=0.15,
+        ),
     )
 
 

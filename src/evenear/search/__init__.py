@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Search: from encoder frames to tokens, greedily or with a beam, for many streams at once."""
+"""Search: from encoder frames to tokens or words, for many streams at once."""
 
 from evenear.search.beam import BeamConfig, BeamSearch, BeamState, TokenScorer, beam_search
 from evenear.search.forced import emission_frames
 from evenear.search.greedy import GreedySearch, GreedyState, greedy_search
 from evenear.search.hypotheses import Hypothesis, Search
+from evenear.search.lexicon import LexiconConfig, LexiconSearch, LexiconState, PronunciationTree
 
 __all__ = [
     "BeamConfig",
@@ -13,6 +14,10 @@ __all__ = [
     "GreedySearch",
     "GreedyState",
     "Hypothesis",
+    "LexiconConfig",
+    "LexiconSearch",
+    "LexiconState",
+    "PronunciationTree",
     "Search",
     "TokenScorer",
     "beam_search",

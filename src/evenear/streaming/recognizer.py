@@ -26,13 +26,14 @@ from torch import Tensor
 
 from evenear.audio import AudioSource, StreamResampler, stream_audio, to_mono_float32
 from evenear.checkpoint import Bundle, load_model
-from evenear.config import from_dict, replace, to_dict
+from evenear.config import replace
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.features import FeatureStream
 from evenear.language import NgramModel
 from evenear.nn.state import split_state, stack_states
-from evenear.search import BeamConfig, BeamSearch, GreedySearch, Search
+from evenear.search import BeamConfig, LexiconConfig
 from evenear.streaming.events import Event, Final
+from evenear.streaming.searches import build_search, changed, recommended
 from evenear.streaming.turns import TurnConfig, TurnTracker
 from evenear.transcripts import Segment
 from evenear.units import SAMPLE_RATE, FrameClock, Samples, Seconds
@@ -48,8 +49,9 @@ class Recognizer:
 
     Args:
         bundle: The model, its features and its tokenizer.
-        beam: How to search; None: as the model's folder recommends.
-        language_model: Scores tokens in the search; None: the model's own, if it has one.
+        beam: How to search, for tokens or for words; None: as the model's folder recommends: for
+            its words, if it has some.
+        language_model: Scores tokens in a search for them; None: the model's own, if it has one.
         turns: When words are final.
     """
 
@@ -57,7 +59,7 @@ class Recognizer:
         self,
         bundle: Bundle,
         *,
-        beam: BeamConfig | None = None,
+        beam: BeamConfig | LexiconConfig | None = None,
         language_model: NgramModel | None = None,
         turns: TurnConfig | None = None,
     ) -> None:
@@ -67,14 +69,16 @@ class Recognizer:
         self.clock: FrameClock = replace(bundle.features.clock, stride=stride)
         """The clock of encoder frames."""
         self._remembered_frames = math.ceil(self.turns.endpoint_seconds / self.clock.frame_seconds)
-        self.search = _search(bundle, beam or bundle.search, language_model)
+        self.search = build_search(
+            bundle, beam or recommended(bundle, language_model), language_model
+        )
 
     @classmethod
     def load(
         cls,
         name_or_folder: str | Path = "evenear-en-small",
         *,
-        beam: int | BeamConfig | None = None,
+        beam: int | BeamConfig | LexiconConfig | None = None,
         lm_weight: float | None = None,
         language_model: NgramModel | None = None,
         turns: TurnConfig | None = None,
@@ -84,10 +88,10 @@ class Recognizer:
 
         Args:
             name_or_folder: The model.
-            beam: Width of the search or all its settings; 1 is greedy search; None: as the model's
-                folder recommends.
+            beam: Width of a search for tokens (1 is greedy search), or all settings of a search;
+                None: as the model's folder recommends, for its words if it has some.
             lm_weight: Weight of the language model in the search; None: as recommended.
-            language_model: Used instead of the model's own.
+            language_model: Scores tokens instead of the model's own.
             turns: When words are final and turns end.
             threads: Threads for all of torch in this process; None leaves them as they are.
 
@@ -96,13 +100,14 @@ class Recognizer:
             ConfigError: A setting is out of range.
         """
         bundle = load_model(name_or_folder)
-        settings = beam if isinstance(beam, BeamConfig) else bundle.search
         if beam == 1 and lm_weight is None:
             settings = BeamConfig(width=1)
         elif isinstance(beam, int):
-            settings = _checked(settings, width=beam)
+            settings = changed(bundle.search, width=beam)
+        else:
+            settings = beam or recommended(bundle, language_model)
         if lm_weight is not None:
-            settings = _checked(settings, lm_weight=lm_weight)
+            settings = changed(settings, lm_weight=lm_weight)
         if threads is not None:
             if threads < 1:
                 raise ConfigError(f"Threads must be at least 1, got {threads}.")
@@ -298,28 +303,6 @@ class Stream:
         self.is_finished = True
         tail_TF = self._features.accept(self._resampler.finish())
         return np.concatenate([self._waiting_TF, tail_TF, self._features.finish()])
-
-
-def _search(bundle: Bundle, settings: BeamConfig, language_model: NgramModel | None) -> Search:
-    """The search that these settings ask for."""
-    language_model = language_model or bundle.language_model
-    if settings.lm_weight and language_model is None:
-        raise ConfigError(
-            f"A language model weight of {settings.lm_weight} needs a language model; "
-            f"{bundle.name} has none.",
-            hint="Train one with `NgramModel.train`, or set the weight to 0.",
-        )
-    if settings.lm_weight and language_model is not None:
-        language_model.check_fits(bundle.tokenizer)
-    plain = not (settings.lm_weight or settings.internal_lm_weight or settings.insertion_bonus)
-    if settings.width == 1 and plain:
-        return GreedySearch(bundle.model, max_symbols_per_frame=settings.max_symbols_per_frame)
-    return BeamSearch(bundle.model, settings, language_model)
-
-
-def _checked(settings: BeamConfig, **changes: float) -> BeamConfig:
-    """Changed settings; a value out of range is a `ConfigError`."""
-    return from_dict(BeamConfig, {**to_dict(settings), **changes})
 
 
 def _checked_samples(chunk: ArrayLike) -> NDArray[np.float32]:

@@ -55,7 +55,7 @@ class TransducerObjective(nn.Module):
             predicted_BUD = self.model.predict(batch.targets_BU, hidden_tokens)
             logits_NV = self.model.packed_logits(encoded, predicted_BUD, batch.target_lengths_B)
             ctc_logits_BTV = self.model.ctc(encoded.encoded_BTD) if self.model.ctc else None
-            phones = self.model.phone_logits(encoded) if self.model.phones else None
+            phones = self._phones(encoded) if self.model.phones else None
         transducer_B = packed_transducer_loss(
             logits_NV,
             batch.targets_BU,
@@ -78,6 +78,12 @@ class TransducerObjective(nn.Module):
             phone = phone_B.masked_fill(batch.phone_lengths_B == 0, 0.0).mean()
         total = transducer + self.config.ctc_weight * ctc + self.config.phone_weight * phone
         return Losses(total, transducer, ctc, phone)
+
+    def _phones(self, encoded: Encoded) -> Encoded:
+        """Scores of phones, and how many steps of each utterance are real."""
+        projected_BTD = self.model.joiner.encoder_proj(encoded.encoded_BTD)
+        stride = self.model.encoder.stride
+        return Encoded(self.model.phone_logits(projected_BTD), encoded.lengths_B * stride)
 
 
 def _ctc(logits: Encoded, targets_BU: Tensor, lengths_B: Tensor, blank_id: int) -> Tensor:

@@ -12,9 +12,9 @@ from evenear.atomic import write_bytes
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
-from evenear.data.lexicon import Lexicon
 from evenear.data.splicing import Seams
 from evenear.errors import CheckpointError, ConfigError
+from evenear.lexicon import Lexicon
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search

@@ -3,8 +3,8 @@
 
 import pytest
 
-from evenear.data.lexicon import Lexicon
 from evenear.errors import ManifestError
+from evenear.lexicon import Lexicon
 from tiny_corpora import write_lines
 
 LINES = [

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights as a file holds them: float32, float16, or int8 with a scale for each row.
+
+Vectors and statistics always stay as they are, and a model always computes in float32.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from evenear.errors import CheckpointError
+
+__all__ = ["stored", "widened"]
+
+_SCALE = ":scale"  # no parameter's name ends so
+
+
+def stored(weights: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
+    """The weights as they go into the file.
+
+    Raises:
+        CheckpointError: One does not fit float16.
+    """
+    weights = {name: t.detach().cpu().contiguous() for name, t in weights.items()}
+    if dtype == "float32":
+        return {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    narrow = {}
+    for name, tensor in weights.items():
+        if not tensor.is_floating_point() or tensor.ndim < 2:
+            narrow[name] = tensor
+        elif dtype == "int8":
+            rows = tensor.flatten(1).float()
+            scale = rows.abs().amax(dim=1).clamp_min(1e-30) / 127
+            narrow[name] = (rows / scale[:, None]).round().to(torch.int8).view_as(tensor)
+            narrow[name + _SCALE] = scale
+        else:
+            narrow[name] = _narrow(name, tensor)
+    return narrow
+
+
+def _narrow(name: str, tensor: Tensor) -> Tensor:
+    narrow = tensor.half()
+    if not narrow.isfinite().all():
+        raise CheckpointError(
+            f"The weight {name} does not fit float16: it reaches {tensor.abs().max():.3g}.",
+            hint="Save it with dtype='float32'.",
+        )
+    return narrow
+
+
+def widened(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights as the model computes with them."""
+    wide = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    for name in [name for name in wide if name + _SCALE in wide]:
+        rows = wide[name].flatten(1) * wide.pop(name + _SCALE)[:, None]
+        wide[name] = rows.view_as(wide[name])
+    return wide

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search for words against all that could have been said, path by path.
+
+Dimensions: B streams, T steps, P phones with blank first, D width, N pairs, K words of context.
+"""
+
+import copy
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evenear.config import replace
+from evenear.errors import ConfigError
+from evenear.models.transducer import Transducer
+from evenear.search import LexiconConfig, LexiconSearch, PronunciationTree
+from evenear.seeding import rng_for, torch_rng_for
+from laws import chunkings, random_projected, tiny_transducer
+
+laws = settings(deadline=None, max_examples=10, derandomize=True)
+NUM_PHONES = 3
+WAYS = [(1, (1,)), (2, (1, 2)), (2, (3, 2)), (3, (2, 2)), (4, (3,)), (5, (3,))]
+WIDE = LexiconConfig(width=10**6, max_gap=math.inf, lm_weight=0.8, word_bonus=-0.3)
+
+
+class Table:
+    """A language model of words that is a table, with one word of context."""
+
+    vocabulary_size = 6
+
+    def __init__(self, seed: int = 0) -> None:
+        logits = rng_for(seed, "words").normal(size=(7, 6))
+        self.log_probs = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+
+    def begin(self) -> np.ndarray:
+        return np.array([6])
+
+    def log_probs_of(self, contexts_NK: np.ndarray, tokens_N: np.ndarray) -> np.ndarray:
+        return self.log_probs[contexts_NK[:, 0], tokens_N]
+
+
+def model(encoder: str = "lstm") -> Transducer:
+    """One that says what the seed wants, about as often as words are said."""
+    tiny = tiny_transducer(encoder)
+    made = Transducer(replace(tiny.config, phones=NUM_PHONES)).eval()
+    made.load_state_dict(tiny.state_dict(), strict=False)
+    assert made.phones is not None
+    rng = torch_rng_for(0, "phones")
+    with torch.no_grad():
+        made.phones.weight.normal_(std=1.5, generator=rng)
+        made.phones.bias.zero_()
+    return made
+
+
+def search(settings: LexiconConfig = WIDE, encoder: str = "lstm", **changes) -> LexiconSearch:
+    table = Table()
+    tree = PronunciationTree(WAYS, table.log_probs.max(axis=0))
+    spellings = [(), (7,), (8, 9), (10, 11, 12), (13,), (14,)]
+    return LexiconSearch(model(encoder), tree, table, changes.get("spellings", spellings), settings)
+
+
+def said(path: tuple[int, ...]) -> list[int]:
+    return [phone for phone, _ in itertools.groupby(path) if phone]
+
+
+def parsings(phones: list[int]) -> list[tuple[int, ...]]:
+    """All word sequences that are said like this."""
+    if not phones:
+        return [()]
+    found = []
+    for word, way in WAYS:
+        if tuple(phones[: len(way)]) == way:
+            found += [(word, *rest) for rest in parsings(phones[len(way) :])]
+    return found
+
+
+def worth(words: tuple[int, ...], table: Table, settings: LexiconConfig) -> float:
+    pairs = itertools.pairwise((6, *words))
+    score = sum(table.log_probs[before, word] for before, word in pairs)
+    return settings.lm_weight * score + settings.word_bonus * len(words)
+
+
+def exhaustive(log_probs_TP: np.ndarray, settings: LexiconConfig = WIDE) -> dict:
+    """The score of the best path of each sequence of words."""
+    scores, table = {}, Table()
+    for path in itertools.product(range(NUM_PHONES + 1), repeat=len(log_probs_TP)):
+        log_prob = sum(log_probs_TP[t, phone] for t, phone in enumerate(path))
+        for words in parsings(said(path)):
+            score = log_prob + worth(words, table, settings)
+            scores[words] = max(scores.get(words, -math.inf), score)
+    return scores
+
+
+def words_of(searching: LexiconSearch, tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """Words by their spellings, none of which begins another."""
+    spelled = {tuple(each): word for word, each in enumerate(searching.spellings) if each}
+    found, rest = [], list(tokens)
+    while rest:
+        (word,) = (w for each, w in spelled.items() if tuple(rest[: len(each)]) == each)
+        found.append(word)
+        del rest[: len(searching.spellings[word])]
+    return tuple(found)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_an_unlimited_beam_finds_the_best_of_all_paths(seed):
+    searching = search()
+    projected_BTD = random_projected(searching.model, 5, seed=seed)
+    log_probs_TP = searching.model.phone_logits(projected_BTD)[0].log_softmax(-1).double()
+    scores = exhaustive(log_probs_TP.detach().numpy())
+    (state,) = searching.step(projected_BTD, [searching.initial_state()])
+    best = max(scores, key=lambda words: scores[words])
+    found = searching.best(state)
+    assert words_of(searching, found.tokens) == best
+    ended = state.scores_N[state.nodes_N == 0].max()
+    assert ended == pytest.approx(scores[best], abs=1e-4)
+    expected = scores[best] - worth(best, Table(), WIDE)
+    assert found.log_prob == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_readings_that_occur_differ():
+    """Or the test above would say little."""
+    searching = search()
+    lengths = {
+        len(
+            searching.best(
+                searching.step(
+                    random_projected(searching.model, 5, seed=seed), [searching.initial_state()]
+                )[0]
+            ).tokens
+        )
+        for seed in range(6)
+    }
+    assert len(lengths) > 2
+
+
+@laws
+@given(data=st.data(), seed=st.integers(0, 50))
+@pytest.mark.parametrize("encoder", ["lstm", "convrnn-reduced-2"])
+def test_chunks_of_any_size_and_company_give_the_same(encoder, data, seed):
+    searching = search(LexiconConfig(width=12), encoder)
+    projected_BTD = random_projected(searching.model, 14, batch_size=3, seed=seed)
+    lengths = [14, 3, 9]
+    whole = searching.step(projected_BTD, [searching.initial_state()] * 3, lengths)
+    for row, length in enumerate(lengths):
+        state, start = searching.initial_state(), 0
+        for size in data.draw(chunkings(length)):
+            chunk_1TD = projected_BTD[row : row + 1, start : start + size]
+            (state,) = searching.step(chunk_1TD, [state])
+            start += size
+        alone, together = searching.best(state), searching.best(whole[row])
+        assert (alone.tokens, alone.frames) == (together.tokens, together.frames)
+        assert alone.log_prob == pytest.approx(together.log_prob, abs=1e-3)
+        assert state.num_frames == length
+
+
+def test_no_frames_and_no_listeners_change_nothing():
+    searching = search()
+    nothing_BTD = torch.zeros(1, 0, searching.model.config.joiner_dim)
+    state = searching.initial_state()
+    assert searching.step(nothing_BTD, [state]) == [state]
+    assert searching.step(torch.zeros(0, 3, searching.model.config.joiner_dim), []) == []
+    assert searching.best(state).tokens == ()
+
+
+def test_a_state_is_never_changed():
+    searching = search(LexiconConfig(width=20))
+    projected_BTD = random_projected(searching.model, 12)
+    (state,) = searching.step(projected_BTD[:, :6], [searching.initial_state()])
+    before = copy.deepcopy(state)
+    searching.step(projected_BTD[:, 6:], [state])
+    searching.restart(state)
+    searching.without_stale(state, 3)
+    for name, value in before._asdict().items():
+        after = getattr(state, name)
+        assert np.array_equal(after, value) if isinstance(value, np.ndarray) else after == value
+
+
+def test_without_words_nothing_is_found():
+    none = PronunciationTree([], np.zeros(6))
+    searching = LexiconSearch(model(), none, Table(), [()] * 6)
+    (state,) = searching.step(random_projected(searching.model, 9), [searching.initial_state()])
+    assert searching.best(state).tokens == ()
+
+
+def test_a_beam_keeps_its_width_and_its_order():
+    searching = search(LexiconConfig(width=7))
+    (state,) = searching.step(random_projected(searching.model, 9), [searching.initial_state()])
+    assert len(state.scores_N) == 7
+    assert (np.diff(state.scores_N) <= 0).all()
+
+
+def test_tokens_of_a_word_come_where_it_is_said():
+    searching = search(LexiconConfig(width=50))
+    seen = set()
+    for seed in range(8):
+        projected_BTD = random_projected(searching.model, 25, seed=seed)
+        (state,) = searching.step(projected_BTD, [searching.initial_state()])
+        found = searching.best(state)
+        assert list(found.frames) == sorted(found.frames)
+        assert len(found.tokens) == len(found.frames) == len(found.log_probs)
+        assert all(0 <= frame < 25 for frame in found.frames)
+        assert all(log_prob <= 0 for log_prob in found.log_probs)
+        seen |= set(found.tokens)
+    assert {7, 8, 9} <= seen
+
+
+def test_a_new_reading_begins_at_the_frame_the_stream_is_at():
+    searching = search(LexiconConfig(width=20))
+    projected_BTD = random_projected(searching.model, 12)
+    (state,) = searching.step(projected_BTD[:, :5], [searching.initial_state()])
+    (again,) = searching.step(projected_BTD[:, 5:], [searching.restart(state)])
+    (alone,) = searching.step(projected_BTD[:, 5:], [searching.initial_state()])
+    assert searching.best(again).tokens == searching.best(alone).tokens
+    assert searching.best(again).frames == tuple(f + 5 for f in searching.best(alone).frames)
+    assert again.num_frames == 12
+
+
+def test_readings_that_ended_long_ago_go_and_an_empty_one_stays():
+    searching = search(LexiconConfig(width=400, max_gap=math.inf))
+    (state,) = searching.step(random_projected(searching.model, 8), [searching.initial_state()])
+    kept = searching.without_stale(state, 6)
+    assert 0 < len(kept.scores_N) < len(state.scores_N)
+    assert all(word is None or word.end >= 6 for word in kept.words)
+    assert any(word is None for word in kept.words)
+    assert len(kept.nodes_N) == len(kept.words) == len(kept.contexts_NK)
+
+
+def test_too_many_words_for_so_long_a_context_are_refused():
+    class Long(Table):
+        vocabulary_size = 60_000
+
+        def begin(self) -> np.ndarray:
+            return np.full(4, -1)
+
+    with pytest.raises(ConfigError, match="cannot be told apart"):
+        LexiconSearch(model(), PronunciationTree(WAYS, np.zeros(6)), Long(), [()] * 6)
