@@ -43,6 +43,7 @@ from evenear.training.snapshots import load_snapshot
 
 LM_WEIGHTS = (0.3, 0.45, 0.6, 0.8)
 BONUSES = (0.0, 0.5, 1.0, 1.5)
+TRANSDUCER_WEIGHTS = (0.2, 0.35, 0.5, 0.7)
 
 
 def main() -> None:
@@ -116,14 +117,22 @@ def main() -> None:
         replace(plain_beam, lm_weight=weight, word_bonus=bonus)
         for weight, bonus in itertools.product(LM_WEIGHTS, BONUSES)
     ]
-    best, best_rate = plain_beam, 1.0
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), _become, (errors,)) as pool:
-        for search, rate in zip(wanted, pool.imap(_rate, wanted), strict=True):
-            name = f"lm {search.lm_weight}, bonus {search.word_bonus}"
-            tried[name] = rate
-            print(f"{name}: {100 * rate:.2f} %", flush=True)
-            if rate < best_rate:
-                best, best_rate = search, rate
+
+        def best_of(wanted: list[LexiconConfig]) -> tuple[LexiconConfig, float]:
+            rates = []
+            for search, rate in zip(wanted, pool.imap(_rate, wanted), strict=True):
+                name = f"lm {search.lm_weight}, bonus {search.word_bonus}"
+                name += f", transducer {search.transducer_weight}"
+                tried[name] = rate
+                rates.append((rate, search))
+                print(f"{name}: {100 * rate:.2f} %", flush=True)
+            rate, search = min(rates, key=lambda found: found[0])
+            return search, rate
+
+        first, _ = best_of(wanted)
+        weights = (0.0, *TRANSDUCER_WEIGHTS)
+        best, best_rate = best_of([replace(first, transducer_weight=w) for w in weights])
     print(f"best: {best}, dev WER {100 * best_rate:.2f} %")
     save_model(
         args.out,

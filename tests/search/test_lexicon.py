@@ -18,12 +18,14 @@ from evenear.config import replace
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 from evenear.search import LexiconConfig, LexiconSearch, PronunciationTree
+from evenear.search.forced import log_prob
 from evenear.seeding import rng_for, torch_rng_for
 from laws import chunkings, random_projected, tiny_transducer
 
 laws = settings(deadline=None, max_examples=10, derandomize=True)
 NUM_PHONES = 3
 WAYS = [(1, (1,)), (2, (1, 2)), (2, (3, 2)), (3, (2, 2)), (4, (3,)), (5, (3,))]
+SPELLINGS = [(), (7,), (8, 9), (10, 11, 12), (13,), (14,)]
 WIDE = LexiconConfig(width=10**6, max_gap=math.inf, lm_weight=0.8, word_bonus=-0.3)
 
 
@@ -56,11 +58,10 @@ def model(encoder: str = "lstm") -> Transducer:
     return made
 
 
-def search(settings: LexiconConfig = WIDE, encoder: str = "lstm", **changes) -> LexiconSearch:
+def search(settings: LexiconConfig = WIDE, encoder: str = "lstm") -> LexiconSearch:
     table = Table()
     tree = PronunciationTree(WAYS, table.log_probs.max(axis=0))
-    spellings = [(), (7,), (8, 9), (10, 11, 12), (13,), (14,)]
-    return LexiconSearch(model(encoder), tree, table, changes.get("spellings", spellings), settings)
+    return LexiconSearch(model(encoder), tree, table, SPELLINGS, settings)
 
 
 def said(path: tuple[int, ...]) -> list[int]:
@@ -178,6 +179,37 @@ def test_a_state_is_never_changed():
     for name, value in before._asdict().items():
         after = getattr(state, name)
         assert np.array_equal(after, value) if isinstance(value, np.ndarray) else after == value
+
+
+def test_a_settled_reading_is_the_best_for_both_judges():
+    weight, differ = 0.7, 0
+    plain, both = search(), search(replace(WIDE, transducer_weight=weight, num_readings=10**6))
+    for seed in range(6):
+        projected_BTD = random_projected(both.model, 5, seed=seed)
+        (state,) = both.step(projected_BTD[:, :2], [both.initial_state()])
+        (state,) = both.step(projected_BTD[:, 2:], [state])
+        judged: dict[tuple[int, ...], float] = {}
+        for place in np.flatnonzero(state.nodes_N == 0):
+            tokens = both._reading(state, int(place)).tokens
+            score = state.scores_N[place] + weight * log_prob(both.model, projected_BTD[0], tokens)
+            judged[tokens] = max(judged.get(tokens, -math.inf), score)
+        assert len(judged) > 5
+        assert both.settled(state).tokens == max(judged, key=lambda tokens: judged[tokens])
+        (other,) = plain.step(projected_BTD, [plain.initial_state()])
+        assert plain.settled(other) == plain.best(other)
+        assert both.best(state).tokens == plain.best(other).tokens
+        differ += both.settled(state).tokens != plain.best(other).tokens
+    assert differ > 0
+
+
+def test_what_is_kept_for_the_transducer_is_no_longer_than_its_reading():
+    both = search(replace(WIDE, width=50, transducer_weight=0.5))
+    projected_BTD = random_projected(both.model, 12)
+    (state,) = both.step(projected_BTD, [both.initial_state()])
+    assert sum(map(len, state.heard)) == 12
+    kept = both.without_stale(state, 9)
+    assert torch.equal(torch.cat(kept.heard), projected_BTD[0, 9:])
+    assert both.restart(state).heard == ()
 
 
 def test_without_words_nothing_is_found():

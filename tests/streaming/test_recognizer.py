@@ -34,7 +34,7 @@ SEARCHES = {
     "beam": BeamConfig(width=4),
     "beam-lm": BeamConfig(width=3, lm_weight=0.3, insertion_bonus=0.5, internal_lm_weight=0.1),
 }
-WORDS = LexiconConfig(width=12, lm_weight=0.4)
+WORDS = LexiconConfig(width=12, lm_weight=0.4, transducer_weight=0.5)
 MODELS = [("lstm", "stateless"), ("lstm-reduced-2", "lstm"), ("convrnn-reduced-2", "lstm")]
 
 

@@ -5,7 +5,8 @@ from evenear.search.beam import BeamConfig, BeamSearch, BeamState, TokenScorer, 
 from evenear.search.forced import emission_frames
 from evenear.search.greedy import GreedySearch, GreedyState, greedy_search
 from evenear.search.hypotheses import Hypothesis, Search
-from evenear.search.lexicon import LexiconConfig, LexiconSearch, LexiconState, PronunciationTree
+from evenear.search.lexicon import LexiconConfig, LexiconSearch, LexiconState
+from evenear.search.tree import PronunciationTree
 
 __all__ = [
     "BeamConfig",

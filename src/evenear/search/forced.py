@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a recognizer would emit the tokens of a text that is known.
+"""How likely a recognizer finds a text that is known, and when it would emit its tokens.
 
 Legend: B one utterance, T frames, U tokens or columns of a lattice, D width, V vocabulary.
 """
@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from evenear.losses.alignment import best_alignment
+from evenear.losses.transducer import transducer_loss
 from evenear.models.transducer import Transducer
 
-__all__ = ["emission_frames"]
+__all__ = ["emission_frames", "log_prob"]
 
 
 @torch.inference_mode()
@@ -26,10 +27,32 @@ def emission_frames(
         projected_TD: The utterance's encoder frames, projected for the joiner.
         tokens: What was said.
     """
-    targets_BU = torch.tensor([tokens], dtype=torch.int64).reshape(1, len(tokens))
-    predicted_BUD = model.predict(targets_BU)
-    logits_TUV = model.joiner(projected_TD[:, None], predicted_BUD[0, None])
+    targets_BU, logits_TUV = _lattice(model, projected_TD, tokens)
     log_probs_TUV = logits_TUV.log_softmax(dim=2).double()
     label_TU = log_probs_TUV[:, torch.arange(len(tokens)), targets_BU[0]]
     blank_TU = log_probs_TUV[:, :, model.blank_id]
     return best_alignment(blank_TU.numpy(), label_TU.numpy()).frames
+
+
+@torch.inference_mode()
+def log_prob(model: Transducer, projected_TD: Tensor, tokens: Sequence[int]) -> float:
+    """Natural log of the probability that one utterance is these tokens, whatever their timing.
+
+    Args:
+        model: The recognizer, in evaluation mode.
+        projected_TD: The utterance's encoder frames, projected for the joiner; one at least.
+        tokens: What may have been said.
+    """
+    targets_BU, logits_TUV = _lattice(model, projected_TD, tokens)
+    lengths = torch.tensor([len(projected_TD)]), torch.tensor([len(tokens)])
+    loss_B = transducer_loss(logits_TUV[None], targets_BU, *lengths, blank_id=model.blank_id)
+    return -float(loss_B)
+
+
+def _lattice(
+    model: Transducer, projected_TD: Tensor, tokens: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """The tokens as targets of a batch of one, and the logits of each frame after each of them."""
+    targets_BU = torch.tensor([tokens], dtype=torch.int64).reshape(1, len(tokens))
+    predicted_BUD = model.predict(targets_BU)
+    return targets_BU, model.joiner(projected_TD[:, None], predicted_BUD[0, None])

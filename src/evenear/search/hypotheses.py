@@ -65,6 +65,10 @@ class Search(ABC, Generic[S]):
     def best(self, state: S) -> Hypothesis:
         """The most probable reading since the stream, or the last `restart`, began."""
 
+    def settled(self, state: S) -> Hypothesis:
+        """The reading to hand out once a stretch of speech is over; this may take longer."""
+        return self.best(state)
+
     @abstractmethod
     def restart(self, state: S) -> S:
         """The state of a stream that begins a new reading at the frame it is at."""
@@ -80,11 +84,11 @@ class Search(ABC, Generic[S]):
 
     @torch.inference_mode()
     def read(self, encoded: Encoded) -> list[Hypothesis]:
-        """The best hypothesis of each whole, padded utterance (as `Transducer.encode` returns)."""
+        """The settled reading of each whole, padded utterance (as `Transducer.encode` returns)."""
         projected_BTD = self.model.joiner.encoder_proj(encoded.encoded_BTD).float()
         states = [self.initial_state() for _ in range(len(projected_BTD))]
         states = self.step(projected_BTD, states, encoded.lengths_B.tolist())
-        return [self.best(state) for state in states]
+        return [self.settled(state) for state in states]
 
 
 def read_tokens(

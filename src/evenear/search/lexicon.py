@@ -14,8 +14,7 @@ A vocabulary and what follows what need no recorded speech, which is why few hou
 here than in `BeamSearch`; but a word that the dictionary does not have is never found.
 
 Legend: B streams, N hypotheses or candidates, P phones with blank first, M nodes of the tree, C
-children of all nodes, W words of all nodes, V vocabulary, K words of context, T encoder frames, D
-joiner width.
+children of all nodes, W words of all nodes, K words of context, T encoder frames, D joiner width.
 
 Source: Graves et al. 2006 (CTC); Ney et al. 1992, "Improvements in beam search for 10000-word
 continuous speech recognition" (tree, lookahead).
@@ -23,7 +22,7 @@ Departs from the papers: of paths that say the same, the best counts, not their 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -35,13 +34,14 @@ from torch import Tensor
 from evenear.config import config
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
+from evenear.search.forced import log_prob
 from evenear.search.hypotheses import Hypothesis, Search
+from evenear.search.tree import ROOT, PronunciationTree
 
-__all__ = ["LexiconConfig", "LexiconSearch", "LexiconState", "PronunciationTree", "WordScorer"]
+__all__ = ["LexiconConfig", "LexiconSearch", "LexiconState", "WordScorer"]
 
 _Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
-_ROOT = 0
 
 
 @config
@@ -56,6 +56,10 @@ class LexiconConfig:
     """Weight of the words' log-probabilities."""
     word_bonus: float = 0.0
     """Added for each word; language models favor few words, this pays it back."""
+    transducer_weight: float = Field(default=0.0, ge=0)
+    """Weight of the transducer's log-probability of a whole reading, once its speech is over."""
+    num_readings: int = Field(default=16, ge=1)
+    """Readings that the transducer is asked about."""
 
 
 class WordScorer(Protocol):
@@ -75,44 +79,6 @@ class WordScorer(Protocol):
         ...
 
 
-class PronunciationTree:
-    """Words by their phones. Node 0 is the root: no phone said.
-
-    Args:
-        ways: Words and how they are said, as phone ids from 1; a word may be said in many ways.
-        likelihoods_V: Natural log of how likely each word id is anywhere.
-    """
-
-    def __init__(self, ways: Iterable[tuple[int, Sequence[int]]], likelihoods_V: _Floats) -> None:
-        children: list[dict[int, int]] = [{}]
-        words: list[list[int]] = [[]]
-        for word, phones in ways:
-            node = _ROOT
-            for phone in phones:
-                if phone not in children[node]:
-                    children[node][phone] = len(children)
-                    children.append({})
-                    words.append([])
-                node = children[node][phone]
-            words[node].append(word)
-        self.child_starts_M = np.cumsum([0, *map(len, children)])
-        self.child_nodes_C = _row(node for each in children for node in each.values())
-        self.child_phones_C = _row(phone for each in children for phone in each)
-        self.word_starts_M = np.cumsum([0, *map(len, words)])
-        self.words_W = _row(word for each in words for word in each)
-        best_M = np.full(len(children), -np.inf)
-        for node in reversed(range(len(children))):  # children come after their parents
-            below = [best_M[child] for child in children[node].values()]
-            own = [likelihoods_V[word] for word in words[node]]
-            best_M[node] = max([*below, *own], default=-np.inf)
-        best_M[_ROOT] = 0.0
-        self.lookahead_M = best_M
-        """Natural log of how likely the likeliest word below a node is; 0 at the root."""
-
-    def __len__(self) -> int:
-        return len(self.lookahead_M)
-
-
 class _Word(NamedTuple):
     """A word that was found, and those before it."""
 
@@ -128,6 +94,8 @@ class LexiconState(NamedTuple):
     """State of one stream: its hypotheses, one for each place of the arrays."""
 
     num_frames: int
+    heard: tuple[Tensor, ...]
+    """Frames (T, D) since the reading began, if the transducer will be asked about them."""
     nodes_N: _Ints
     labels_N: _Ints
     """Phone said in the last step; 0 after blank."""
@@ -203,11 +171,31 @@ class LexiconSearch(Search[LexiconState]):
         """The state of one stream that has heard nothing."""
         zero, none = np.zeros(1, np.int64), np.zeros(1)
         begin_1K = self.scorer.begin()[None]
-        return LexiconState(0, zero, zero, begin_1K, none, none, zero, none, zero, (None,))
+        return LexiconState(0, (), zero, zero, begin_1K, none, none, zero, none, zero, (None,))
 
     def best(self, state: LexiconState) -> Hypothesis:
         """The best reading that ends with a word, or else the whole words of the best."""
-        place = int((state.nodes_N == _ROOT).argmax())  # they are in the order of their scores
+        return self._reading(state, int((state.nodes_N == ROOT).argmax()))
+
+    @torch.inference_mode()
+    def settled(self, state: LexiconState) -> Hypothesis:
+        """The best reading, judged by the transducer too."""
+        places = np.flatnonzero(state.nodes_N == ROOT).tolist()  # in the order of their scores
+        readings: dict[tuple[int, ...], tuple[float, Hypothesis]] = {}
+        for place in places if self.config.transducer_weight and state.heard else ():
+            reading = self._reading(state, place)
+            readings.setdefault(reading.tokens, (float(state.scores_N[place]), reading))
+            if len(readings) == self.config.num_readings:
+                break
+        if len(readings) < 2:
+            return self.best(state)
+        heard_TD, weight = torch.cat(state.heard), self.config.transducer_weight
+        return max(
+            readings.values(),
+            key=lambda one: one[0] + weight * log_prob(self.model, heard_TD, one[1].tokens),
+        )[1]
+
+    def _reading(self, state: LexiconState, place: int) -> Hypothesis:
         tokens: list[int] = []
         frames: list[int] = []
         log_probs: list[float] = []
@@ -231,7 +219,12 @@ class LexiconSearch(Search[LexiconState]):
     def without_stale(self, state: LexiconState, frame: int) -> LexiconState:
         """The state without readings whose last word ended before a frame; an empty one stays."""
         kept = [k for k, word in enumerate(state.words) if word is None or word.end >= frame]
-        return _picked(state, np.array(kept)) if kept else state
+        if not kept:
+            return state
+        many = max(1, state.num_frames - frame)
+        too_many = sum(map(len, state.heard)) > many
+        heard = (torch.cat(state.heard)[-many:],) if too_many else state.heard
+        return _picked(state, np.array(kept))._replace(heard=heard)
 
     @torch.inference_mode()
     def step(
@@ -247,9 +240,11 @@ class LexiconSearch(Search[LexiconState]):
         log_probs_BTP = self.model.phone_logits(projected_BTD).float().log_softmax(dim=2)
         lengths = [num_frames] * len(states) if lengths_B is None else lengths_B
         read = []
-        for state, log_probs_TP, length in zip(
-            states, log_probs_BTP.double().numpy(), lengths, strict=True
+        for state, log_probs_TP, projected_TD, length in zip(
+            states, log_probs_BTP.double().numpy(), projected_BTD, lengths, strict=True
         ):
+            if self.config.transducer_weight:
+                state = state._replace(heard=(*state.heard, projected_TD[:length].clone()))
             for frame in range(length):
                 for step in range(frame * stride, (frame + 1) * stride):
                     state = self._read(state, log_probs_TP[step])
@@ -303,7 +298,7 @@ class LexiconSearch(Search[LexiconState]):
         scores_N = ended.scores_N - self._lookahead_M[ended.nodes_N]
         scores_N += settings.lm_weight * worth_N + settings.word_bonus
         return ended._replace(
-            scores_N=scores_N, nodes_N=np.full_like(words_N, _ROOT), words_N=words_N
+            scores_N=scores_N, nodes_N=np.full_like(words_N, ROOT), words_N=words_N
         )
 
     def _chosen(self, state: LexiconState, found: _Candidates) -> LexiconState:
@@ -327,7 +322,7 @@ class LexiconSearch(Search[LexiconState]):
     def _next(self, state: LexiconState, found: _Candidates, contexts_NK: _Ints) -> LexiconState:
         """The state that consists of these candidates."""
         origins_N = found.origins_N
-        begins_N = found.is_phone_N & (state.nodes_N[origins_N] == _ROOT)
+        begins_N = found.is_phone_N & (state.nodes_N[origins_N] == ROOT)
         starts_N = np.where(begins_N, state.num_frames, state.starts_N[origins_N])
         spoken_N = np.where(begins_N, 0.0, state.spoken_N[origins_N])
         spoken_N += np.where(found.is_phone_N, found.said_N, 0.0)
@@ -343,6 +338,7 @@ class LexiconSearch(Search[LexiconState]):
             )
         return LexiconState(
             state.num_frames,
+            state.heard,
             found.nodes_N,
             found.labels_N,
             contexts_NK,
@@ -372,7 +368,3 @@ def _expanded(starts_M: _Ints, nodes_N: _Ints) -> tuple[_Ints, _Ints]:
     owners = np.repeat(np.arange(len(nodes_N)), sizes_N)
     before_N = np.cumsum(sizes_N) - sizes_N
     return owners, np.arange(len(owners)) + (first_N - before_N)[owners]
-
-
-def _row(numbers: Iterable[int]) -> _Ints:
-    return np.fromiter(numbers, np.int64)

@@ -15,6 +15,7 @@ is guessed.
 Legend: B streams, N audio samples, T frames, F feature width, D joiner width.
 """
 
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -232,7 +233,8 @@ class Recognizer:
             for b, stream in enumerate(streams):
                 state = states[b]
                 best = self.search.best(state)
-                own, is_done = stream._turns.observe(best, state.num_frames)
+                settled = functools.partial(self.search.settled, state)
+                own, is_done = stream._turns.observe(best, state.num_frames, settled)
                 events[b] += own
                 if is_done:
                     states[b] = self.search.restart(state)
@@ -251,8 +253,8 @@ class Recognizer:
         projected_BTD = torch.cat([projected_BTD, self.model.flush(state)], dim=1)
         (events,) = self._read([stream], projected_BTD)
         found = stream._search_state
-        best = self.search.best(found)
-        return events + stream._turns.close(best, found.num_frames, ends_turn=True)
+        last = self.search.settled(found)
+        return events + stream._turns.close(last, found.num_frames, ends_turn=True)
 
 
 class Stream:

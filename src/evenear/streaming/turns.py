@@ -11,7 +11,7 @@ All of this is decided frame by frame from the best hypothesis, so chunks change
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pydantic import Field
 
@@ -63,8 +63,18 @@ class TurnTracker:
         self._last_end: Seconds = 0.0
         self._shown: tuple[str, ...] = ()
 
-    def observe(self, best: Hypothesis, num_frames: Frames) -> tuple[list[Event], bool]:
+    def observe(
+        self,
+        best: Hypothesis,
+        num_frames: Frames,
+        settled: Callable[[], Hypothesis] | None = None,
+    ) -> tuple[list[Event], bool]:
         """Look at the best hypothesis after another frame.
+
+        Args:
+            best: The hypothesis.
+            num_frames: Encoder frames heard.
+            settled: Called for the reading to hand out when a part is over; None: the best.
 
         Returns:
             Events, and whether the hypothesis is done: then the search must begin a new one.
@@ -88,7 +98,8 @@ class TurnTracker:
         if not said_so and paused < self.config.pause_seconds(length):
             return events, False
         ends_turn = said_so or paused >= self.config.endpoint_seconds
-        return events + self.close(best, num_frames, ends_turn=ends_turn), True
+        final = settled() if settled is not None else best
+        return events + self.close(final, num_frames, ends_turn=ends_turn), True
 
     def close(self, best: Hypothesis, num_frames: Frames, *, ends_turn: bool) -> list[Event]:
         """Hand out the open words, and end the turn if it is over."""
