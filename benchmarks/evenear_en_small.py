@@ -26,6 +26,7 @@ import soundfile
 import torch
 
 from evenear.audio import read_audio
+from evenear.config import replace
 from evenear.data.manifests import Utterance
 from evenear.evaluation import Row, load_utterances, recognize, summarize, write_rows
 from evenear.search import BeamConfig, LexiconConfig
@@ -45,8 +46,13 @@ COHORTS: dict[str, Callable[[Row], bool]] = {
 
 def searches(recognizer: Recognizer) -> dict[str, BeamConfig | LexiconConfig]:
     """The kinds of search to compare; the model's own recommendation comes first."""
+    own = recommended(recognizer.bundle, None)
+    alone = {}
+    if isinstance(own, LexiconConfig):
+        alone["without the transducer's judgement"] = replace(own, transducer_weight=0.0)
     return {
-        "as shipped": recommended(recognizer.bundle, None),
+        "as shipped": own,
+        **alone,
         "greedy": BeamConfig(width=1),
         "beam 8": BeamConfig(width=8),
     }
