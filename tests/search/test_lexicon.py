@@ -27,6 +27,7 @@ NUM_PHONES = 3
 WAYS = [(1, (1,)), (2, (1, 2)), (2, (3, 2)), (3, (2, 2)), (4, (3,)), (5, (3,))]
 SPELLINGS = [(), (7,), (8, 9), (10, 11, 12), (13,), (14,)]
 WIDE = LexiconConfig(width=10**6, max_gap=math.inf, lm_weight=0.8, word_bonus=-0.3)
+PENALIZED = replace(WIDE, blank_penalty=0.6)
 
 
 class Table:
@@ -90,6 +91,7 @@ def exhaustive(log_probs_TP: np.ndarray, settings: LexiconConfig = WIDE) -> dict
     scores, table = {}, Table()
     for path in itertools.product(range(NUM_PHONES + 1), repeat=len(log_probs_TP)):
         log_prob = sum(log_probs_TP[t, phone] for t, phone in enumerate(path))
+        log_prob -= settings.blank_penalty * path.count(0)
         for words in parsings(said(path)):
             score = log_prob + worth(words, table, settings)
             scores[words] = max(scores.get(words, -math.inf), score)
@@ -107,20 +109,22 @@ def words_of(searching: LexiconSearch, tokens: tuple[int, ...]) -> tuple[int, ..
     return tuple(found)
 
 
+@pytest.mark.parametrize("chosen", [WIDE, PENALIZED], ids=["plain", "blanks penalized"])
 @pytest.mark.parametrize("seed", range(6))
-def test_an_unlimited_beam_finds_the_best_of_all_paths(seed):
-    searching = search()
+def test_an_unlimited_beam_finds_the_best_of_all_paths(seed, chosen):
+    searching = search(chosen)
     projected_BTD = random_projected(searching.model, 5, seed=seed)
     log_probs_TP = searching.model.phone_logits(projected_BTD)[0].log_softmax(-1).double()
-    scores = exhaustive(log_probs_TP.detach().numpy())
+    scores = exhaustive(log_probs_TP.detach().numpy(), chosen)
     (state,) = searching.step(projected_BTD, [searching.initial_state()])
     best = max(scores, key=lambda words: scores[words])
     found = searching.best(state)
     assert words_of(searching, found.tokens) == best
     ended = state.scores_N[state.nodes_N == 0].max()
     assert ended == pytest.approx(scores[best], abs=1e-4)
-    expected = scores[best] - worth(best, Table(), WIDE)
-    assert found.log_prob == pytest.approx(expected, abs=1e-4)
+    if not chosen.blank_penalty:
+        expected = scores[best] - worth(best, Table(), chosen)
+        assert found.log_prob == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_readings_that_occur_differ():

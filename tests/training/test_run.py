@@ -129,6 +129,7 @@ def test_a_run_killed_right_after_its_best_snapshot_has_its_best_model(manifest,
 def test_a_run_can_begin_with_a_trained_model(learned, manifest, tmp_path):
     settings = replace(learning_config(), num_updates=1)
     settings = replace(settings, optimizer=replace(settings.optimizer, peak_rate=1e-9))
+    settings = set_path(settings, "model.encoder.lstm.dropout=0.3")
     run = prepared(manifest, tmp_path, settings, start_from=learned.model_folder)
     assert run.corpus.tokenizer.model == learned.corpus.tokenizer.model
     (step,) = run.train()

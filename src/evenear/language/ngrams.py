@@ -28,7 +28,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from evenear.errors import CheckpointError
-from evenear.language.smoothing import NgramConfig, Order, TextCoder, learn, make_order
+from evenear.language.arpa import ArpaModel
+from evenear.language.smoothing import (
+    NgramConfig,
+    Order,
+    TextCoder,
+    check_room,
+    learn,
+    make_order,
+)
 
 __all__ = ["NgramModel", "TextScore"]
 
@@ -70,7 +78,8 @@ class NgramModel:
     def __init__(
         self, unigram_V: _Floats, orders: Sequence[Order], special_ids: frozenset[int], key: str
     ) -> None:
-        self._unigram_V = unigram_V
+        self.unigram_V = unigram_V
+        """The probability of each token anywhere."""
         self._orders = tuple(orders)
         self.special_ids = special_ids
         self.tokenizer_key = key
@@ -88,6 +97,18 @@ class NgramModel:
             ConfigError: The order is too high for so large a vocabulary.
         """
         unigram_V, orders = learn(texts, tokenizer, config or NgramConfig())
+        return cls(unigram_V, orders, tokenizer.special_ids, _key(tokenizer))
+
+    @classmethod
+    def from_arpa(cls, model: ArpaModel, tokenizer: TextCoder) -> "NgramModel":
+        """Take over the n-grams of words that are single tokens of the tokenizer.
+
+        Raises:
+            ConfigError: The order is too high for so large a vocabulary.
+        """
+        base = len(tokenizer) + 1
+        check_room(len(model.keys), base)
+        unigram_V, orders = model.fitted(tokenizer)
         return cls(unigram_V, orders, tokenizer.special_ids, _key(tokenizer))
 
     @property
@@ -118,10 +139,10 @@ class NgramModel:
 
         A context is the last K = order - 1 tokens, that of `begin` with tokens put behind it.
         """
-        probabilities_N = self._unigram_V[tokens_N]
+        probabilities_N = self.unigram_V[tokens_N]
         base, keys_N, digit = self.vocabulary_size + 1, np.zeros(len(tokens_N), np.int64), 1
         for order, ngrams_G, token_N in zip(
-            self._orders, self._ngrams, contexts_NK[:, ::-1].T, strict=True
+            self._orders, self.ngrams, contexts_NK[:, ::-1].T, strict=True
         ):
             # Where there is no token, no digit fits: this context and all longer ones are unknown.
             keys_N = np.where((token_N < 0) | (keys_N < 0), -1, keys_N + token_N * digit)
@@ -136,8 +157,11 @@ class NgramModel:
         return np.log(np.where(np.isin(tokens_N, list(self.special_ids)), 1.0, probabilities_N))
 
     @functools.cached_property
-    def _ngrams(self) -> tuple[_Ints, ...]:
-        """Keys of the n-grams of each order."""
+    def ngrams(self) -> tuple[_Ints, ...]:
+        """The n-grams of each order from two, ascending.
+
+        Their tokens are digits to the base `vocabulary_size + 1`, whose last is the start mark.
+        """
         base = self.vocabulary_size + 1
         return tuple(
             np.repeat(order.contexts_H, np.diff(order.starts_H)) * base + order.tokens_G
@@ -172,7 +196,7 @@ class NgramModel:
         """The model as a compressed npz archive."""
         arrays: dict[str, Any] = {
             "format": np.array(_FORMAT),
-            "unigram": self._unigram_V,
+            "unigram": self.unigram_V,
             "special": np.array(sorted(self.special_ids), np.int64),
             "tokenizer": np.frombuffer(bytes.fromhex(self.tokenizer_key), np.uint8),
         }
@@ -227,7 +251,7 @@ class NgramModel:
         return tuple(context[::-1][-(self.order - 1) :]) if self.order > 1 else ()
 
     def _log_probs(self, context: tuple[int, ...]) -> Tensor:
-        probabilities_V = self._unigram_V.copy()
+        probabilities_V = self.unigram_V.copy()
         key, digit = 0, 1
         for order, token in zip(self._orders, reversed(context), strict=False):
             key, digit = key + token * digit, digit * (self.vocabulary_size + 1)

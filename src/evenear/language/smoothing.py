@@ -28,7 +28,7 @@ from pydantic import Field
 from evenear.config import config
 from evenear.errors import ConfigError, TokenizerError
 
-__all__ = ["NgramConfig", "Order", "TextCoder", "learn", "make_order"]
+__all__ = ["NgramConfig", "Order", "TextCoder", "check_room", "learn", "make_order", "pruned"]
 
 _LEAST_REST = 1e-4
 """Every context leaves at least this much probability to the shorter ones."""
@@ -89,16 +89,25 @@ def learn(
         ConfigError: The order is too high for so large a vocabulary.
     """
     base = len(coder) + 1  # the last digit is the start mark
-    if settings.order * math.log2(base) > 63 or base > 2**16:
-        raise ConfigError(
-            f"Order {settings.order} is too high for {len(coder)} tokens: an n-gram must "
-            "fit 63 bits, and a token 16.",
-            hint=f"Use order {int(63 / math.log2(base))} or less, or fewer tokens.",
-        )
+    check_room(settings.order, base)
     sequence, depths = _sequence(texts, coder)
     counts = _count(sequence, depths, base, settings)
     orders = _smooth(counts, base, len(coder) - len(coder.special_ids), settings)
     return _unigram(counts[0], coder), orders
+
+
+def check_room(order: int, base: int) -> None:
+    """Refuse n-grams that cannot be numbered.
+
+    Raises:
+        ConfigError: The order is too high for so large a vocabulary.
+    """
+    if order * math.log2(base) > 63 or base > 2**16:
+        raise ConfigError(
+            f"Order {order} is too high for {base - 1} tokens: an n-gram must "
+            "fit 63 bits, and a token 16.",
+            hint=f"Use order {int(63 / math.log2(base))} or less, or fewer tokens.",
+        )
 
 
 def make_order(
@@ -195,29 +204,29 @@ def _smooth(
             values_G[own.seen_G < settings.min_count] = -1.0
         shares.append(shares_G)
         values.append(values_G)
-    return _prune(counts[1:], base, shares, values, settings)
+    return pruned([own.keys_G for own in counts[1:]], base, shares, values, settings.max_ngrams)
 
 
-def _prune(
-    counts: Sequence[_Counts],
+def pruned(
+    keys: Sequence[_Ints],
     base: int,
     shares: Sequence[_Floats],
     values: Sequence[_Floats],
-    settings: NgramConfig,
+    max_ngrams: int,
 ) -> list[Order]:
-    """Keep the n-grams of highest value, with their contexts."""
-    if not counts:
+    """The n-grams of highest value above 0, with their contexts; keys ascend in each order."""
+    if not keys:
         return []
     joined = np.concatenate(values)
     keep = joined > 0
-    if keep.sum() > settings.max_ngrams:
+    if keep.sum() > max_ngrams:
         order = np.argsort(-joined, kind="stable")
-        keep[order[settings.max_ngrams :]] = False
+        keep[order[max_ngrams:]] = False
     orders, position = [], 0
-    for own, shares_G in zip(counts, shares, strict=True):
+    for every_G, shares_G in zip(keys, shares, strict=True):
         own_keep = keep[position : position + len(shares_G)]
         position += len(shares_G)
-        keys_G = own.keys_G[own_keep]
+        keys_G = every_G[own_keep]
         first_H = _group_starts(keys_G // base)
         starts_H = np.append(first_H, len(keys_G))
         contexts_H = keys_G[first_H] // base

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evenear.config import replace
 from evenear.errors import CheckpointError, ManifestError
+from evenear.language.arpa import ArpaModel
+from evenear.language.mixing import mixed
 from evenear.language.ngrams import NgramModel, TextScore
 from evenear.language.smoothing import NgramConfig
 from evenear.lexicon import Lexicon
@@ -65,22 +68,47 @@ class WordModel:
         *,
         max_words: int = 20_000,
         config: NgramConfig | None = None,
+        general: ArpaModel | None = None,
+        general_weight: float = 0.5,
     ) -> "WordModel":
         """Learn from lines of normalized text; the default order is 3.
 
+        Args:
+            texts: Lines like those that will be said.
+            lexicon: How words are said.
+            max_words: Words to keep: the likeliest.
+            config: What to learn of the text, and how many n-grams to keep in all.
+            general: A model of much other text, to be mixed with what is learned.
+            general_weight: Its share.
+
         Raises:
             ManifestError: The dictionary has no word of the text.
+            ConfigError: The share is none, or the order too high for so many words.
         """
-        lines = list(texts)
+        lines, settings = list(texts), config or NgramConfig(order=3)
         counts = Counter(word for line in lines for word in line.split())
-        words = tuple(w for w, _ in counts.most_common() if w in lexicon.ways)[:max_words]
+        if general is not None:
+            every = max(1, counts.total())
+            likely = {word: general_weight * p for word, p in general.likely().items()}
+            for word, count in counts.items():
+                likely[word] = likely.get(word, 0.0) + (1 - general_weight) * count / every
+            words = sorted(likely, key=lambda word: -likely[word])
+        else:
+            words = [word for word, _ in counts.most_common()]
+        words = tuple(word for word in words if word in lexicon.ways)[:max_words]
         if not words:
             raise ManifestError(
                 "A model of words needs text whose words a dictionary has, got "
                 f"{len(lines)} lines and a dictionary of {len(lexicon.ways)} other words.",
                 hint="Write both in upper case, as the basic normalizer does.",
             )
-        ngrams = NgramModel.train(lines, _Numbers(words), config or NgramConfig(order=3))
+        numbers = _Numbers(words)
+        if general is None:
+            ngrams = NgramModel.train(lines, numbers, settings)
+        else:
+            learned = NgramModel.train(lines, numbers, replace(settings, max_ngrams=10**9))
+            models = [learned, NgramModel.from_arpa(general, numbers)]
+            ngrams = mixed(models, [1 - general_weight, general_weight], settings.max_ngrams)
         return cls(words, lexicon.phones, tuple(lexicon.ways[word] for word in words), ngrams)
 
     @property

@@ -8,7 +8,7 @@ later are one, and the best `width` are kept. Within a word the likeliest word t
 stands for its language model score, so that unlikely words are dropped early.
 
     score = sum of log P(phone or blank) + lm_weight * sum of log P(word | two words before)
-            + word_bonus * number of words
+            + word_bonus * number of words - blank_penalty * number of blanks
 
 A vocabulary and what follows what need no recorded speech, which is why few hours of it go further
 here than in `BeamSearch`; but a word that the dictionary does not have is never found.
@@ -56,6 +56,8 @@ class LexiconConfig:
     """Weight of the words' log-probabilities."""
     word_bonus: float = 0.0
     """Added for each word; language models favor few words, this pays it back."""
+    blank_penalty: float = 0.0
+    """Taken off for each blank; a head trained by CTC says blank too readily when unsure."""
     transducer_weight: float = Field(default=0.0, ge=0)
     """Weight of the transducer's log-probability of a whole reading, once its speech is over."""
     num_readings: int = Field(default=16, ge=1)
@@ -269,6 +271,7 @@ class LexiconSearch(Search[LexiconState]):
         said_N = log_probs_P[labels_N]
         none_N = np.full(len(origins_N), -1)
         scores_N = state.scores_N[origins_N] + said_N
+        scores_N -= self.config.blank_penalty * (labels_N == 0)
         return _Candidates(
             origins_N, scores_N, state.nodes_N[origins_N], labels_N, said_N, none_N, none_N >= 0
         )
