@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which search settings hear the held-out speakers best? Makes the shipped model folder with them.
 
-Takes the model of a training run with pronunciations, learns a model of words from text, tries
-search settings on the speakers that the run held out of training (never on a test split), and
-writes the folder. Says also what averaging the weights brought on those speakers, if the run's last
-snapshot is there, and how many phones were misheard before any word was asked for.
+Takes the model of a training run with pronunciations, learns a model of words from text, mixed with
+a general one, tries search settings on the speakers that the run held out of training (never on a
+test split) with the weights as they will be stored, and writes the folder. Says also what averaging
+the weights brought on those speakers, if the run's last snapshot is there, and how many phones were
+misheard before any word was asked for.
 
     python benchmarks/ship_english_small.py --run runs/small --text sentences.txt \
-        --pronunciations words.dict \
+        --pronunciations words.dict --general en-us.arpa \
         --data CORPORA/speechocean762 CORPORA/speech-commands SYNTHESIZED \
         --out src/evenear/shipped/evenear-en-small
 
@@ -31,7 +32,7 @@ from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.manifests import load_cuts, utterance
 from evenear.data.store import StoreConfig, build_store
 from evenear.encoders.base import Encoded
-from evenear.language import NgramConfig, WordModel
+from evenear.language import ArpaModel, NgramConfig, WordModel
 from evenear.lexicon import Lexicon
 from evenear.metrics.words import WordErrors, normalize, word_errors
 from evenear.models.transducer import Transducer
@@ -41,8 +42,9 @@ from evenear.tokenizer import Tokenizer
 from evenear.training.preparation import split_speakers
 from evenear.training.snapshots import load_snapshot
 
-LM_WEIGHTS = (0.3, 0.45, 0.6, 0.8)
-BONUSES = (0.0, 0.5, 1.0, 1.5)
+LM_WEIGHTS = (0.6, 0.8, 1.0)
+BONUSES = (-0.5, 0.0, 0.5)
+BLANK_PENALTIES = (0.75, 1.5, 2.25)
 TRANSDUCER_WEIGHTS = (0.2, 0.35, 0.5, 0.7)
 
 
@@ -57,16 +59,27 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the run's seed")
     parser.add_argument("--dev-speakers", type=int, default=12)
     parser.add_argument("--pronunciations", type=Path, required=True, help="as CMUdict is written")
+    parser.add_argument("--general", type=Path, required=True, help="a general model, ARPA")
+    parser.add_argument("--general-weight", type=float, default=0.6)
+    parser.add_argument("--dtype", default="int8", choices=("float32", "float16", "int8"))
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--max-gap", type=float, default=14.0)
     parser.add_argument("--words", type=int, default=20_000)
-    parser.add_argument("--ngrams", type=int, default=700_000)
+    parser.add_argument("--ngrams", type=int, default=2_200_000)
     parser.add_argument("--card", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(1)
     bundle = load_model(args.run / "model")
     tokenizer = bundle.tokenizer
+    save_model(
+        args.out,
+        model=bundle.model,
+        features=bundle.features,
+        tokenizer=tokenizer,
+        dtype=args.dtype,
+    )
+    bundle = load_model(args.out)
 
     # The speakers depend on all corpora: from fewer, some would be drawn that were trained on.
     corpora = [[utterance(cut) for cut in iter(load_cuts(path))] for path in args.data]
@@ -82,7 +95,14 @@ def main() -> None:
     texts += [normalize(u.text) for u in train] * 3
     lexicon = Lexicon.read(args.pronunciations)
     settings = NgramConfig(order=3, max_ngrams=args.ngrams)
-    words = WordModel.train(texts, lexicon, max_words=args.words, config=settings)
+    words = WordModel.train(
+        texts,
+        lexicon,
+        max_words=args.words,
+        config=settings,
+        general=ArpaModel.read(args.general),
+        general_weight=args.general_weight,
+    )
     told = replace(bundle, words=words)
     perplexity = words.score([normalize(u.text) for u in dev]).word_perplexity
     print(f"{words.ngrams.num_ngrams} n-grams, perplexity of held-out words {perplexity:.0f}")
@@ -114,8 +134,8 @@ def main() -> None:
         tried["greedy, last weights"] = greedy_errors(last, batches, references, tokenizer).rate
     print(tried, flush=True)
     wanted = [
-        replace(plain_beam, lm_weight=weight, word_bonus=bonus)
-        for weight, bonus in itertools.product(LM_WEIGHTS, BONUSES)
+        replace(plain_beam, lm_weight=weight, word_bonus=bonus, blank_penalty=penalty)
+        for weight, bonus, penalty in itertools.product(LM_WEIGHTS, BONUSES, BLANK_PENALTIES)
     ]
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), _become, (errors,)) as pool:
 
@@ -123,7 +143,7 @@ def main() -> None:
             rates = []
             for search, rate in zip(wanted, pool.imap(_rate, wanted), strict=True):
                 name = f"lm {search.lm_weight}, bonus {search.word_bonus}"
-                name += f", transducer {search.transducer_weight}"
+                name += f", blank -{search.blank_penalty}, transducer {search.transducer_weight}"
                 tried[name] = rate
                 rates.append((rate, search))
                 print(f"{name}: {100 * rate:.2f} %", flush=True)
@@ -143,7 +163,7 @@ def main() -> None:
         search=BeamConfig(width=8),
         words=words,
         word_search=best,
-        dtype="float16",
+        dtype=args.dtype,
     )
     (args.run / "search.json").write_text(json.dumps(tried, indent=1), encoding="utf-8")
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from evenear.errors import CheckpointError, ManifestError
-from evenear.language import NgramConfig, WordModel
+from evenear.language import ArpaModel, NgramConfig, WordModel
 from evenear.lexicon import Lexicon
+from language.test_arpa import written
 from tiny_corpora import write_lines
 
 SAID = ["CAT K AE T", "SAT S AE T", "MAT M AE T", "THE DH AH", "THE(2) DH IY", "HILL HH IH L"]
@@ -40,6 +41,26 @@ def test_every_word_and_the_unknown_one_share_one_probability(lexicon):
     assert np.exp(model.likelihoods()).sum() == pytest.approx(1.0, abs=1e-6)
     after_the, after_cat = model.log_probs_of(np.array([[-1, 1], [-1, 2]]), np.array([4, 4]))
     assert after_the > after_cat
+
+
+def test_a_general_model_adds_its_words_and_what_follows_them(lexicon, tmp_path):
+    general = ArpaModel.read(write_lines(tmp_path / "lm.arpa", written().splitlines()))
+    alone = WordModel.train([], lexicon, general=general, general_weight=1.0)
+    assert alone.words == ("THE", "CAT", "SAT")
+    both = WordModel.train(["THE HILL"] * 3, lexicon, general=general, general_weight=0.5)
+    assert set(both.words) == {"THE", "CAT", "SAT", "HILL"}
+    assert both.words[0] == "THE"
+    few = NgramConfig(order=3, max_ngrams=4)
+    pruned = WordModel.train(["THE HILL"], lexicon, config=few, general=general)
+    assert pruned.ngrams.num_ngrams == 4
+    text = WordModel.train(["THE HILL"] * 3, lexicon)
+
+    def chance(model: WordModel, word: str) -> float:
+        ids = [0, *(model.words.index(each) + 1 for each in ("THE", word))]
+        return float(np.exp(model.log_probs_of(np.array([[-1, ids[1]]]), np.array([ids[2]]))[0]))
+
+    assert chance(alone, "CAT") > chance(both, "CAT") > 0.2 * chance(alone, "CAT")
+    assert chance(text, "HILL") > chance(both, "HILL") > 0.2 * chance(text, "HILL")
 
 
 def test_texts_are_scored_with_their_unknown_words(lexicon):

@@ -74,7 +74,7 @@ class WordModel:
         """Learn from lines of normalized text; the default order is 3.
 
         Args:
-            texts: Lines like those that will be said.
+            texts: Lines like those that will be said; with a general model there may be none.
             lexicon: How words are said.
             max_words: Words to keep: the likeliest.
             config: What to learn of the text, and how many n-grams to keep in all.
@@ -106,9 +106,12 @@ class WordModel:
         if general is None:
             ngrams = NgramModel.train(lines, numbers, settings)
         else:
-            learned = NgramModel.train(lines, numbers, replace(settings, max_ngrams=10**9))
-            models = [learned, NgramModel.from_arpa(general, numbers)]
-            ngrams = mixed(models, [1 - general_weight, general_weight], settings.max_ngrams)
+            models, weights = [NgramModel.from_arpa(general, numbers)], [1.0]
+            if counts:
+                every_ngram = replace(settings, max_ngrams=10**9)
+                models.append(NgramModel.train(lines, numbers, every_ngram))
+                weights = [general_weight, 1 - general_weight]
+            ngrams = mixed(models, weights, settings.max_ngrams)
         return cls(words, lexicon.phones, tuple(lexicon.ways[word] for word in words), ngrams)
 
     @property
