@@ -45,7 +45,7 @@ from evenear.training.snapshots import load_snapshot
 LM_WEIGHTS = (0.6, 0.8, 1.0)
 BONUSES = (-0.5, 0.0, 0.5)
 BLANK_PENALTIES = (0.75, 1.5, 2.25)
-TRANSDUCER_WEIGHTS = (0.2, 0.35, 0.5, 0.7)
+TRANSDUCER_WEIGHTS = (0.2, 0.35, 0.5, 0.7, 1.0)
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--dev-speakers", type=int, default=12)
     parser.add_argument("--pronunciations", type=Path, required=True, help="as CMUdict is written")
     parser.add_argument("--general", type=Path, required=True, help="a general model, ARPA")
-    parser.add_argument("--general-weight", type=float, default=0.6)
+    parser.add_argument("--general-weight", type=float, default=0.7)
     parser.add_argument("--dtype", default="int8", choices=("float32", "float16", "int8"))
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--max-gap", type=float, default=14.0)

@@ -8,8 +8,10 @@ import torch
 
 from evenear.averaging import average_models
 from evenear.checkpoint import Bundle
+from evenear.config import set_path
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig
+from evenear.models.transducer import Transducer
 from evenear.search import BeamConfig, LexiconConfig
 from laws import FEATURES, tiny_tokenizer, tiny_transducer
 
@@ -41,6 +43,14 @@ def test_each_weight_is_the_mean_of_the_models_that_stay_as_they_are():
 def test_a_model_averaged_with_itself_is_itself():
     one = bundle()
     mean = average_models([one, one]).state_dict()
+    assert all(torch.equal(t, mean[name]) for name, t in one.model.state_dict().items())
+
+
+def test_stages_that_dropped_more_and_less_are_averaged():
+    one = bundle()
+    other = Transducer(set_path(one.model.config, "encoder.lstm.dropout=0.4"))
+    other.load_state_dict(one.model.state_dict())
+    mean = average_models([one, replace(one, model=other)]).state_dict()
     assert all(torch.equal(t, mean[name]) for name, t in one.model.state_dict().items())
 
 

@@ -34,7 +34,7 @@ def average_models(bundles: Sequence[Bundle]) -> Transducer:
     first = bundles[0]
     for other in bundles[1:]:
         for what, one, two in (
-            ("shape", first.model.config, other.model.config),
+            ("shape", first.model.config.structure, other.model.config.structure),
             ("features", first.features, other.features),
             ("word pieces", first.tokenizer.model, other.tokenizer.model),
         ):

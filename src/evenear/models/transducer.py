@@ -23,7 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from evenear.config import config
+from evenear.config import config, to_dict
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
 from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
@@ -84,6 +84,11 @@ class TransducerConfig:
     """An auxiliary CTC head on the encoder, for training."""
     phones: int = Field(default=0, ge=0)
     """Phones that another auxiliary CTC head tells apart, for training; 0 leaves it out."""
+
+    @property
+    def structure(self) -> dict[str, Any]:
+        """All that decides which weights there are: not how much is dropped in training."""
+        return _without_dropout(to_dict(self))
 
 
 class Predictor(nn.Module, ABC):
@@ -263,3 +268,10 @@ def _build_encoder(config: EncoderConfig) -> Encoder:
     if isinstance(config, ContextNetConfig):
         return ContextNetEncoder(config)
     return ConformerEncoder(config)
+
+
+def _without_dropout(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    kept = {name: part for name, part in value.items() if not name.endswith("dropout")}
+    return {name: _without_dropout(part) for name, part in kept.items()}

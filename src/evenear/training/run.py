@@ -5,19 +5,18 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from evenear.atomic import write_bytes
 from evenear.checkpoint import Bundle, load_model, save_model
-from evenear.config import replace, to_dict
+from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.splicing import Seams
 from evenear.errors import CheckpointError, ConfigError
 from evenear.lexicon import Lexicon
 from evenear.metrics.words import WordErrors, word_errors
-from evenear.models.transducer import Transducer, TransducerConfig
+from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
 from evenear.training.loop import Progress, Trainer
 from evenear.training.preparation import (
@@ -178,7 +177,7 @@ def _check_features(finder: Bundle, config: TrainingConfig) -> None:
 def _copy_weights(bundle: Bundle, model: Transducer) -> None:
     """Begin with trained weights and their feature statistics; a head they lack stays random."""
     heads = {"ctc": model.config.ctc, "phones": model.config.phones}
-    if _structure(replace(bundle.model.config, **heads)) != _structure(model.config):
+    if replace(bundle.model.config, **heads).structure != model.config.structure:
         raise CheckpointError(
             f"The model {bundle.name} to start from has another shape than the recipe builds.",
             hint="Start from a model of the same recipe, with the same settings but for dropout.",
@@ -189,18 +188,6 @@ def _copy_weights(bundle: Bundle, model: Transducer) -> None:
     missing, _ = model.load_state_dict(weights, strict=False)
     unexpected = [name for name in missing if not name.startswith(("ctc.", "phones."))]
     assert not unexpected, unexpected
-
-
-def _structure(config: TransducerConfig) -> Any:
-    """What a config says of a model's shape: all but how much is dropped while it learns."""
-
-    def without_dropout(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        kept = {name: part for name, part in value.items() if not name.endswith("dropout")}
-        return {name: without_dropout(part) for name, part in kept.items()}
-
-    return without_dropout(to_dict(config))
 
 
 @torch.inference_mode()
