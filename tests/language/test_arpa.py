@@ -136,6 +136,7 @@ def test_words_are_found_in_any_case_and_marks_are_none(path):
         ("ngram 3=3", "ngram 3=2", "one of 2 3-grams"),
         ("\\end\\\n", "", "end.*after 3 3-grams"),
         ("\\data\\", "hello", "Line 1 .* the head of an ARPA file, got 'hello'"),
+        (" cat -", " the -", "preceded by 6 different words, not by 5"),
         ("1-grams", "5-grams", "the head of an ARPA file"),
     ],
 )

@@ -5,7 +5,8 @@
 
 with h' the context without its oldest word. SRILM, KenLM and CMU Sphinx read and write such files.
 
-Legend: G n-grams of one order, n words of an n-gram, H contexts, W words.
+Legend: G n-grams of one order, n words of an n-gram, k words of a context, H contexts, W words of
+the file, V vocabulary.
 
 Departs from the format: the end of a line is not modeled, since a stream has none, so all else is
 divided by what it leaves; n-grams are brought into the interpolated form of `language.ngrams`, in
@@ -231,6 +232,8 @@ class _Reader:
         ending = "\\end\\" if is_last else f"\\{n + 1}-grams:"
         if place != count or self.line != ending:
             raise self._wrong(f"{ending}, after {count} {n}-grams")
+        if n == 1 and len(self.ids) != count:
+            raise self._wrong(f"preceded by {count} different words, not by {len(self.ids)}")
         order_G = np.argsort(key_G, kind="stable")
         return key_G[order_G], prob_G[order_G], backoff_G[order_G]
 
