@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from evenear.errors import ConfigError, ManifestError
-from evenear.language import ArpaModel, NgramModel
+from evenear.language import ArpaModel, NgramModel, mixed
 from tiny_corpora import write_lines
 
 LISTED = {
@@ -119,6 +119,23 @@ def test_words_outside_the_vocabulary_count_as_the_unknown_one(path):
     more = NgramModel.from_arpa(arpa, Words("THE", "CAT", "SAT", "MAT", "DOG"))
     unknown = after(wide, [-1, -1])[0]
     np.testing.assert_allclose(after(more, [-1, -1])[[0, 4, 5]], [unknown / 2, *[unknown / 4] * 2])
+
+
+@pytest.mark.parametrize("kept", [1, 2])
+def test_orders_without_ngrams_change_nothing(tmp_path, kept):
+    lines, n = [], 0
+    for line in written().splitlines():
+        n = int(line[1]) if line.endswith("-grams:") else n
+        if line.startswith("ngram ") and int(line[6]) > kept:
+            line = f"ngram {line[6]}=0"
+        if n <= kept or not line.startswith("-"):
+            lines.append(line)
+    arpa = ArpaModel.read(write_lines(tmp_path / "short.arpa", lines))
+    model = NgramModel.from_arpa(arpa, Words("THE", "CAT", "SAT"))
+    after_both, after_last = after(model, [1, 2]), after(model, [-1, 2] if kept == 2 else [-1, -1])
+    assert after_both.sum() == pytest.approx(1.0, abs=1e-6)
+    np.testing.assert_allclose(after_both, after_last)
+    assert mixed([model, model], [0.5, 0.5], 10).num_ngrams == model.num_ngrams
 
 
 def test_words_are_found_in_any_case_and_marks_are_none(path):

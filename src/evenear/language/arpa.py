@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenear.errors import ConfigError, ManifestError
-from evenear.language.smoothing import Order, TextCoder, make_order
+from evenear.language.smoothing import Order, TextCoder, found_at, make_order
 
 __all__ = ["ArpaModel"]
 
@@ -140,12 +140,16 @@ class ArpaModel:
         """The probability of the last word of each n-gram after those before it."""
         probability_G = self.probabilities[0][np.searchsorted(self.keys[0], words_Gn[:, -1])]
         for n in range(2, words_Gn.shape[1] + 1):
+            if not len(self.keys[n - 1]):
+                break  # nor has it longer ones
             place_G, is_listed_G = self._found(words_Gn[:, -n:])
             backed_G = probability_G * self._backoff(words_Gn[:, -n:-1])
             probability_G = np.where(is_listed_G, self.probabilities[n - 1][place_G], backed_G)
         return probability_G
 
     def _backoff(self, contexts_Gk: _Ints) -> _Floats:
+        if not len(self.keys[contexts_Gk.shape[1] - 1]):
+            return np.ones(len(contexts_Gk))
         place_G, is_listed_G = self._found(contexts_Gk)
         return np.where(is_listed_G, self.backoffs[contexts_Gk.shape[1] - 1][place_G], 1.0)
 
@@ -154,11 +158,7 @@ class ArpaModel:
         keys_G = np.zeros(len(words_Gn), np.int64)
         for word_G in words_Gn.T:
             keys_G = keys_G * len(self.words) + word_G
-        listed_G = self.keys[words_Gn.shape[1] - 1]
-        if not len(listed_G):
-            return keys_G, np.zeros(len(keys_G), bool)
-        place_G = np.minimum(np.searchsorted(listed_G, keys_G), len(listed_G) - 1)
-        return place_G, listed_G[place_G] == keys_G
+        return found_at(self.keys[words_Gn.shape[1] - 1], keys_G)
 
     def _words_of(self, n: int) -> _Ints:
         """The words of the n-grams of one order."""

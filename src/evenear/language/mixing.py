@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 
 from evenear.errors import ConfigError
 from evenear.language.ngrams import NgramModel
-from evenear.language.smoothing import pruned
+from evenear.language.smoothing import LEAST_REST, pruned
 
 __all__ = ["mixed"]
 
 _LINE_LENGTH = 10.0
 """Tokens a line is taken to have, which says how often one begins."""
-_LEAST_REST = 1e-4
 
 _Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
@@ -76,7 +75,7 @@ def mixed(models: Sequence[NgramModel], weights: Sequence[float], max_ngrams: in
         contexts_H, row_G = np.unique(keys_G // base, return_inverse=True)
         listed_H = np.bincount(row_G, own_G, len(contexts_H))
         backed_H = np.bincount(row_G, lower_G, len(contexts_H))
-        rest_H = np.maximum(1 - listed_H, _LEAST_REST) / np.maximum(1 - backed_H, _LEAST_REST)
+        rest_H = np.maximum(1 - listed_H, LEAST_REST) / np.maximum(1 - backed_H, LEAST_REST)
         backed_G = rest_H[row_G] * lower_G
         reached_H = _reached(contexts_H, n - 1, base, probability)
         keys.append(keys_G)

@@ -34,6 +34,7 @@ from evenear.language.smoothing import (
     Order,
     TextCoder,
     check_room,
+    found_at,
     learn,
     make_order,
 )
@@ -41,9 +42,6 @@ from evenear.language.smoothing import (
 __all__ = ["NgramModel", "TextScore"]
 
 _FORMAT = 1
-_LEAST_REST = 1e-4
-"""Every context leaves at least this much probability to the shorter ones."""
-
 _Ints = NDArray[np.int64]
 _Floats = NDArray[np.float64]
 
@@ -149,8 +147,8 @@ class NgramModel:
             digit *= base
             if not len(ngrams_G):
                 continue
-            row_N, is_known_N = _found(order.contexts_H, keys_N)
-            place_N, is_seen_N = _found(ngrams_G, keys_N * base + tokens_N)
+            row_N, is_known_N = found_at(order.contexts_H, keys_N)
+            place_N, is_seen_N = found_at(ngrams_G, keys_N * base + tokens_N)
             shares_N = order.shares_G[place_N] * order.scales_H[row_N] * is_seen_N
             backed_N = probabilities_N * order.rests_H[row_N]
             probabilities_N = np.where(is_known_N, backed_N + shares_N, probabilities_N)
@@ -277,9 +275,3 @@ def _read_order(arrays: Any, n: int) -> Order:
     if len(starts_H) != len(contexts_H) + 1 or not starts_H[-1] == len(tokens_G) == len(shares_G):
         raise ValueError(f"its n-grams of order {n} do not agree in number")
     return make_order(contexts_H, starts_H, tokens_G, shares_G)
-
-
-def _found(sorted_G: _Ints, keys_N: _Ints) -> tuple[_Ints, NDArray[np.bool_]]:
-    """Where each key is, or a place of no meaning, and whether it is there."""
-    places_N = np.minimum(np.searchsorted(sorted_G, keys_N), len(sorted_G) - 1)
-    return places_N, sorted_G[places_N] == keys_N

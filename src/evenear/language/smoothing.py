@@ -10,7 +10,7 @@ token,
 where the discount D depends on whether c is 1, 2 or more, and rest(h) is what the discounts left.
 Then n-grams that hardly change a probability are dropped, and rest(h) takes their share.
 
-Legend: V vocabulary, G n-grams of one order, H contexts of one order.
+Legend: V vocabulary, G n-grams of one order, H contexts of one order, N keys.
 
 Source: Chen and Goodman 1999, "An empirical study of smoothing techniques for language modeling";
 counts of n-grams at the start of a line and missing discounts as in Heafield et al. 2013, KenLM;
@@ -28,9 +28,19 @@ from pydantic import Field
 from evenear.config import config
 from evenear.errors import ConfigError, TokenizerError
 
-__all__ = ["NgramConfig", "Order", "TextCoder", "check_room", "learn", "make_order", "pruned"]
+__all__ = [
+    "LEAST_REST",
+    "NgramConfig",
+    "Order",
+    "TextCoder",
+    "check_room",
+    "found_at",
+    "learn",
+    "make_order",
+    "pruned",
+]
 
-_LEAST_REST = 1e-4
+LEAST_REST = 1e-4
 """Every context leaves at least this much probability to the shorter ones."""
 
 _Ints = NDArray[np.int64]
@@ -118,7 +128,7 @@ def make_order(
     if not len(contexts_H):
         return Order(contexts_H, starts_H, tokens_G, shares_G, np.zeros(0), np.zeros(0))
     sums_H = np.add.reduceat(shares_G.astype(np.float64), starts_H[:-1])
-    scales_H = np.minimum(1.0, (1.0 - _LEAST_REST) / sums_H)
+    scales_H = np.minimum(1.0, (1.0 - LEAST_REST) / sums_H)
     return Order(contexts_H, starts_H, tokens_G, shares_G, scales_H, 1.0 - sums_H * scales_H)
 
 
@@ -205,6 +215,12 @@ def _smooth(
         shares.append(shares_G)
         values.append(values_G)
     return pruned([own.keys_G for own in counts[1:]], base, shares, values, settings.max_ngrams)
+
+
+def found_at(sorted_G: _Ints, keys_N: _Ints) -> tuple[_Ints, NDArray[np.bool_]]:
+    """Where each key is among some, or a place of no meaning, and whether it is there."""
+    places_N = np.minimum(np.searchsorted(sorted_G, keys_N), len(sorted_G) - 1)
+    return places_N, sorted_G[places_N] == keys_N
 
 
 def pruned(
