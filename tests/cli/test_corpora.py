@@ -162,3 +162,21 @@ def test_an_empty_corpus_is_not_valid(evenear, tmp_path):
     done = evenear("data", "validate", tmp_path)
     assert done.code == 1
     assert "There are no rows" in done.out
+
+
+def test_conversations_are_simulated_from_a_folder(evenear, tmp_path):
+    write_utterances(tmp_path / "in")
+    args = ["--mixtures", "2", "--seed", "3", "--set", "num_turns=[2, 2]"]
+    result = evenear("data", "simulate", tmp_path / "in", "--out", tmp_path / "out", *args)
+    assert result.code == 0
+    assert (tmp_path / "out" / "reference.seglst.json").is_file()
+    assert len(list((tmp_path / "out" / "audio").glob("*.wav"))) == 2
+    assert len(load_cuts(tmp_path / "out")) == 2
+
+
+def test_a_split_that_is_not_there_is_refused(evenear, tmp_path):
+    write_utterances(tmp_path / "in")
+    result = evenear(
+        "data", "simulate", tmp_path / "in", "--out", tmp_path / "out", "--split", "nowhere"
+    )
+    assert result.code != 0

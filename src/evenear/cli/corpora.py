@@ -19,7 +19,7 @@ from evenear.cli.console import (
 )
 from evenear.errors import ConfigError
 
-__all__ = ["Kind", "app", "import_corpus", "validate_corpus"]
+__all__ = ["Kind", "app", "import_corpus", "simulate_mixtures", "validate_corpus"]
 
 app = typer.Typer(help="Bring corpora in, and say what is wrong with them.", no_args_is_help=True)
 
@@ -111,3 +111,47 @@ def validate_corpus(
         )
     if not report.is_valid:
         sys.exit(1)
+
+
+@app.command("simulate")
+def simulate_mixtures(
+    source: Annotated[
+        Path, typer.Argument(help="Recordings of single speakers: cuts or a corpus folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    mixtures: Annotated[int, typer.Option(min=1, help="How many conversations.")] = 100,
+    seed: Annotated[int, typer.Option(help="Another seed makes other conversations.")] = 0,
+    split: Annotated[str | None, typer.Option(help="Only utterances of this split.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A setting, as in overlap_chance=0.5.")
+    ] = None,
+) -> None:
+    """Mix recordings of single speakers into conversations that overlap."""
+    need("lhotse", extra="asr", purpose="Reading corpora")
+    need("scipy", extra="train", purpose="Simulating rooms")
+    expect_to_read(source)
+    expect_folder_to_write(out)
+    from evenear.config import set_path
+    from evenear.data.manifests import load_cuts, utterance
+    from evenear.data.mixtures import MixtureConfig
+    from evenear.data.simulation import plan_mixtures, write_mixtures
+    from evenear.data.sounds import FileSounds
+
+    config = MixtureConfig()
+    for assignment in settings or []:
+        config = set_path(config, assignment)
+    found = [utterance(cut) for cut in iter(load_cuts(source))]
+    if split is not None:
+        found = [u for u in found if u.attributes.get("split") == split]
+        if not found:
+            raise ConfigError(f"{source} has no utterance in split {split!r}.")
+    sounds = FileSounds(found, cached=256)
+    with progress_bar("mixtures") as bar:
+        task = bar.add_task("Mixing", total=2 * mixtures, status="")
+        plans = plan_mixtures(config, sounds, num_mixtures=mixtures, seed=seed)
+        bar.advance(task, mixtures)
+        write_mixtures(plans, sounds, out, lambda n: bar.advance(task, n))
+    hours = sum(plan.num_samples for plan in plans) / 16_000 / 3600
+    turns = sum(len(plan.turns) for plan in plans)
+    note(f"{mixtures} conversations, {turns} turns, {hours:.2f} hours: {out}")
+    typer.echo(str(out / "cuts.jsonl.gz"))
