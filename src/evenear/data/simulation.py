@@ -9,6 +9,8 @@
 `mixtures.jsonl` and the recordings are enough to make the rest again bit for bit. LibriSpeechMix
 publishes lists of another form; `read_librispeechmix` makes plans of them.
 
+Legend: N samples.
+
 Source of that form: Kanda et al. 2020, LibriSpeechMix,
 https://github.com/NaoyukiKanda/LibriSpeechMix (recordings are summed as they are, with delays).
 """
