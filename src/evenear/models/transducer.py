@@ -29,7 +29,9 @@ from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
 from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
 from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
+from evenear.encoders.plainlstm import PlainLstmEncoder, PlainLstmEncoderConfig
 from evenear.errors import ConfigError
+from evenear.nn.plainlstm import PlainLstm, PlainLstmConfig
 from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
 from evenear.shapes import few_sizes
 
@@ -38,11 +40,14 @@ __all__ = [
     "Joiner",
     "LstmPredictor",
     "LstmPredictorConfig",
+    "PlainLstmPredictorConfig",
     "Predictor",
+    "PredictorConfig",
     "StatelessPredictor",
     "StatelessPredictorConfig",
     "Transducer",
     "TransducerConfig",
+    "build_encoder",
 ]
 
 
@@ -68,7 +73,21 @@ class StatelessPredictorConfig:
     """Chance that a token is hidden (read as blank) while training."""
 
 
-EncoderConfig = LstmEncoderConfig | ConvRnnConfig | ConformerConfig | ContextNetConfig
+@config
+class PlainLstmPredictorConfig:
+    """A predictor of textbook LSTM layers."""
+
+    kind: Literal["plain-lstm"] = "plain-lstm"
+    embedding_dim: int = Field(default=256, ge=1)
+    lstm: PlainLstmConfig = PlainLstmConfig(output_dim=640)
+    token_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that a token is hidden (read as blank) while training."""
+
+
+EncoderConfig = (
+    PlainLstmEncoderConfig | LstmEncoderConfig | ConvRnnConfig | ConformerConfig | ContextNetConfig
+)
+PredictorConfig = LstmPredictorConfig | StatelessPredictorConfig | PlainLstmPredictorConfig
 
 
 @config
@@ -76,8 +95,10 @@ class TransducerConfig:
     """A whole transducer."""
 
     encoder: EncoderConfig
-    predictor: LstmPredictorConfig | StatelessPredictorConfig = Field(discriminator="kind")
+    predictor: PredictorConfig = Field(discriminator="kind")
     joiner_dim: int = Field(default=512, ge=1)
+    joiner_tied: bool = False
+    """Frames and predictions, which are then equally wide, are projected by the same matrix."""
     vocabulary_size: int = Field(ge=2)
     blank_id: int = Field(default=0, ge=0)
     ctc: bool = False
@@ -109,12 +130,20 @@ class Predictor(nn.Module, ABC):
 class LstmPredictor(Predictor):
     """An embedding and LSTM layers."""
 
-    def __init__(self, config: LstmPredictorConfig, vocabulary_size: int, blank_id: int) -> None:
+    def __init__(
+        self,
+        config: LstmPredictorConfig | PlainLstmPredictorConfig,
+        vocabulary_size: int,
+        blank_id: int,
+    ) -> None:
         super().__init__()
         self.config, self.blank_id = config, blank_id
         self.dim = config.lstm.dim
         self.embedding = nn.Embedding(vocabulary_size, config.embedding_dim)
-        self.lstm = LstmStack(config.lstm, config.embedding_dim)
+        if isinstance(config.lstm, PlainLstmConfig):
+            self.lstm = PlainLstm(config.lstm, config.embedding_dim)
+        else:
+            self.lstm = LstmStack(config.lstm, config.embedding_dim)
 
     def initial_state(self, batch_size: int) -> LstmState:
         """No token read."""
@@ -154,15 +183,35 @@ class StatelessPredictor(Predictor):
 class Joiner(nn.Module):
     """Adds an encoder frame and a prediction, and scores the vocabulary."""
 
-    def __init__(self, encoder_dim: int, predictor_dim: int, dim: int, vocabulary: int) -> None:
+    def __init__(
+        self, encoder_dim: int, predictor_dim: int, dim: int, vocabulary: int, *, tied: bool = False
+    ) -> None:
         super().__init__()
         self.encoder_proj = nn.Linear(encoder_dim, dim)
-        self.predictor_proj = nn.Linear(predictor_dim, dim, bias=False)
+        if tied and encoder_dim != predictor_dim:
+            raise ConfigError(
+                f"A tied joiner needs frames and predictions of one width, got {encoder_dim} and "
+                f"{predictor_dim}."
+            )
+        self.predictor_proj = (
+            _SameMatrix(self.encoder_proj) if tied else nn.Linear(predictor_dim, dim, bias=False)
+        )
         self.output = nn.Linear(dim, vocabulary)
 
     def forward(self, encoded: Tensor, predicted: Tensor) -> Tensor:
         """Logits of already projected inputs, whose shapes must broadcast (…, D) -> (…, V)."""
         return self.output(torch.tanh(encoded + predicted))
+
+
+class _SameMatrix(nn.Module):
+    """Multiplies by the matrix of another layer, which alone owns it."""
+
+    def __init__(self, owner: nn.Linear) -> None:
+        super().__init__()
+        self._owner = (owner,)  # in a tuple, so that its weights are not saved twice
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self._owner[0].weight)
 
 
 class Transducer(nn.Module):
@@ -172,10 +221,14 @@ class Transducer(nn.Module):
         super().__init__()
         self.config = config
         self.blank_id = config.blank_id
-        self.encoder = _build_encoder(config.encoder)
+        self.encoder = build_encoder(config.encoder)
         self.predictor = _build_predictor(config)
         self.joiner = Joiner(
-            self.encoder.dim, self.predictor.dim, config.joiner_dim, config.vocabulary_size
+            self.encoder.dim,
+            self.predictor.dim,
+            config.joiner_dim,
+            config.vocabulary_size,
+            tied=config.joiner_tied,
         )
         self.ctc = nn.Linear(self.encoder.dim, config.vocabulary_size) if config.ctc else None
         self.phones = None
@@ -255,14 +308,17 @@ class Transducer(nn.Module):
 
 def _build_predictor(config: TransducerConfig) -> Predictor:
     settings, size, blank = config.predictor, config.vocabulary_size, config.blank_id
-    if isinstance(settings, LstmPredictorConfig):
+    if isinstance(settings, LstmPredictorConfig | PlainLstmPredictorConfig):
         return LstmPredictor(settings, size, blank)
     return StatelessPredictor(settings, size, blank)
 
 
-def _build_encoder(config: EncoderConfig) -> Encoder:
+def build_encoder(config: EncoderConfig) -> Encoder:
+    """The encoder of a config."""
     if isinstance(config, LstmEncoderConfig):
         return LstmEncoder(config)
+    if isinstance(config, PlainLstmEncoderConfig):
+        return PlainLstmEncoder(config)
     if isinstance(config, ConvRnnConfig):
         return ConvRnnEncoder(config)
     if isinstance(config, ContextNetConfig):

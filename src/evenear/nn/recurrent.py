@@ -20,7 +20,7 @@ from torch.nn import functional as F  # noqa: N812
 from evenear.config import config
 from evenear.errors import StateError
 
-__all__ = ["FrameReducer", "LstmStack", "LstmStackConfig", "LstmState", "ReducerState"]
+__all__ = ["FrameReducer", "LstmStack", "LstmStackConfig", "LstmState", "ReducerState", "run_layer"]
 
 
 @config
@@ -81,7 +81,7 @@ class LstmStack(nn.Module):
         for index, (lstm, projection, norm) in enumerate(layers):
             hidden_BH = state.hidden_BLH[:, index].to(x_BTD.dtype)
             cell_BH = state.cell_BLH[:, index].to(x_BTD.dtype)
-            y_BTH, hidden_BH, cell_BH = _run(lstm, x_BTD, hidden_BH, cell_BH)  # pyright: ignore[reportArgumentType]
+            y_BTH, hidden_BH, cell_BH = run_layer(lstm, x_BTD, hidden_BH, cell_BH)  # pyright: ignore[reportArgumentType]
             hiddens.append(hidden_BH)
             cells.append(cell_BH)
             y_BTD = norm(F.silu(projection(y_BTH)))
@@ -94,10 +94,10 @@ class LstmStack(nn.Module):
         )
 
 
-def _run(
+def run_layer(
     lstm: nn.LSTM, x_BTD: Tensor, hidden_BH: Tensor, cell_BH: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One layer over a chunk: outputs, next hidden units, next cells."""
+    """One LSTM layer over a chunk, from its state: outputs, next hidden units, next cells."""
     if x_BTD.shape[1] <= _FEW_FRAMES and x_BTD.device.type == "cpu" and not torch.is_grad_enabled():
         return _run_few(lstm, x_BTD, hidden_BH, cell_BH)
     state = hidden_BH[None].contiguous(), cell_BH[None].contiguous()
