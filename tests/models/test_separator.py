@@ -194,7 +194,10 @@ def test_open_gates_hand_on_the_normalized_mixture_and_closed_ones_the_floor():
 def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="as wide as"):
         SeparatorTransducer(
-            replace(MODELS["as in the papers"], separator=replace(PAPER, mixture=NARROW))
+            replace(
+                MODELS["as in the papers"],
+                separator=replace(PAPER, separation=ENCODERS["convrnn"]),
+            )
         )
     reduced = replace(PAPER, mixture=ENCODERS["lstm-reduced-2"], output="gated")
     with pytest.raises(ConfigError, match="stride 1"):

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from evenear.config import config
-from evenear.encoders.base import Encoded
+from evenear.encoders.base import Encoded, Encoder
 from evenear.errors import ConfigError
 from evenear.models.transducer import EncoderConfig, Transducer, TransducerConfig, build_encoder
 from evenear.nn.state import map_state, stack_states
@@ -104,8 +104,10 @@ class Separator(nn.Module):
         super().__init__()
         self.config = config
         self.mixture = build_encoder(config.mixture) if config.mixture else None
-        self.channels = nn.ModuleList(build_encoder(config.separation) for _ in range(NUM_CHANNELS))
-        first, each = self.mixture or self.channels[0], self.channels[0]
+        encoders = [build_encoder(config.separation) for _ in range(NUM_CHANNELS)]
+        self.channels = nn.ModuleList(encoders)
+        each = encoders[0]
+        first = self.mixture or each
         width = self.mixture.dim if self.mixture else feature_dim
         _check("The separator", first.feature_dim, feature_dim, "features")
         _check("The separation encoder", each.feature_dim, width, "its input")
@@ -124,12 +126,11 @@ class Separator(nn.Module):
                     hint="Leave reduction to the transducer's encoder.",
                 )
             self.dim = feature_dim
-            self.gates = nn.ModuleList(
-                nn.Linear(each.dim, feature_dim) for _ in range(NUM_CHANNELS)
-            )
+            gates = [nn.Linear(each.dim, feature_dim) for _ in range(NUM_CHANNELS)]
+            for gate in gates:
+                nn.init.constant_(gate.bias, _OPEN)
+            self.gates = nn.ModuleList(gates)
             self.floor_F = nn.Parameter(torch.full((feature_dim,), _FLOOR))
-            for gate in self.gates:
-                nn.init.constant_(gate.bias, _OPEN)  # pyright: ignore[reportArgumentType]
 
     def initial_state(self, batch_size: int) -> SeparatorState:
         """The state of streams that have heard nothing."""
@@ -178,7 +179,7 @@ class Separator(nn.Module):
         """Frames of each channel for utterances of these many feature frames."""
         if self.mixture:
             lengths_B = self.mixture.output_lengths(lengths_B)
-        return next(iter(self._encoders())).output_lengths(lengths_B)
+        return self._encoders()[0].output_lengths(lengths_B)
 
     def copy_first_channel(self) -> None:
         """Let the second channel begin where the first is (after pre-training on single talkers).
@@ -198,8 +199,8 @@ class Separator(nn.Module):
         mixture_STF = torch.cat([features_BTF] * NUM_CHANNELS)
         return Separated(self.floor_F + gates_STF * (mixture_STF - self.floor_F), gates_STF)
 
-    def _encoders(self) -> list[Any]:
-        return list(self.channels)
+    def _encoders(self) -> list[Encoder]:
+        return list(self.channels)  # pyright: ignore[reportReturnType]
 
 
 class SeparatorTransducer(nn.Module):
