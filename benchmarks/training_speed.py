@@ -38,8 +38,10 @@ from evenear.models.transducer import Transducer
 from evenear.recipes import recipe
 from evenear.seeding import rng_for
 from evenear.shapes import few_sizes
-from evenear.training.loop import Trainer
 from evenear.training.memory import keep_freed_memory
+from evenear.training.optimizers import build_optimizers
+from evenear.training.tasks.transducer import TransducerTask
+from evenear.training.trainer import Trainer
 
 __all__ = ["main"]
 
@@ -87,8 +89,10 @@ def train(num_updates: int, threads: int, seconds: float) -> dict[str, float]:
     transducer = config.model.transducer(vocabulary_size=VOCABULARY, blank_id=0, with_ctc=True)
     speech = cast("BatchMaker", MadeUpSpeech(config.data.store.features, seconds))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(config, Transducer(transducer), speech, _deaf, Path(folder))
-        steps = trainer.run()
+        model = Transducer(transducer)
+        task = TransducerTask(config, model, speech, _deaf)
+        optimizers = build_optimizers(model, config.optimizer)
+        steps = Trainer(task, optimizers, config, Path(folder)).run()
         for _ in islice(steps, WARM_UP):
             pass
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)

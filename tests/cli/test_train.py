@@ -89,7 +89,7 @@ def test_a_run_stopped_by_ctrl_c_goes_on_bit_for_bit(train, tmp_path):
     assert done.code == 0
     assert f"Going on after update {snapshot.update}." in done.err
     ends = [load_snapshot(folder / "snapshot.pt") for folder in (whole, stopped)]
-    for name in ("update", "model", "average", "optimizers", "best_wer"):
+    for name in ("update", "model", "average", "optimizers", "best_score"):
         assert same(getattr(ends[0], name), getattr(ends[1], name)), name
     weights = [load_model(folder / "model").model.state_dict() for folder in (whole, stopped)]
     assert same(dict(weights[0]), dict(weights[1]))

@@ -3,6 +3,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from evenear.config import replace
 from evenear.data.batches import Batch
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
-from evenear.training.objectives import Losses, TransducerObjective
+from evenear.training.objectives import TransducerObjective
 from evenear.training.settings import ObjectiveConfig
 from laws import FEATURES, random_features, tiny_transducer
 
@@ -48,9 +49,27 @@ def batch(*rows: int) -> Batch:
     )
 
 
+class Means(NamedTuple):
+    """Means over a batch, and their sum as the loop weighs it."""
+
+    total: Tensor
+    transducer: Tensor
+    ctc: Tensor
+    phones: Tensor
+
+
+def means(objective: TransducerObjective, given: Batch, hidden: Tensor | None = None) -> Means:
+    found = objective.losses(given, hidden).terms
+    assert {term.shape for term in found.values()} == {(len(given.utterance_ids),)}
+    mean = {name: term.mean() for name, term in found.items()}
+    total = sum(objective.term_weights[name] * one for name, one in mean.items())
+    none = torch.zeros(())
+    return Means(total, *(mean.get(name, none) for name in ("transducer", "ctc", "phones")))
+
+
 @torch.no_grad()
-def losses(trained: Transducer, given: Batch, hidden: Tensor | None = None, **changes) -> Losses:
-    return TransducerObjective(trained, ObjectiveConfig(**changes))(given, hidden)
+def losses(trained: Transducer, given: Batch, hidden: Tensor | None = None, **changes) -> Means:
+    return means(TransducerObjective(trained, ObjectiveConfig(**changes)), given, hidden)
 
 
 def test_the_total_is_the_weighted_sum_of_its_parts():
@@ -167,7 +186,7 @@ def test_a_text_too_long_for_its_sound_does_not_spoil_the_batch():
 
 def test_every_weight_learns_from_it():
     trained = model(phones=5)
-    TransducerObjective(trained, ObjectiveConfig())(with_phones(0, 2)).total.backward()
+    means(TransducerObjective(trained, ObjectiveConfig()), with_phones(0, 2)).total.backward()
     idle = [
         name
         for name, parameter in trained.named_parameters()
@@ -195,7 +214,8 @@ def test_bfloat16_is_near_float32_and_comes_back_as_float32():
     trained, given = model(), batch(0, 1, 2)
     exact = losses(trained, given)
     with torch.no_grad():
-        rough = TransducerObjective(trained, ObjectiveConfig(), autocast=torch.bfloat16)(given)
+        autocast = TransducerObjective(trained, ObjectiveConfig(), autocast=torch.bfloat16)
+        rough = means(autocast, given)
     assert rough.total.dtype == torch.float32
     torch.testing.assert_close(rough.total, exact.total, rtol=0.02, atol=0.0)
 
@@ -205,7 +225,8 @@ def test_fastemit_changes_the_gradient_and_not_the_loss():
     totals = []
     for fastemit in (0.0, 0.1):
         trained = model(ctc=False)
-        found = TransducerObjective(trained, ObjectiveConfig(fastemit=fastemit))(batch(0, 2))
+        objective = TransducerObjective(trained, ObjectiveConfig(fastemit=fastemit))
+        found = means(objective, batch(0, 2))
         found.total.backward()
         totals.append(found.total.detach())
         gradients.append(trained.joiner.output.weight.grad)

@@ -39,25 +39,25 @@ def learned(manifest, tmp_path_factory) -> Run:
 
 
 def test_a_model_of_tones_learns_to_recognize_a_speaker_it_never_heard(learned):
-    assert learned.trainer.best_wer is not None
-    assert learned.trainer.best_wer < 0.3
+    assert learned.trainer.best_score is not None
+    assert learned.trainer.best_score < 0.3
 
 
 def test_the_kept_model_recognizes_as_well_as_the_run_said(learned):
     bundle = load_model(learned.model_folder)
     assert bundle.tokenizer.model == learned.corpus.tokenizer.model
     assert bundle.features == learned.config.data.store.features
-    assert learned.trainer.evaluate(bundle.model).rate == learned.trainer.best_wer
+    assert learned.task.evaluate(bundle.model) == learned.trainer.best_score
 
 
 def test_the_run_counts_errors_as_a_plain_loop_would(learned):
-    model = learned.trainer.averaged(lambda: load_model(learned.model_folder).model)
-    counted = learned.trainer.evaluate(model)
+    model = load_model(learned.model_folder).model
+    counted = learned.task.recognize(model)
     corpus = learned.corpus
     wrong = 0
     for index, row in enumerate(corpus.dev.utterances):
         frames_TM = corpus.dev.frames(index)
-        features = learned.trainer.batches.features
+        features = learned.task.batches.features
         stacked_TF = torch.from_numpy(frames_TM[: len(frames_TM) // 3 * 3]).reshape(
             -1, features.dim
         )
@@ -81,7 +81,7 @@ def kept_weights(run: Run) -> dict[str, torch.Tensor]:
 def controlled(run: Run, *errors: int) -> Run:
     """The run, with what its held-out speakers will say at each evaluation."""
     rates = iter(errors)
-    run.trainer.evaluate = lambda _: WordErrors(substitutions=next(rates), reference_words=10)
+    run.task.recognize = lambda _: WordErrors(substitutions=next(rates), reference_words=10)
     return run
 
 
@@ -90,7 +90,7 @@ def test_the_model_that_was_best_stays(manifest, tmp_path):
     run = controlled(prepared(manifest, tmp_path, settings), 5, 2, 3)
     kept = []
     for step in run.train():
-        if step.dev_wer is not None:
+        if step.score is not None:
             kept.append(kept_weights(run))
     assert not same(kept[0], kept[1])
     assert same(kept[1], kept[2])
@@ -98,7 +98,7 @@ def test_the_model_that_was_best_stays(manifest, tmp_path):
 
 def test_a_model_is_kept_even_if_there_was_nothing_to_recognize(manifest, tmp_path):
     run = prepared(manifest, tmp_path, config(num_updates=2, evaluate_every=1))
-    run.trainer.evaluate = lambda _: WordErrors()
+    run.task.recognize = lambda _: WordErrors()
     list(run.train())
     assert same(kept_weights(run), run.trainer.average)
 
@@ -121,7 +121,7 @@ def test_a_run_killed_right_after_its_best_snapshot_has_its_best_model(manifest,
         next(steps)
     second = controlled(prepared(manifest, tmp_path, settings), 3)
     second.trainer.resume()
-    assert second.trainer.best_wer == 0.2
+    assert second.trainer.best_score == 0.2
     list(second.train())
     assert same(kept_weights(second), saved)
 
@@ -133,7 +133,7 @@ def test_a_run_can_begin_with_a_trained_model(learned, manifest, tmp_path):
     run = prepared(manifest, tmp_path, settings, start_from=learned.model_folder)
     assert run.corpus.tokenizer.model == learned.corpus.tokenizer.model
     (step,) = run.train()
-    assert step.dev_wer == pytest.approx(learned.trainer.best_wer, abs=0.05)
+    assert step.score == pytest.approx(learned.trainer.best_score, abs=0.05)
 
 
 def test_a_run_cannot_begin_with_a_model_of_another_shape(learned, manifest, tmp_path):
@@ -196,9 +196,9 @@ def test_phones_are_learned_beside_the_tokens_and_kept_in_the_model(manifest, tm
 
     more = write_lines(tmp_path / "more.dict", [*words, "LOUD L AW D"])
     again, other, without = (
-        another("again", pronunciations=said).trainer.model,
-        another("other", pronunciations=more).trainer.model,
-        another("without").trainer.model,
+        another("again", pronunciations=said).task.model,
+        another("other", pronunciations=more).task.model,
+        another("without").task.model,
     )
     assert again.phones is not None
     assert other.phones is not None

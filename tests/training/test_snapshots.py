@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from evenear.errors import CheckpointError
 from evenear.seeding import torch_rng_for
-from evenear.training.snapshots import Snapshot, load_snapshot, save_snapshot
+from evenear.training.snapshots import (
+    Snapshot,
+    expect_settings,
+    load_snapshot,
+    save_snapshot,
+)
 
 
 def snapshot(update: int = 7) -> Snapshot:
@@ -24,14 +29,14 @@ def snapshot(update: int = 7) -> Snapshot:
     groups = [{"lr": 0.1, "betas": (0.9, 0.98), "params": [0]}]
     return Snapshot(
         config_json="{}",
-        speech="0123",
+        identity="0123",
         update=update,
         epoch=2,
         next_batch=5,
         model=weights,
         average={name: tensor.clone() for name, tensor in weights.items()},
         optimizers=[{"state": moments, "param_groups": groups}],
-        best_wer=0.25,
+        best_score=0.25,
         history=[{"update": 6.0, "loss": 1.5, "dev_wer": 0.25}],
     )
 
@@ -173,3 +178,30 @@ def test_a_full_disk_leaves_the_old_snapshot(tiny_disk):
 def test_a_folder_that_is_not_there_is_an_error_not_a_loss(tmp_path):
     with pytest.raises(CheckpointError, match="could not be written"):
         save_snapshot(tmp_path / "gone" / "s.pt", snapshot())
+
+
+def test_settings_that_differ_are_named_with_both_values(tmp_path):
+    before = Snapshot(
+        config_json='{"seed": 0, "data": {"copies": 4}}',
+        identity="",
+        update=3,
+        epoch=0,
+        next_batch=0,
+        model={},
+        average={},
+        optimizers=[],
+    )
+    expect_settings(before, before.config_json, tmp_path)
+    with pytest.raises(CheckpointError, match=r"data\.copies was 4 and is 8; seed was 0 and is 1"):
+        expect_settings(before, '{"seed": 1, "data": {"copies": 8}}', tmp_path)
+
+
+@pytest.mark.parametrize(("then", "now", "is_fine"), [(3, 9, True), (4, 9, False), (3, 2, False)])
+def test_only_a_finished_run_may_get_more_updates(tmp_path, then, now, is_fine):
+    done = snapshot(update=3)
+    done.config_json = f'{{"num_updates": {then}}}'
+    if is_fine:
+        expect_settings(done, f'{{"num_updates": {now}}}', tmp_path)
+    else:
+        with pytest.raises(CheckpointError, match=f"num_updates was {then} and is {now}"):
+            expect_settings(done, f'{{"num_updates": {now}}}', tmp_path)

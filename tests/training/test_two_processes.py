@@ -23,13 +23,13 @@ from training.tone_words import corpus, trainer
 torch.set_num_threads(1)
 home, folder = Path(sys.argv[2]), Path(sys.argv[3])
 run = trainer(odd_config(), corpus(home, odd_config()), folder)
-rank, kept, heard = run.accelerator.process_index, [], []
+rank, kept, heard = run.processes.rank, [], []
 run.on_best = lambda: kept.append(run.update)
-make = run.batches.batch
+make = run.task.batches.batch
 def noted(group, epoch):
     heard.append([epoch, [tuple(pick) for pick in group]])
     return make(group, epoch)
-run.batches.batch = noted
+run.task.batches.batch = noted
 updates = [step.update for step in run.run()]
 told = {
     "updates": updates,
@@ -77,7 +77,7 @@ def test_both_end_with_the_same_weights(told):
 
 def test_no_batch_is_heard_twice_in_an_epoch_and_an_odd_one_is_left_out(told, tmp_path):
     known = corpus(tmp_path, config())
-    plan = trainer(odd_config(), known, tmp_path / "alone").batches.plan(0)
+    plan = trainer(odd_config(), known, tmp_path / "alone").task.batches.plan(0)
     assert len(plan) % 2 == 1, "the corpus should make one batch too many for two processes"
     first = [[tuple(map(tuple, g)) for e, g in one["heard"] if e == 0] for one in told]
     assert len(first[0]) == len(first[1]) == len(plan) // 2

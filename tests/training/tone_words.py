@@ -23,9 +23,11 @@ from evenear.metrics.words import WordErrors
 from evenear.models.transducer import LstmPredictorConfig, Transducer
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.recipes import recipe
-from evenear.training.loop import Trainer
+from evenear.training.optimizers import build_optimizers
 from evenear.training.preparation import Corpus, Source, build_model, prepare
 from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from evenear.training.tasks.transducer import TransducerTask
+from evenear.training.trainer import Trainer
 from tiny_corpora import write_json_lines
 
 __all__ = ["HERTZ", "config", "corpus", "learning_config", "trainer", "write_corpus"]
@@ -123,7 +125,9 @@ def trainer(settings: TrainingConfig, known: Corpus, folder: Path) -> Trainer:
         seed=settings.seed,
         repeats=known.repeats,
     )
-    return Trainer(settings, build_model(settings, known), batches, _weight_errors, folder)
+    model = build_model(settings, known)
+    task = TransducerTask(settings, model, batches, _weight_errors)
+    return Trainer(task, build_optimizers(model, settings.optimizer), settings, folder)
 
 
 def _weight_errors(model: Transducer) -> WordErrors:

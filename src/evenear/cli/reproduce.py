@@ -65,7 +65,7 @@ def convrnnt(
 
     Stopped by Ctrl-C or killed, the same command goes on where it was.
     """
-    need("accelerate", extra="train", purpose="Training")
+    need("tensorboard", extra="train", purpose="Training")
     need("jinja2", extra="audit", purpose="Writing the report")
     from evenear.reproduction.experiment import Experiment, Plan
     from evenear.training.memory import keep_freed_memory

@@ -50,9 +50,10 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the folder's snapshot.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: cpu, or a GPU as cuda.")] = "cpu",
 ) -> None:
     """Train a recognizer."""
-    need("accelerate", extra="train", purpose="Training")
+    need("tensorboard", extra="train", purpose="Training")
     from evenear.atomic import write_bytes
     from evenear.config import replace, set_path, to_json
     from evenear.recipes import recipe as find_recipe
@@ -82,6 +83,7 @@ def train(
             splice_with=splice_with,
             pronunciations=pronunciations,
             threads=threads,
+            device=device,
             progress=lambda done: bar.advance(task, done),
             parting=lambda done: bar.update(looking, advance=done, visible=True),
         )
@@ -101,18 +103,15 @@ def train(
 def _check_folder(out: Path, config: "TrainingConfig", *, resume: bool) -> None:
     """Refuse a folder of another run before anything of it is changed."""
     from evenear.config import to_json
-    from evenear.training.snapshots import load_snapshot
+    from evenear.training.snapshots import expect_settings, load_snapshot
 
     snapshot = out / "snapshot.pt"
     if not resume and snapshot.exists():
         raise CheckpointError(
             f"{out} holds a run already.", hint="Go on with --resume, or choose another folder."
         )
-    if resume and load_snapshot(snapshot).config_json != to_json(config):
-        raise CheckpointError(
-            f"The snapshot in {out} is of a run with other settings.",
-            hint="Resume with the recipe, --set and --seed that it was started with.",
-        )
+    if resume:
+        expect_settings(load_snapshot(snapshot), to_json(config), out)
     expect_folder_to_write(out)
 
 
@@ -129,8 +128,8 @@ def _watch(run: "Run", num_updates: int) -> bool:
     with interrupts(said) as is_interrupted, progress_bar("updates") as bar:
         task = bar.add_task("Training", total=num_updates, completed=run.trainer.update, status="")
         for step in run.train():
-            if step.dev_wer is not None:
-                dev = f"dev WER {100 * step.dev_wer:.1f} %"
+            if step.score is not None:
+                dev = f"dev WER {100 * step.score:.1f} %"
                 bar.console.print(f"update {step.update}: loss {step.loss:.2f}, {dev}")
             bar.update(task, completed=step.update, status=f"loss {step.loss:.2f}, {dev}")
             if not is_terminal and step.update % 50 == 0:

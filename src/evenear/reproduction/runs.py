@@ -119,7 +119,7 @@ def run_one(job: Job, *, report: Callable[[Step], None], is_stopped: Callable[[]
         if run.trainer.snapshot_path.exists():
             run.trainer.resume()
         for step in run.train():
-            report(Step(job.name, step.update, num_updates, step.loss, step.dev_wer))
+            report(Step(job.name, step.update, num_updates, step.loss, step.score))
             if is_stopped() and step.update < num_updates:
                 run.trainer.save()
                 return False
@@ -253,10 +253,10 @@ def _write_curve(job: Job, run: Run) -> None:
     """Write how the run went."""
     content = {
         "run": job.name,
-        "parameters": sum(p.numel() for p in run.trainer.model.parameters()),
+        "parameters": sum(p.numel() for p in run.task.model.parameters()),
         "updates": run.trainer.update,
         "hours": run.corpus.train.hours,
-        "best_dev_wer": run.trainer.best_wer,
+        "best_dev_wer": run.trainer.best_score,
         "history": run.trainer.history,
     }
     write_bytes(job.curve_path, (json.dumps(content, indent=1) + "\n").encode())

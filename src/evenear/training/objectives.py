@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a recognizer is trained to lower: the transducer loss and an auxiliary CTC loss.
+"""What a recognizer is trained to lower: the transducer loss and auxiliary CTC losses.
 
     loss = mean over utterances of  transducer + ctc_weight * ctc + phone_weight * phones
 
@@ -13,10 +13,8 @@ Source: Graves 2012, arXiv:1211.3711; Graves et al. 2006 (CTC); joint training a
 2021, arXiv:2005.11445.
 """
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.data.batches import Batch
@@ -24,29 +22,35 @@ from evenear.encoders.base import Encoded
 from evenear.losses.transducer import packed_transducer_loss
 from evenear.models.transducer import Transducer
 from evenear.training.settings import ObjectiveConfig
+from evenear.training.task import Losses
 
-__all__ = ["Losses", "TransducerObjective"]
-
-
-class Losses(NamedTuple):
-    """Mean losses of a batch, in nats for each utterance; `total` is what to differentiate."""
-
-    total: Tensor
-    transducer: Tensor
-    ctc: Tensor
-    phones: Tensor
+__all__ = ["TransducerObjective"]
 
 
-class TransducerObjective(nn.Module):
-    """A transducer and its training loss, as one module so that wrappers see a `forward`."""
+class TransducerObjective:
+    """The training losses of a transducer, in nats for each utterance.
+
+    Args:
+        model: The transducer.
+        config: Weights of the terms, and FastEmit.
+        autocast: Arithmetic of encoder and joiner; None: that of the weights.
+    """
 
     def __init__(
         self, model: Transducer, config: ObjectiveConfig, *, autocast: torch.dtype | None = None
     ) -> None:
-        super().__init__()
         self.model, self.config, self.autocast = model, config, autocast
 
-    def forward(self, batch: Batch, hidden_tokens: Tensor | None = None) -> Losses:
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """Weights of the terms in their sum."""
+        return {
+            "transducer": 1.0,
+            "ctc": self.config.ctc_weight,
+            "phones": self.config.phone_weight,
+        }
+
+    def losses(self, batch: Batch, hidden_tokens: Tensor | None = None) -> Losses:
         """Losses of a batch. `hidden_tokens` (B, U) marks tokens the predictor may not see."""
         device_type = batch.features_BTF.device.type
         enabled = self.autocast is not None
@@ -64,20 +68,18 @@ class TransducerObjective(nn.Module):
             blank_id=self.model.blank_id,
             fastemit=self.config.fastemit,
         )
-        transducer = transducer_B.mean()
-        ctc = phone = torch.zeros_like(transducer)
+        terms = {"transducer": transducer_B}
         if ctc_logits_BTV is not None:
-            ctc = _ctc(
+            terms["ctc"] = _ctc(
                 Encoded(ctc_logits_BTV, encoded.lengths_B),
                 batch.targets_BU,
                 batch.target_lengths_B,
                 self.model.blank_id,
-            ).mean()
+            )
         if phones is not None and batch.phones_BP is not None and batch.phone_lengths_B is not None:
             phone_B = _ctc(phones, batch.phones_BP, batch.phone_lengths_B, 0)
-            phone = phone_B.masked_fill(batch.phone_lengths_B == 0, 0.0).mean()
-        total = transducer + self.config.ctc_weight * ctc + self.config.phone_weight * phone
-        return Losses(total, transducer, ctc, phone)
+            terms["phones"] = phone_B.masked_fill(batch.phone_lengths_B == 0, 0.0)
+        return Losses(terms)
 
     def _phones(self, encoded: Encoded) -> Encoded:
         """Scores of phones, and how many steps of each utterance are real."""

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run from manifests to a model folder: prepares, trains, keeps the best averaged weights."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from evenear.lexicon import Lexicon
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
-from evenear.training.loop import Progress, Trainer
+from evenear.training.optimizers import build_optimizers
 from evenear.training.preparation import (
     TOKENIZER_NAME,
     Corpus,
@@ -29,6 +28,8 @@ from evenear.training.preparation import (
 )
 from evenear.training.seams import stored_seams
 from evenear.training.settings import TrainingConfig
+from evenear.training.tasks.transducer import TransducerTask
+from evenear.training.trainer import Progress, Trainer
 
 __all__ = ["Run"]
 
@@ -39,6 +40,7 @@ class Run:
 
     config: TrainingConfig
     corpus: Corpus
+    task: TransducerTask
     trainer: Trainer
     folder: Path
 
@@ -53,6 +55,7 @@ class Run:
         splice_with: str | Path | None = None,
         pronunciations: Path | None = None,
         threads: int | None = None,
+        device: str = "cpu",
         progress: Callable[[int], None] | None = None,
         parting: Callable[[int], None] | None = None,
     ) -> "Run":
@@ -68,6 +71,7 @@ class Run:
                 can be parted, to make new ones of them; None makes none.
             pronunciations: A dictionary whose phones an auxiliary loss tells apart; None: no such.
             threads: Threads for all of torch in this process; None leaves them as they are.
+            device: Where to compute: cpu, cuda or cuda:1.
             progress: Called with the number of utterances that were stored.
             parting: Called with the number of stored utterances whose seams were looked for.
 
@@ -90,7 +94,15 @@ class Run:
             finder = load_model(splice_with)
             _check_features(finder, config)
             seams = stored_seams(finder, corpus.train, folder, progress=parting)
-        return cls.over(corpus, config, folder, start_from=bundle, seams=seams, lexicon=lexicon)
+        return cls.over(
+            corpus,
+            config,
+            folder,
+            start_from=bundle,
+            seams=seams,
+            lexicon=lexicon,
+            device=device,
+        )
 
     @classmethod
     def over(
@@ -102,6 +114,7 @@ class Run:
         start_from: Bundle | None = None,
         seams: Seams | None = None,
         lexicon: Lexicon | None = None,
+        device: str = "cpu",
     ) -> "Run":
         """Build the model of a run over a prepared corpus, which several runs may share.
 
@@ -124,13 +137,16 @@ class Run:
         references = {u.utterance_id: u.text for u in corpus.dev.utterances}
         held_out = list(dev.batches(0))
 
-        def evaluate(model: Transducer) -> WordErrors:
+        def recognize(model: Transducer) -> WordErrors:
             return _count_errors(model, held_out, references, corpus)
 
         model = build_model(config, corpus, phones=len(lexicon.phones) if lexicon else 0)
         if start_from is not None:
             _copy_weights(start_from, model)
-        return cls(config, corpus, Trainer(config, model, batches, evaluate, folder), folder)
+        task = TransducerTask(config, model.to(device), batches, recognize)
+        optimizers = build_optimizers(model, config.optimizer)
+        trainer = Trainer(task, optimizers, config, folder, device=device)
+        return cls(config, corpus, task, trainer, folder)
 
     @property
     def model_folder(self) -> Path:
@@ -140,7 +156,7 @@ class Run:
     @property
     def description(self) -> str:
         """What is about to be trained, on what."""
-        parameters = sum(p.numel() for p in self.trainer.model.parameters())
+        parameters = sum(p.numel() for p in self.task.model.parameters())
         return (
             f"{self.config.name}: {parameters / 1e6:.2f} M parameters, "
             f"{self.corpus.train.hours:.2f} hours to train on (copies counted), "
@@ -151,15 +167,17 @@ class Run:
         """Train to the end; keep a model folder whenever the held-out speakers are heard best."""
         self.trainer.on_best = self._keep
         for step in self.trainer.run():
-            is_main = self.trainer.accelerator.is_main_process
-            if step.dev_wer is not None and is_main and not self.model_folder.exists():
+            is_first = self.trainer.processes.is_first
+            if step.score is not None and is_first and not self.model_folder.exists():
                 self._keep()
             yield step
 
     def _keep(self) -> None:
+        model = self.trainer.averaged()
+        assert isinstance(model, Transducer)
         save_model(
             self.model_folder,
-            model=self.trainer.averaged(lambda: copy.deepcopy(self.trainer.model)),
+            model=model,
             features=self.config.data.store.features,
             tokenizer=self.corpus.tokenizer,
         )

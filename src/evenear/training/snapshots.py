@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All that a run needs to go on as if it had never stopped, in one file, whole or absent."""
 
+import json
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from evenear.atomic import writing
 from evenear.errors import CheckpointError
 
-__all__ = ["Snapshot", "load_snapshot", "save_snapshot"]
+__all__ = ["Snapshot", "changed_settings", "expect_settings", "load_snapshot", "save_snapshot"]
 
 
 @dataclass
@@ -19,7 +20,7 @@ class Snapshot:
     """A run between two updates."""
 
     config_json: str
-    speech: str
+    identity: str
     """A digest of what the epochs are planned from."""
     update: int
     epoch: int
@@ -27,8 +28,43 @@ class Snapshot:
     model: dict[str, Any]
     average: dict[str, Any]
     optimizers: list[dict[str, Any]]
-    best_wer: float | None = None
+    task: dict[str, Any] = field(default_factory=dict)
+    """What the task adds: an adversary, centroids, a Fisher matrix."""
+    best_score: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+    heard_seconds: float = 0.0
+    threads: int = 1
+    """Threads that were computed with; the last bits of a sum depend on them."""
+
+
+def changed_settings(before: str, after: str) -> dict[str, tuple[str, str]]:
+    """Settings that differ between two configs as JSON: their values before and after, by path."""
+    one, two = _flat(json.loads(before)), _flat(json.loads(after))
+    return {
+        name: (one.get(name, "absent"), two.get(name, "absent"))
+        for name in sorted(one.keys() | two.keys())
+        if one.get(name) != two.get(name)
+    }
+
+
+def expect_settings(snapshot: Snapshot, config_json: str, folder: Path) -> None:
+    """Refuse to go on with other settings. A run that came to its end may get more updates.
+
+    Raises:
+        CheckpointError: Some differ; the message names each, with both values.
+    """
+    changed = changed_settings(snapshot.config_json, config_json)
+    if set(changed) == {"num_updates"}:
+        was, now = map(int, changed["num_updates"])
+        if snapshot.update >= was and now > was:
+            return
+    if changed:
+        each = (f"{name} was {was} and is {now}" for name, (was, now) in changed.items())
+        raise CheckpointError(
+            f"The snapshot in {folder} is of a run with other settings: {'; '.join(each)}.",
+            hint="Resume with the recipe, --set and --seed that it was started with. Only a run "
+            "that came to its end may be given a larger num_updates.",
+        )
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
@@ -72,3 +108,14 @@ def load_snapshot(path: Path) -> Snapshot:
         raise CheckpointError(
             f"The snapshot {path} is of another version of evenear: {error}.", hint=again
         ) from error
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    """The leaves of a JSON value, by their path."""
+    if not isinstance(value, dict) or not value:
+        return {path: json.dumps(value)}
+    return {
+        name: leaf
+        for key, part in value.items()
+        for name, leaf in _flat(part, f"{path}.{key}" if path else key).items()
+    }

@@ -18,9 +18,9 @@ from torch import Tensor
 from evenear.config import replace
 from evenear.errors import CheckpointError, ManifestError
 from evenear.metrics.words import WordErrors
-from evenear.training.loop import Progress, Trainer
 from evenear.training.preparation import Corpus
 from evenear.training.snapshots import load_snapshot
+from evenear.training.trainer import Progress, Trainer
 from training.test_snapshots import same
 from training.tone_words import config, corpus, trainer
 
@@ -78,10 +78,10 @@ def assert_same_bits(first: Trainer, second: Trainer) -> None:
         (first.history, second.history),
     ):
         assert same(dict(enumerate([one])), dict(enumerate([two])))
-    assert (first.update, first.epoch, first.best_wer) == (
+    assert (first.update, first.epoch, first.best_score) == (
         second.update,
         second.epoch,
-        second.best_wer,
+        second.best_score,
     )
 
 
@@ -183,10 +183,12 @@ def test_a_resumed_run_replays_no_batch(known, tmp_path):
     list(itertools.islice(first.run(), 6))
     second = trainer(settings, known, tmp_path)
     second.resume()
-    plans = [(epoch, group) for epoch in range(12) for group in second.batches.plan(epoch)]
+    plans = [(epoch, group) for epoch in range(12) for group in second.task.batches.plan(epoch)]
     made = []
-    make = second.batches.batch
-    second.batches.batch = lambda group, epoch: made.append((epoch, group)) or make(group, epoch)
+    make = second.task.batches.batch
+    second.task.batches.batch = lambda group, epoch: (
+        made.append((epoch, group)) or make(group, epoch)
+    )
     list(second.run())
     assert second.update == 12
     assert made[:6] == plans[6:12]  # some more may lie ready when the run ends
@@ -203,10 +205,68 @@ def test_a_finished_run_resumes_to_nothing_more(known, tmp_path, whole):
 
 def test_a_snapshot_of_other_settings_is_refused(known, tmp_path):
     list(trainer(config(num_updates=1), known, tmp_path).run())
-    other = trainer(config(num_updates=2), known, tmp_path)
-    with pytest.raises(CheckpointError, match="other settings"):
+    other = trainer(config(num_updates=1, seed=7), known, tmp_path)
+    with pytest.raises(CheckpointError, match="other settings: seed was 0 and is 7"):
         other.resume()
     assert other.update == 0
+
+
+def test_a_finished_run_goes_on_with_more_updates_and_one_under_way_does_not(known, tmp_path):
+    list(trainer(config(num_updates=2), known, tmp_path).run())
+    more = trainer(config(num_updates=4), known, tmp_path)
+    more.resume()
+    steps = more.run()
+    assert next(steps).update == 3
+    more.save()
+    steps.close()
+    with pytest.raises(CheckpointError, match="num_updates was 4 and is 6"):
+        trainer(config(num_updates=6), known, tmp_path).resume()
+
+
+def test_going_on_with_another_number_of_threads_is_said(known, tmp_path, caplog):
+    before = torch.get_num_threads()
+    list(trainer(config(num_updates=1), known, tmp_path).run())
+    try:
+        torch.set_num_threads(before + 1)
+        with caplog.at_level(logging.WARNING, "evenear"):
+            trainer(config(num_updates=1), known, tmp_path).resume()
+    finally:
+        torch.set_num_threads(before)
+    assert f"begun with {before} threads and goes on with {before + 1}" in caplog.text
+
+
+def test_a_feature_that_is_no_number_leaves_no_trace(known, tmp_path):
+    run = trainer(config(num_updates=3), known, tmp_path)
+    run.model.register_buffer("heard", torch.zeros(()))
+    run._averaged.module.register_buffer("heard", torch.zeros(()))
+    make, learn = run.task.batches.batch, run.task.losses
+
+    def spoiled(group, epoch):
+        made = make(group, epoch)
+        made.features_BTF[0, 0, 0] = float("nan")
+        return made
+
+    def noted(batch, update):
+        run.model.heard += batch.features_BTF.sum()
+        return learn(batch, update)
+
+    run.task.batches.batch, run.task.losses = spoiled, noted
+    before = weights(run)
+    list(run.run())
+    assert same(weights(run), before)
+    assert all(bool(tensor.isfinite().all()) for tensor in run.average.values())
+
+
+def test_weights_of_utterances_and_penalties_reach_the_loss(known, tmp_path):
+    plain, weighed = (trainer(config(num_updates=1), known, tmp_path / name) for name in "ab")
+    weighed.weigh = lambda batch, losses, update: torch.full_like(
+        losses.terms["transducer"], 2.0 * update
+    )
+    weighed.penalties = {
+        "pull": lambda model: torch.tensor(3.0) + 0.0 * model.joiner.output.bias[0]
+    }
+    (one,), (two,) = list(plain.run()), list(weighed.run())
+    assert two.loss == pytest.approx(2 * one.loss + 3.0, rel=1e-6)
 
 
 def test_resuming_what_never_began_says_so(known, tmp_path):
@@ -242,16 +302,16 @@ def test_the_average_follows_the_weights_by_its_decay(known, tmp_path):
         expected = {
             name: decay * tensor + (1 - decay) * now[name] for name, tensor in expected.items()
         }
-    for name, tensor in run.averaged(lambda: run.model).state_dict().items():
+    for name, tensor in run.averaged().state_dict().items():
         torch.testing.assert_close(tensor, expected[name])
 
 
 def test_the_average_is_a_model_of_its_own(known, tmp_path):
     run = trainer(config(num_updates=3), known, tmp_path)
     list(run.run())
-    other = trainer(config(num_updates=3), known, tmp_path / "other").model
-    averaged = run.averaged(lambda: other)
+    averaged = run.averaged()
     assert not averaged.training
+    assert not {id(p) for p in averaged.parameters()} & {id(p) for p in run.model.parameters()}
     assert same(averaged.state_dict(), run.average)
     assert not same(dict(run.model.state_dict()), run.average)
 
@@ -264,21 +324,21 @@ def test_the_averaged_weights_are_evaluated_and_the_run_goes_on_with_its_own(kno
         heard.append((model.training, {n: t.clone() for n, t in model.state_dict().items()}))
         return WordErrors(substitutions=1, reference_words=4)
 
-    run.evaluate = evaluate
+    run.task.recognize = evaluate
     steps = list(run.run())
     ((training, evaluated),) = heard
     assert not training
     assert same(evaluated, run.average)
     assert not same(dict(run.model.state_dict()), run.average)
-    assert [step.dev_wer for step in steps] == [None] * 5 + [0.25]
+    assert [step.score for step in steps] == [None] * 5 + [0.25]
 
 
 def test_the_best_error_rate_is_kept_and_every_evaluation_recorded(known, tmp_path):
     rates = iter([3, 1, 2])
     run = trainer(config(num_updates=6, evaluate_every=2), known, tmp_path)
-    run.evaluate = lambda _: WordErrors(substitutions=next(rates), reference_words=4)
+    run.task.recognize = lambda _: WordErrors(substitutions=next(rates), reference_words=4)
     list(run.run())
-    assert run.best_wer == 0.25
+    assert run.best_score == 0.25
     assert [(row["update"], row["dev_wer"]) for row in run.history] == [
         (2, 0.75),
         (4, 0.25),
@@ -289,9 +349,9 @@ def test_the_best_error_rate_is_kept_and_every_evaluation_recorded(known, tmp_pa
 def test_held_out_speakers_without_words_do_not_hide_later_results(known, tmp_path):
     counts = iter([WordErrors(), WordErrors(substitutions=1, reference_words=4)])
     run = trainer(config(num_updates=4, evaluate_every=2), known, tmp_path)
-    run.evaluate = lambda _: next(counts)
+    run.task.recognize = lambda _: next(counts)
     list(run.run())
-    assert run.best_wer == 0.25
+    assert run.best_score == 0.25
 
 
 def test_the_rate_follows_the_schedule(known, tmp_path):
@@ -367,7 +427,7 @@ def test_what_goes_wrong_while_making_a_batch_reaches_the_user(known, tmp_path):
     def refuse(*_: object) -> None:
         raise OSError("the disk is gone")
 
-    run.batches.batch = refuse
+    run.task.batches.batch = refuse
     with pytest.raises(OSError, match="the disk is gone"):
         list(run.run())
 
@@ -386,7 +446,7 @@ def test_bfloat16_trains_too(known, tmp_path):
 def test_a_snapshot_of_a_run_on_other_speech_is_refused(known, tmp_path, change):
     list(trainer(config(num_updates=2), known, tmp_path).run())
     other = trainer(config(num_updates=2), known, tmp_path)
-    setattr(other.batches, change, {"repeats": {"ann-0": 2.0}, "store": known.dev}[change])
+    setattr(other.task.batches, change, {"repeats": {"ann-0": 2.0}, "store": known.dev}[change])
     with pytest.raises(CheckpointError, match="other speech"):
         other.resume()
     assert other.update == 0
@@ -394,6 +454,6 @@ def test_a_snapshot_of_a_run_on_other_speech_is_refused(known, tmp_path, change)
 
 def test_epochs_that_never_hold_a_batch_are_an_error_and_no_endless_loop(known, tmp_path):
     run = trainer(config(), known, tmp_path)
-    run.batches.repeats = {u.utterance_id: 0.0 for u in known.train.utterances}
+    run.task.batches.repeats = {u.utterance_id: 0.0 for u in known.train.utterances}
     with pytest.raises(ManifestError, match="Each epoch needs a batch"):
         list(run.run())

@@ -4,8 +4,8 @@
 import pytest
 import torch
 
+from evenear.checkpoint.weights import stored, widened
 from evenear.errors import CheckpointError
-from evenear.weights import stored, widened
 
 WEIGHTS = {
     "matrix": torch.linspace(-3, 5, 12).reshape(3, 4),

@@ -7,45 +7,48 @@
     card.md                what it was trained on, what it can and cannot do
     language.npz           a language model of its tokens, if it has one
     words.npz              words with their pronunciations and n-grams, if it has some
+    provenance.json        settings, speech, starting weights, device and hours it came from
     manifest.json          size and SHA-256 of every other file
 
-A folder is whole or absent: it is written beside its target and renamed into place, and the old one
-is removed last. Reading checks every byte against the manifest and every weight against the model,
-so a damaged or mixed-up folder is named as such and never half loaded.
+`folders` keeps the folder whole; here every weight is checked against the model.
 
 Source: the safetensors format, https://github.com/huggingface/safetensors (it cannot carry code).
 """
 
-import hashlib
-import importlib.resources
 import json
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
 import torch
+from torch import nn
 
+from evenear.checkpoint.folders import (
+    CONFIG,
+    FORMAT,
+    RECOGNIZER,
+    find_folder,
+    read_folder,
+    read_json,
+    write_folder,
+)
+from evenear.checkpoint.weights import stored, widened
 from evenear.config import from_dict, to_dict
-from evenear.errors import CheckpointError, ConfigError, TokenizerError, nearest_names
+from evenear.errors import CheckpointError, ConfigError, TokenizerError
 from evenear.features import FeatureConfig
 from evenear.language import NgramModel, WordModel
 from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.search import BeamConfig, LexiconConfig
 from evenear.tokenizer import Tokenizer
-from evenear.weights import stored, widened
 
-__all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
+__all__ = ["Bundle", "load_model", "load_weights", "save_model"]
 
-_FORMAT = 1
-_WEIGHTS, _CONFIG, _TOKENIZER = "weights.safetensors", "config.json", "tokenizer.model"
-_CARD, _LANGUAGE, _WORDS, _MANIFEST = "card.md", "language.npz", "words.npz", "manifest.json"
-_NAMES = {_WEIGHTS, _CONFIG, _TOKENIZER, _CARD, _LANGUAGE, _WORDS, _MANIFEST}
+_WEIGHTS, _TOKENIZER = "weights.safetensors", "tokenizer.model"
+_CARD, _LANGUAGE, _WORDS = "card.md", "language.npz", "words.npz"
+_PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class Bundle:
     """How to search for them."""
     name: str
     """The name of the folder."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """How it came to be: settings, speech, starting weights, device, hours; empty if unknown."""
 
 
 def save_model(
@@ -80,6 +85,7 @@ def save_model(
     search: BeamConfig | None = None,
     words: WordModel | None = None,
     word_search: LexiconConfig | None = None,
+    provenance: Mapping[str, Any] | None = None,
     dtype: Literal["float32", "float16", "int8"] = "float32",
 ) -> None:
     """Write a recognizer to a folder, replacing what is there only when all is written.
@@ -94,6 +100,7 @@ def save_model(
         search: How to search for tokens with it; None: greedily.
         words: Words to search for, whose phones the model tells apart.
         word_search: How to search for them.
+        provenance: How the model came to be, as JSON values.
         dtype: Type of matrices in the file; vectors and statistics always stay float32, and a
             loaded model always computes in float32.
 
@@ -103,7 +110,8 @@ def save_model(
     """
     _check_fit(model.config, features, tokenizer)
     settings = {
-        "format": _FORMAT,
+        "format": FORMAT,
+        "kind": RECOGNIZER,
         "transducer": to_dict(model.config),
         "features": to_dict(features),
         "search": to_dict(search or BeamConfig(width=1)),
@@ -111,17 +119,19 @@ def save_model(
     }
     files = {
         _WEIGHTS: safetensors.torch.save(stored(model.state_dict(), dtype)),
-        _CONFIG: (json.dumps(settings, indent=2) + "\n").encode(),
+        CONFIG: (json.dumps(settings, indent=2) + "\n").encode(),
         _TOKENIZER: tokenizer.model,
         _CARD: card.encode(),
     }
+    if provenance:
+        files[_PROVENANCE] = (json.dumps(dict(provenance), indent=2) + "\n").encode()
     if language_model is not None:
         language_model.check_fits(tokenizer)
         files[_LANGUAGE] = language_model.to_bytes()
     if words is not None:
         _check_phones(model.config, words)
         files[_WORDS] = words.to_bytes()
-    _write_folder(Path(folder), files)
+    write_folder(Path(folder), files)
 
 
 def load_model(name_or_folder: str | Path) -> Bundle:
@@ -131,9 +141,9 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         CheckpointError: There is no such model, a file is missing or damaged, or the weights belong
             to another model.
     """
-    folder = _find(name_or_folder)
-    files = _read_files(folder)
-    transducer, features, search, word_search = _read_settings(folder, files[_CONFIG])
+    folder = find_folder(name_or_folder)
+    files = read_folder(folder, (_WEIGHTS, CONFIG, _TOKENIZER))
+    transducer, features, search, word_search = _read_settings(folder, files[CONFIG])
     try:
         tokenizer = Tokenizer(files[_TOKENIZER])
     except TokenizerError as error:
@@ -148,7 +158,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         _check_phones(transducer, words)
     with torch.random.fork_rng(devices=[]):
         model = Transducer(transducer)
-    _load_weights(folder, model, files[_WEIGHTS])
+    load_weights(folder, model, files[_WEIGHTS])
     return Bundle(
         model=model.eval(),
         features=features,
@@ -159,39 +169,8 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         words=words,
         word_search=word_search,
         name=folder.name,
+        provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
     )
-
-
-def shipped_models() -> list[str]:
-    """Names of the models inside this package."""
-    root = importlib.resources.files("evenear") / "shipped"
-    if not root.is_dir():
-        return []
-    return sorted(child.name for child in root.iterdir() if (child / _MANIFEST).is_file())
-
-
-def _find(name_or_folder: str | Path) -> Path:
-    """The folder of a model: as given, just replaced, or shipped."""
-    folder = Path(name_or_folder)
-    if folder.is_dir():
-        return folder
-    if _previous(folder).is_dir():  # a save was cut off between two renames
-        return _previous(folder)
-    shipped = shipped_models()
-    if str(name_or_folder) in shipped:
-        return Path(str(importlib.resources.files("evenear") / "shipped" / str(name_or_folder)))
-    hint = "Give the folder that a training run wrote."
-    if shipped:
-        hint = nearest_names(str(name_or_folder), shipped)
-    raise CheckpointError(
-        f"There is no model {str(name_or_folder)!r}: neither a folder nor one of the shipped "
-        f"models ({', '.join(shipped) or 'this installation has none'}).",
-        hint=hint,
-    )
-
-
-def _previous(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}.previous")
 
 
 def _check_fit(config: TransducerConfig, features: FeatureConfig, tokenizer: Tokenizer) -> None:
@@ -219,8 +198,12 @@ def _check_phones(config: TransducerConfig, words: WordModel) -> None:
         )
 
 
-def _load_weights(folder: Path, model: Transducer, content: bytes) -> None:
-    """Fill the model, refusing weights that are missing, extra or of another shape."""
+def load_weights(folder: Path, model: nn.Module, content: bytes) -> None:
+    """Fill a model from the bytes of its weights file.
+
+    Raises:
+        CheckpointError: They are no safetensors, or weights are missing, extra or of another shape.
+    """
     try:
         wide = widened(safetensors.torch.load(content))
     except safetensors.SafetensorError as error:
@@ -243,10 +226,10 @@ def _load_weights(folder: Path, model: Transducer, content: bytes) -> None:
 def _read_settings(
     folder: Path, content: bytes
 ) -> tuple[TransducerConfig, FeatureConfig, BeamConfig, LexiconConfig]:
-    settings: dict[str, Any] = _json(folder / _CONFIG, content)
-    if settings.get("format") != _FORMAT:
+    settings: dict[str, Any] = read_json(folder / CONFIG, content)
+    if settings.get("format") != FORMAT:
         raise CheckpointError(
-            f"{folder} has format {settings.get('format')!r}; this version reads {_FORMAT}.",
+            f"{folder} has format {settings.get('format')!r}; this version reads {FORMAT}.",
             hint="Install the version of evenear that wrote it.",
         )
     try:
@@ -258,129 +241,5 @@ def _read_settings(
         )
     except ConfigError as error:
         raise CheckpointError(
-            f"{folder / _CONFIG} is of another version of evenear: {error}"
+            f"{folder / CONFIG} is of another version of evenear: {error}"
         ) from None
-
-
-def _json(path: Path, content: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise CheckpointError(f"{path} is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{path} must hold a JSON object, got {type(value).__name__}.")
-    return value
-
-
-def _read_files(folder: Path) -> dict[str, bytes]:
-    """Every file of the manifest, checked byte by byte."""
-    again = "Copy the folder again, or train or download the model again."
-    manifest_path = folder / _MANIFEST
-    if not manifest_path.is_file():
-        raise CheckpointError(
-            f"{folder} is no model: it has no {_MANIFEST}.",
-            hint="Give the folder that a training run wrote.",
-        )
-    listed = _json(manifest_path, manifest_path.read_bytes()).get("files")
-    if not isinstance(listed, dict) or not {_WEIGHTS, _CONFIG, _TOKENIZER} <= listed.keys():
-        raise CheckpointError(f"{manifest_path} does not list the files of a model.", hint=again)
-    files = {}
-    for name, facts in listed.items():
-        path = folder / Path(name).name
-        if not path.is_file():
-            raise CheckpointError(f"{path} is missing.", hint=again)
-        files[name] = path.read_bytes()
-        if facts != _facts(files[name]):
-            raise CheckpointError(
-                f"{path} is damaged: its content does not have the SHA-256 that {_MANIFEST} says.",
-                hint=again,
-            )
-    return files
-
-
-def _facts(content: bytes) -> dict[str, Any]:
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write files to a folder beside `folder`, then put it in place."""
-    manifest = {"format": _FORMAT, "files": {name: _facts(files[name]) for name in sorted(files)}}
-    folder = folder.resolve()  # a link stays a link
-    _check_replaceable(folder)
-    beside = f".{folder.name}.writing-"
-    temporary = folder.with_name(beside + secrets.token_hex(4))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for left in folder.parent.iterdir():  # by a save that was killed
-            if left.name.startswith(beside):
-                shutil.rmtree(left, ignore_errors=True)
-        temporary.mkdir()
-        for name, content in files.items():
-            _write_file(temporary / name, content)
-        _write_file(temporary / _MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-        _sync_folder(temporary)
-        _put_in_place(temporary, folder)
-    except OSError as error:
-        raise CheckpointError(
-            f"The model could not be written to {folder}: {error}.",
-            hint="What was there before is unharmed. Free some space, or give another folder.",
-        ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _check_replaceable(folder: Path) -> None:
-    """Refuse to put a model in the place of something else."""
-    if not folder.exists():
-        return
-    if not folder.is_dir():
-        raise CheckpointError(f"{folder} must be a folder, but it is a file.")
-    found = sorted(path.name for path in folder.iterdir())
-    if found and _MANIFEST not in found:
-        raise CheckpointError(
-            f"{folder} holds something else than a model ({', '.join(found[:3])}), which a model "
-            "there would replace.",
-            hint="Give a new folder, or that of an older model.",
-        )
-
-
-def _put_in_place(temporary: Path, folder: Path) -> None:
-    """Rename a finished folder to its name; at each moment one whole folder can be found.
-
-    What somebody else put beside the model's files moves along.
-    """
-    previous = _previous(folder)
-    if folder.exists():
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if previous.exists():
-            previous.rename(folder)
-        raise
-    if previous.exists():
-        for path in previous.iterdir():
-            if path.name not in _NAMES:
-                path.rename(folder / path.name)
-    _sync_folder(folder.parent)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames survive a power cut, where the system lets one sync a folder."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:  # Windows
-        return
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

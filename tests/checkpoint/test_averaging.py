@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from evenear.averaging import average_models
 from evenear.checkpoint import Bundle
+from evenear.checkpoint.averaging import average_models
 from evenear.config import set_path
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig

@@ -293,7 +293,7 @@ def test_a_full_disk_leaves_the_old_model_whole(tmp_path):
 import resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
-from test_checkpoint import saved
+from checkpoint.test_bundles import saved
 from evenear.errors import CheckpointError
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 try:

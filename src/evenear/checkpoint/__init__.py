@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models on disk: one folder for any kind of model, weights with their config, card and origin."""
+
+from evenear.checkpoint.bundles import Bundle, load_model, save_model
+from evenear.checkpoint.folders import shipped_models
+
+__all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
