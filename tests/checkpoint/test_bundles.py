@@ -291,7 +291,7 @@ def test_a_full_disk_leaves_the_old_model_whole(tmp_path):
     folder = saved(tmp_path / "m", card="old")
     code = f"""
 import resource, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
 from pathlib import Path
 from checkpoint.test_bundles import saved
 from evenear.errors import CheckpointError
