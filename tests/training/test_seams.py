@@ -64,7 +64,7 @@ def test_a_run_joins_new_sentences_and_resumes_only_with_them(learned, tmp_path)
     settings = learning_config()
     seams = stored_seams(bundle, corpus.train, folder)
     plain, spliced = (
-        Run.over(corpus, settings, tmp_path / name, seams=one).trainer
+        Run.over(corpus, settings, tmp_path / name, seams=one).task
         for name, one in (("plain", None), ("spliced", seams))
     )
     group = plain.batches.plan(0)[0]
@@ -74,4 +74,4 @@ def test_a_run_joins_new_sentences_and_resumes_only_with_them(learned, tmp_path)
     assert 0 < int(changed.sum()) < len(changed)
     for row in np.flatnonzero(~changed.numpy()):
         assert bool((own.features_BTF[row] == new.features_BTF[row]).all())
-    assert plain._speech() != spliced._speech()
+    assert plain.identity != spliced.identity
