@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an update does to weights, averages and records; `test_trainer.py` kills and resumes runs."""
+"""What an update does to weights, averages and records; kills are in `test_trainer.py`."""
 
 import logging
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The task of a recognizer: transducer and CTC losses over stored speech, judged by its words."""
+"""The task of a recognizer: transducer and CTC losses over stored speech, judged by its words.
+
+Legend: B utterances, U tokens.
+"""
 
 import hashlib
 import json
