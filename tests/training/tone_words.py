@@ -93,8 +93,11 @@ def config(**changes) -> TrainingConfig:
 
 
 def learning_config() -> TrainingConfig:
-    """A run that is long and plain enough to learn the three words, in a few seconds."""
-    base = config(num_updates=300, evaluate_every=100, snapshot_every=100)
+    """A run that is long and plain enough to learn the three words, in a few seconds.
+
+    Seeds 0 to 3 have 11 % of the words wrong or fewer from update 300 on, whatever the processor.
+    """
+    base = config(num_updates=500, evaluate_every=100, snapshot_every=100)
     lstm = replace(base.model.encoder.lstm, hidden_dim=64, dropout=0.0)
     return replace(
         base,
@@ -104,7 +107,7 @@ def learning_config() -> TrainingConfig:
             encoder=replace(base.model.encoder, lstm=lstm),
             predictor=replace(base.model.predictor, token_dropout=0.0),
         ),
-        optimizer=OptimizerConfig(peak_rate=5e-3, warmup_updates=10),
+        optimizer=OptimizerConfig(peak_rate=3e-3, warmup_updates=10, average_decay=0.95),
     )
 
 
