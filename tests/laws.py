@@ -23,6 +23,7 @@ from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
+from evenear.encoders.transformer import TransformerConfig
 from evenear.features import FeatureConfig, extract
 from evenear.language import NgramModel, WordModel
 from evenear.lexicon import Lexicon
@@ -85,6 +86,16 @@ _CONTEXTNET = ContextNetConfig(
     feature_dim=FEATURES.dim, channels=(8, 8, 10, 12), layers_per_block=2, kernel=3, se_reduction=2
 )
 _WIDTH = FEATURES.dim
+_TRANSFORMER = TransformerConfig(
+    feature_dim=FEATURES.dim,
+    dim=12,
+    num_heads=2,
+    num_layers=2,
+    ff_dim=16,
+    block_frames=8,
+    left_frames=5,
+    position_cycle=7,
+)
 
 ENCODERS = {
     "lstm": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM),
@@ -103,6 +114,8 @@ ENCODERS = {
     "conformer": _CONFORMER,
     "conformer-reduced-2": replace(_CONFORMER, left_frames=40, reduction=2),
     "contextnet": _CONTEXTNET,
+    "transformer": _TRANSFORMER,
+    "transformer-no-past": replace(_TRANSFORMER, block_frames=4, left_frames=0, reduction=1),
     "contextnet-reduced-3": replace(_CONTEXTNET, squeeze_excite="off", reduction=3),
 }
 """Small encoders that between them use every option."""
@@ -265,13 +278,14 @@ def law_batching_strangers_changes_nothing(
 ) -> None:
     """Streams at different positions, stacked for one step, get what they get alone.
 
-    `heard[b]` groups of `stride` frames were heard by stream b before they meet.
+    `heard[b]` blocks were heard by stream b before they meet, as far as there are so many.
     """
     states = []
     for b, groups in enumerate(heard):
-        past_1TF = features_BTF[b : b + 1, : groups * encoder.stride]
+        num_whole = min(groups, features_BTF.shape[1] // encoder.block_frames)
+        past_1TF = features_BTF[b : b + 1, : num_whole * encoder.block_frames]
         states.append(encoder.step(past_1TF, encoder.initial_state(1))[1])
-    next_BTF = features_BTF[:, -2 * encoder.stride - 1 :]
+    next_BTF = features_BTF[:, -2 * encoder.block_frames - 1 :]
     together_BTD, stacked = encoder.step(next_BTF, stack_states(states))
     for b, (state, after) in enumerate(zip(states, split_state(stacked, len(states)), strict=True)):
         alone_1TD, alone_state = encoder.step(next_BTF[b : b + 1], state)

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenear.features import FeatureConfig, FeatureStream, extract, log_mel, stack_frames
+from evenear.errors import ConfigError
+from evenear.features import (
+    FeatureConfig,
+    FeatureStream,
+    bin_hz,
+    extract,
+    log_mel,
+    stack_frames,
+)
 from evenear.seeding import rng_for
 from laws import chunkings
 
@@ -17,23 +25,78 @@ def noise(num_samples: int, seed: int = 0) -> np.ndarray:
     return (0.1 * rng_for(seed, "noise").standard_normal(num_samples)).astype(np.float32)
 
 
+KINDS = {"log-mel": FeatureConfig(), "whisper": FeatureConfig.whisper()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @laws
 @given(data=st.data(), num_samples=st.integers(0, 6000))
-def test_chunks_give_the_same_frames_bit_for_bit(data, num_samples):
+def test_chunks_give_the_same_frames_bit_for_bit(kind, data, num_samples):
     samples_N = noise(num_samples)
-    stream = FeatureStream(FeatureConfig())
+    stream = FeatureStream(KINDS[kind])
     cuts = np.cumsum(data.draw(chunkings(num_samples)))[:-1]
     parts = [stream.accept(part) for part in np.split(samples_N, cuts)]
     streamed_TF = np.concatenate([*parts, stream.finish()])
-    assert np.array_equal(streamed_TF, extract(samples_N, FeatureConfig()))
+    assert np.array_equal(streamed_TF, extract(samples_N, KINDS[kind]))
 
 
-def test_one_sample_at_a_time_gives_the_same_frames():
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_sample_at_a_time_gives_the_same_frames(kind):
     samples_N = noise(1500)
-    stream = FeatureStream(FeatureConfig())
+    stream = FeatureStream(KINDS[kind])
     parts = [stream.accept(samples_N[i : i + 1]) for i in range(len(samples_N))]
     streamed_TF = np.concatenate([*parts, stream.finish()])
-    assert np.array_equal(streamed_TF, extract(samples_N, FeatureConfig()))
+    assert np.array_equal(streamed_TF, extract(samples_N, KINDS[kind]))
+
+
+def slaney_edges(bins: int) -> np.ndarray:
+    """Edges of Slaney's mel bins in Hz: linear below 1 kHz, logarithmic above."""
+    top = 15.0 + 27.0 * np.log(8.0) / np.log(6.4)
+    return np.array(
+        [
+            200.0 * m / 3.0 if m < 15.0 else 1000.0 * 6.4 ** ((m - 15.0) / 27.0)
+            for m in np.linspace(0.0, top, bins + 2)
+        ]
+    )
+
+
+def test_whispers_features_are_what_its_definition_says():
+    """Hann windows centered at 160 t, power, Slaney bins of equal area, log10, a floor, a scale."""
+    samples_N = noise(16_000)
+    samples_N[8000:12_000] = 0.0  # below the floor
+    window_N = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
+    edges, hz_K = slaney_edges(80), np.arange(201) * 40.0
+    found_TM = extract(samples_N, FeatureConfig.whisper())
+    assert found_TM.shape == (101, 80)
+    for frame in (3, 40, 60, 97):
+        cut_N = samples_N[160 * frame - 200 : 160 * frame + 200].astype(np.float64)
+        power_K = np.abs(np.fft.rfft(cut_N * window_N)) ** 2
+        energies = []
+        for low, center, high in zip(edges, edges[1:], edges[2:], strict=False):
+            rise, fall = (hz_K - low) / (center - low), (high - hz_K) / (high - center)
+            weights_K = np.clip(np.minimum(rise, fall), 0, None) * 2 / (high - low)
+            energies.append(power_K @ weights_K)
+        logs_M = np.maximum(np.log10(np.maximum(energies, 1e-10)), -6.5)
+        np.testing.assert_allclose(found_TM[frame], (logs_M + 4.0) / 4.0, atol=1e-4)
+    assert found_TM[60].max() == pytest.approx(-2.5 / 4.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bins_are_named_by_their_center(kind):
+    """A tone at the center of a bin is loudest there."""
+    config = KINDS[kind]
+    hz_M = bin_hz(config)
+    assert len(hz_M) == config.num_mel_bins
+    if kind == "whisper":
+        np.testing.assert_allclose(hz_M, slaney_edges(80)[1:-1])
+    for place in (30, 50, 60):
+        tone_N = 0.1 * np.sin(2 * np.pi * hz_M[place] * np.arange(4000) / 16_000)
+        assert log_mel(tone_N.astype(np.float32), config)[10].argmax() == place
+
+
+def test_whispers_features_have_whispers_windows():
+    with pytest.raises(ConfigError, match="windows of 25 ms each 10 ms"):
+        FeatureConfig(kind="whisper", window_milliseconds=20.0)
 
 
 @laws

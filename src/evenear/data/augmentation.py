@@ -84,21 +84,32 @@ def augment_waveform(
 
 
 def augment_frames(
-    frames_TM: _Frames, settings: FrameAugmentation, rng: np.random.Generator
+    frames_TM: _Frames,
+    settings: FrameAugmentation,
+    rng: np.random.Generator,
+    hz_M: NDArray[np.float64] | None = None,
 ) -> _Frames:
-    """A variation of log-mel frames: vocal tract, tempo, masks."""
+    """A variation of log-mel frames: vocal tract, tempo, masks. `hz_M` as in `warp_frequency`."""
     if rng.random() < settings.warp_chance:
-        frames_TM = warp_frequency(frames_TM, float(rng.uniform(*settings.warp)))
+        frames_TM = warp_frequency(frames_TM, float(rng.uniform(*settings.warp)), hz_M)
     if rng.random() < settings.tempo_chance and len(frames_TM) > 1:
         frames_TM = _with_tempo(frames_TM, float(rng.uniform(*settings.tempo)))
     return spec_augment(frames_TM, settings, rng)
 
 
-def warp_frequency(frames_TM: _Frames, factor: float) -> _Frames:
-    """Move what sounds at f Hz to factor * f Hz, with a kink that keeps the band's upper edge."""
+def warp_frequency(
+    frames_TM: _Frames, factor: float, hz_M: NDArray[np.float64] | None = None
+) -> _Frames:
+    """Move what sounds at f Hz to factor * f Hz, with a kink that keeps the band's upper edge.
+
+    `hz_M` are the centers of the bins; None: those of the features of kind `log-mel`.
+    """
     num_bins = frames_TM.shape[1]
-    mel_M = np.linspace(_mel(20.0), _mel(SAMPLE_RATE / 2 - 400.0), num_bins + 2)[1:-1]
-    hz_M = 700.0 * (np.exp(mel_M / 1127.0) - 1.0)
+    if hz_M is None:
+        mel_M = np.linspace(_mel(20.0), _mel(SAMPLE_RATE / 2 - 400.0), num_bins + 2)[1:-1]
+        hz_M = 700.0 * (np.exp(mel_M / 1127.0) - 1.0)
+    else:
+        mel_M = _mel(hz_M)
     knee = 0.85 * hz_M[-1] * min(factor, 1.0)
     slope = (hz_M[-1] - knee / factor) / (hz_M[-1] - knee)
     source_hz_M = np.where(hz_M < knee, hz_M / factor, hz_M[-1] - (hz_M[-1] - hz_M) * slope)

@@ -21,7 +21,7 @@ from evenear.data.augmentation import FrameAugmentation, augment_frames
 from evenear.data.splicing import Seams, Splicer
 from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
-from evenear.features import FeatureConfig, stack_frames
+from evenear.features import FeatureConfig, bin_hz, stack_frames
 from evenear.lexicon import Lexicon
 from evenear.seeding import rng_for
 from evenear.shapes import few_sizes
@@ -113,6 +113,7 @@ class BatchMaker:
             self._splicer = Splicer(store, seams, middle_chance=settings.splice_middle_chance)
         self._tokenizer = tokenizer
         self.features, self.seed = features, seed
+        self._bin_hz = None if features.kind == "log-mel" else bin_hz(features)
         self._tokens: dict[int, list[int]] = {}
         self._copies: dict[str, list[int]] = {}
         for index, utterance in enumerate(store.utterances):
@@ -159,7 +160,9 @@ class BatchMaker:
                     frames_TM, text, tokens = spliced
                 if self.settings.augmentation is not None:
                     rng = rng_for(self.seed, "frames", key)
-                    frames_TM = augment_frames(frames_TM, self.settings.augmentation, rng)
+                    frames_TM = augment_frames(
+                        frames_TM, self.settings.augmentation, rng, self._bin_hz
+                    )
             ids.append(utterance.utterance_id)
             frames.append(stack_frames(frames_TM, self.features))
             texts.append(text)

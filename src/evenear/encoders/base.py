@@ -13,6 +13,8 @@ Legend: B streams, T frames, F feature width, D encoder width.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +28,8 @@ class Encoded(NamedTuple):
 
     encoded_BTD: Tensor
     lengths_B: Tensor
+    side: Mapping[str, Tensor] = MappingProxyType({})
+    """What else the encoder said of them: gates, masks."""
 
 
 class Encoder(nn.Module, ABC):
@@ -39,6 +43,14 @@ class Encoder(nn.Module, ABC):
     """Input frames for each output frame."""
     lookahead_frames: int = 0
     """Input frames beyond its own that an output frame depends on."""
+
+    @property
+    def block_frames(self) -> int:
+        """Input frames that are encoded together: what is heard of a block waits for its rest.
+
+        Streams of one batch must have heard multiples of it, or equally much of an open block.
+        """
+        return self.stride
 
     @abstractmethod
     def initial_state(self, batch_size: int) -> Any:

@@ -15,7 +15,7 @@ in the convolution; dropout hits whole channels of an utterance, and not the att
 frames are joined by `reduction` and projected instead of strided 2-D convolutions.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -35,6 +35,7 @@ __all__ = ["BlockState", "ConformerConfig", "ConformerEncoder", "ConformerState"
 class ConformerConfig:
     """A causal Conformer. The defaults are the paper's sizes."""
 
+    kind: Literal["conformer"] = "conformer"
     feature_dim: int = Field(default=192, ge=1)
     dim: int = Field(default=256, ge=1)
     num_heads: int = Field(default=4, ge=1)
@@ -47,6 +48,10 @@ class ConformerConfig:
     reduction: int = Field(default=2, ge=1)
     """Feature frames joined into one before the blocks."""
     dropout: float = Field(default=0.1, ge=0, lt=1)
+
+    def build(self) -> "ConformerEncoder":
+        """The encoder, with fresh weights."""
+        return ConformerEncoder(self)
 
 
 class BlockState(NamedTuple):

@@ -40,6 +40,7 @@ __all__ = ["ContextBlockState", "ContextNetConfig", "ContextNetEncoder", "Contex
 class ContextNetConfig:
     """A causal ContextNet. The defaults are the paper's sizes."""
 
+    kind: Literal["contextnet"] = "contextnet"
     feature_dim: int = Field(default=192, ge=1)
     channels: tuple[int, ...] = Field(default=(256,) * 15 + (512,) * 8, min_length=1)
     """Width of each block."""
@@ -51,6 +52,10 @@ class ContextNetConfig:
     dropout: float = Field(default=0.1, ge=0, lt=1)
     reduction: int = Field(default=1, ge=1)
     """Feature frames joined into one before the first block."""
+
+    def build(self) -> "ContextNetEncoder":
+        """The encoder, with fresh weights."""
+        return ContextNetEncoder(self)
 
 
 class ContextBlockState(NamedTuple):

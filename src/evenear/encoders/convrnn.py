@@ -80,6 +80,7 @@ class GlobalCnnConfig:
 class ConvRnnConfig:
     """A ConvRNN-T encoder. The defaults are the paper's sizes."""
 
+    kind: Literal["convrnn"] = "convrnn"
     feature_dim: int = Field(default=192, ge=1)
     local: LocalCnnConfig | None = LocalCnnConfig()
     """None leaves the local CNN out (the paper's "global only")."""
@@ -88,6 +89,10 @@ class ConvRnnConfig:
     lstm: LstmStackConfig = LstmStackConfig(num_layers=6)
     reduction: int = Field(default=1, ge=1)
     """Frames joined into one between the convolutions and the LSTM layers."""
+
+    def build(self) -> "ConvRnnEncoder":
+        """The encoder, with fresh weights."""
+        return ConvRnnEncoder(self)
 
 
 class _LocalCnn(nn.Module):

@@ -8,7 +8,7 @@ each followed by a projection with Swish). Departs from the paper where the conf
 normalization, residual connections and frame reduction are options, off by default.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor
@@ -24,10 +24,15 @@ __all__ = ["LstmEncoder", "LstmEncoderConfig", "LstmEncoderState"]
 class LstmEncoderConfig:
     """An LSTM encoder. The defaults are the paper's sizes."""
 
+    kind: Literal["lstm"] = "lstm"
     feature_dim: int = Field(default=192, ge=1)
     lstm: LstmStackConfig = LstmStackConfig(num_layers=7)
     reduction: int = Field(default=1, ge=1)
     """Feature frames joined into one before the LSTM layers."""
+
+    def build(self) -> "LstmEncoder":
+        """The encoder, with fresh weights."""
+        return LstmEncoder(self)
 
 
 class LstmEncoderState(NamedTuple):

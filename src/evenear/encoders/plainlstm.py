@@ -27,6 +27,10 @@ class PlainLstmEncoderConfig:
     feature_dim: int = Field(default=192, ge=1)
     plain: PlainLstmConfig = PlainLstmConfig()
 
+    def build(self) -> "PlainLstmEncoder":
+        """The encoder, with fresh weights."""
+        return PlainLstmEncoder(self)
+
 
 class PlainLstmEncoder(Encoder):
     """LSTM layers over frames."""

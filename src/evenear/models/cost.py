@@ -30,10 +30,13 @@ import torch
 from torch import Tensor, nn
 
 from evenear.encoders.base import Encoder
+from evenear.encoders.configs import EncoderConfig
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, LocalCnnConfig
-from evenear.models.transducer import EncoderConfig, Transducer
+from evenear.encoders.lstm import LstmEncoderConfig
+from evenear.errors import ConfigError
+from evenear.models.transducer import Transducer
 from evenear.nn.attention import CausalAttention
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import state_bytes
@@ -152,8 +155,8 @@ def price(model: Transducer, frame_seconds: Seconds) -> TransducerCost:
         num_parameters=sum(p.numel() for p in model.parameters()) - auxiliary,
         encoder=encoder,
         frames_per_second=1.0 / (frame_seconds * model.encoder.stride),
-        macs_per_frame=joiner.encoder_proj.weight.numel(),
-        macs_per_token=read + joiner.predictor_proj.weight.numel(),
+        macs_per_frame=_matrices(joiner.encoder_proj),
+        macs_per_token=read + _matrices(joiner.predictor_proj),
         macs_per_score=joiner.output.weight.numel(),
     )
 
@@ -173,11 +176,16 @@ def paper_flops(config: EncoderConfig, num_frames: int, *, with_frequency: bool 
         config: The encoder.
         num_frames: Feature frames of the utterance.
         with_frequency: Count the frequency axis of 2-D convolutions after all.
+
+    Raises:
+        ConfigError: The encoder is none of the paper's.
     """
     if isinstance(config, ConformerConfig):
         return _conformer_flops(config, num_frames / config.reduction)
     if isinstance(config, ContextNetConfig):
         return _contextnet_flops(config, num_frames / config.reduction)
+    if not isinstance(config, LstmEncoderConfig | ConvRnnConfig):
+        raise ConfigError(f"The paper counts no encoder of the kind {config.kind}.")
     width = config.feature_dim
     flops = _lstm_flops(config.lstm, width * config.reduction, num_frames / config.reduction)
     if isinstance(config, ConvRnnConfig):
@@ -189,6 +197,11 @@ def paper_flops(config: EncoderConfig, num_frames: int, *, with_frequency: bool 
             weights = 2 * width * width + middle + width * width
             flops += 4.0 * config.wide.num_blocks * weights * num_frames
     return flops
+
+
+def _matrices(module: nn.Module) -> int:
+    """Weights of a module without its biases."""
+    return sum(p.numel() for p in module.parameters() if p.ndim > 1)
 
 
 def _places(x: Tensor) -> int:

@@ -32,8 +32,9 @@ from torch import Tensor, nn
 
 from evenear.config import config
 from evenear.encoders.base import Encoded, Encoder
+from evenear.encoders.configs import EncoderConfig
 from evenear.errors import ConfigError
-from evenear.models.transducer import EncoderConfig, Transducer, TransducerConfig, build_encoder
+from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.nn.state import map_state, stack_states
 
 __all__ = [
@@ -103,8 +104,8 @@ class Separator(nn.Module):
     def __init__(self, config: SeparatorConfig, feature_dim: int) -> None:
         super().__init__()
         self.config = config
-        self.mixture = build_encoder(config.mixture) if config.mixture else None
-        encoders = [build_encoder(config.separation) for _ in range(NUM_CHANNELS)]
+        self.mixture = config.mixture.build() if config.mixture else None
+        encoders = [config.separation.build() for _ in range(NUM_CHANNELS)]
         self.channels = nn.ModuleList(encoders)
         each = encoders[0]
         first = self.mixture or each

@@ -25,18 +25,13 @@ from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config, to_dict
 from evenear.encoders.base import Encoded, Encoder
-from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
-from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
-from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
-from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
-from evenear.encoders.plainlstm import PlainLstmEncoder, PlainLstmEncoderConfig
+from evenear.encoders.configs import EncoderConfig
 from evenear.errors import ConfigError
 from evenear.nn.plainlstm import PlainLstm, PlainLstmConfig
 from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
 from evenear.shapes import few_sizes
 
 __all__ = [
-    "EncoderConfig",
     "Joiner",
     "LstmPredictor",
     "LstmPredictorConfig",
@@ -47,7 +42,6 @@ __all__ = [
     "StatelessPredictorConfig",
     "Transducer",
     "TransducerConfig",
-    "build_encoder",
 ]
 
 
@@ -61,6 +55,10 @@ class LstmPredictorConfig:
     token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Chance that a token is hidden (read as blank) while training."""
 
+    def build(self, vocabulary_size: int, blank_id: int) -> "LstmPredictor":
+        """The predictor, with fresh weights."""
+        return LstmPredictor(self, vocabulary_size, blank_id)
+
 
 @config
 class StatelessPredictorConfig:
@@ -71,6 +69,10 @@ class StatelessPredictorConfig:
     context_tokens: int = Field(default=2, ge=1)
     token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Chance that a token is hidden (read as blank) while training."""
+
+    def build(self, vocabulary_size: int, blank_id: int) -> "StatelessPredictor":
+        """The predictor, with fresh weights."""
+        return StatelessPredictor(self, vocabulary_size, blank_id)
 
 
 @config
@@ -83,10 +85,11 @@ class PlainLstmPredictorConfig:
     token_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Chance that a token is hidden (read as blank) while training."""
 
+    def build(self, vocabulary_size: int, blank_id: int) -> "LstmPredictor":
+        """The predictor, with fresh weights."""
+        return LstmPredictor(self, vocabulary_size, blank_id)
 
-EncoderConfig = (
-    PlainLstmEncoderConfig | LstmEncoderConfig | ConvRnnConfig | ConformerConfig | ContextNetConfig
-)
+
 PredictorConfig = LstmPredictorConfig | StatelessPredictorConfig | PlainLstmPredictorConfig
 
 
@@ -221,8 +224,8 @@ class Transducer(nn.Module):
         super().__init__()
         self.config = config
         self.blank_id = config.blank_id
-        self.encoder = build_encoder(config.encoder)
-        self.predictor = _build_predictor(config)
+        self.encoder: Encoder = config.encoder.build()
+        self.predictor: Predictor = config.predictor.build(config.vocabulary_size, config.blank_id)
         self.joiner = Joiner(
             self.encoder.dim,
             self.predictor.dim,
@@ -304,26 +307,6 @@ class Transducer(nn.Module):
         padding = few_sizes(num_cells, least=1024) - num_cells
         rows.append(projected_BTD.new_zeros(padding, projected_BTD.shape[2]))
         return self.joiner.output(torch.tanh(torch.cat(rows)))[:num_cells]
-
-
-def _build_predictor(config: TransducerConfig) -> Predictor:
-    settings, size, blank = config.predictor, config.vocabulary_size, config.blank_id
-    if isinstance(settings, LstmPredictorConfig | PlainLstmPredictorConfig):
-        return LstmPredictor(settings, size, blank)
-    return StatelessPredictor(settings, size, blank)
-
-
-def build_encoder(config: EncoderConfig) -> Encoder:
-    """The encoder of a config."""
-    if isinstance(config, LstmEncoderConfig):
-        return LstmEncoder(config)
-    if isinstance(config, PlainLstmEncoderConfig):
-        return PlainLstmEncoder(config)
-    if isinstance(config, ConvRnnConfig):
-        return ConvRnnEncoder(config)
-    if isinstance(config, ContextNetConfig):
-        return ContextNetEncoder(config)
-    return ConformerEncoder(config)
 
 
 def _without_dropout(value: Any) -> Any:

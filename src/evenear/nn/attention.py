@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from evenear.errors import ConfigError
 
-__all__ = ["AttentionState", "CausalAttention"]
+__all__ = ["AttentionState", "BlockAttention", "CausalAttention"]
 
 _SLOWEST = 10_000.0
 """Wavelength, in frames over 2 pi, of the slowest rotation."""
@@ -110,6 +110,42 @@ class CausalAttention(nn.Module):
         powers_E = torch.arange(half, device=places_S.device, dtype=torch.float32) / half
         angles_SE = places_S[:, None].float() * _SLOWEST**-powers_E
         return angles_SE.cos(), angles_SE.sin()
+
+
+class BlockAttention(nn.Module):
+    """Multi-head attention whose caller says what each frame may attend to, and keeps the past.
+
+    Args:
+        dim: Width.
+        num_heads: Heads of equal width.
+    """
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ConfigError(
+                f"Attention needs heads of equal width, got {dim} for {num_heads}.",
+                hint=f"Make the width a multiple of {num_heads}.",
+            )
+        self.dim, self.num_heads = dim, num_heads
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
+        self, x_BTD: Tensor, keys_BSD: Tensor, values_BSD: Tensor, attend_BTS: Tensor
+    ) -> Tensor:
+        """What each frame gathers from those that it may attend to (at least one)."""
+        query_BHTE, keys_BHSE, values_BHSE = (
+            each.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+            for each in (self.query(x_BTD), keys_BSD.to(x_BTD.dtype), values_BSD.to(x_BTD.dtype))
+        )
+        scores_BHTS = query_BHTE @ keys_BHSE.transpose(2, 3).to(query_BHTE.dtype)
+        scores_BHTS = scores_BHTS * query_BHTE.shape[3] ** -0.5
+        weights_BHTS = scores_BHTS.masked_fill(~attend_BTS[:, None], -torch.inf).softmax(dim=3)
+        attended_BHTE = weights_BHTS.to(query_BHTE.dtype) @ values_BHSE.to(query_BHTE.dtype)
+        return self.out(attended_BHTE.transpose(1, 2).flatten(2))
 
 
 def _rotated(x_BHTE: Tensor, cosine_TE: Tensor, sine_TE: Tensor) -> Tensor:

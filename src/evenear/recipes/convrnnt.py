@@ -21,12 +21,12 @@ from types import MappingProxyType
 from evenear.config import replace
 from evenear.data.batches import BatchConfig
 from evenear.data.store import StoreConfig
+from evenear.encoders.configs import EncoderConfig
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.models.transducer import (
-    EncoderConfig,
     LstmPredictorConfig,
     StatelessPredictorConfig,
     TransducerConfig,

@@ -5,11 +5,11 @@ from evenear.config import replace
 from evenear.data.augmentation import FrameAugmentation
 from evenear.data.batches import BatchConfig
 from evenear.data.store import StoreConfig
+from evenear.encoders.configs import EncoderConfig
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.models.transducer import (
-    EncoderConfig,
     LstmPredictorConfig,
 )
 from evenear.nn.recurrent import LstmStackConfig

@@ -8,8 +8,8 @@ from pydantic import Field
 from evenear.config import config
 from evenear.data.batches import BatchConfig
 from evenear.data.store import StoreConfig
+from evenear.encoders.configs import EncoderConfig
 from evenear.models.transducer import (
-    EncoderConfig,
     LstmPredictorConfig,
     StatelessPredictorConfig,
     TransducerConfig,

@@ -1,0 +1,355 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A streaming Transformer: blocks of frames that see themselves whole, and a bounded past.
+
+    features (10 ms) ── convolution ── convolution, stride 2 (20 ms) ── + positions
+        ── layers of attention and feed-forward ── normalization ── frames joined (40 ms)
+
+It has the shape of OpenAI's Whisper encoder, so it can begin with weights that have heard a lot of
+speech. What differs makes it stream, exactly:
+
+- Attention sees the block that a frame lies in, and `left_frames` before that block. So a block
+  waits for its last frame, and no look-ahead adds up over the layers. One set of weights serves
+  blocks of several lengths; `block_frames` can be set when a model is loaded.
+- The convolutions do not look beyond their block either: behind its last frame stands that frame
+  once more.
+- Positions go in a circle of `position_cycle` frames, so a stream may last for ever. Training
+  begins anywhere on the circle (`offset_chance`), so no place on it means anything.
+
+A last, incomplete block ends with the stream; its last frame is repeated until a group of `stride`
+is full.
+
+Legend: B streams or utterances, T feature frames or (behind the second convolution) frames, S
+frames that may be attended to, P frames of the past, F feature width, D width, L layers, K blocks.
+
+Source: Radford et al. 2022 (Whisper), arXiv:2212.04356; attention within blocks as in Shi et al.
+2021 (Emformer), arXiv:2010.10759. Our reading: the circle of positions.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from evenear.config import config
+from evenear.encoders.base import Encoder
+from evenear.errors import ConfigError
+from evenear.nn.attention import BlockAttention
+from evenear.nn.recurrent import FrameReducer, ReducerState
+
+__all__ = [
+    "TransformerConfig",
+    "TransformerEncoder",
+    "TransformerLayer",
+    "TransformerState",
+    "block_mask",
+    "sinusoids",
+]
+
+_LONGEST = 1500
+"""Positions that Whisper knows: 30 seconds."""
+
+
+@config
+class TransformerConfig:
+    """A streaming Transformer. The defaults are the shape of Whisper tiny, in blocks of 320 ms."""
+
+    kind: Literal["transformer"] = "transformer"
+    feature_dim: int = Field(default=80, ge=1)
+    dim: int = Field(default=384, ge=2, multiple_of=2)
+    num_heads: int = Field(default=6, ge=1)
+    num_layers: int = Field(default=4, ge=1)
+    ff_dim: int = Field(default=1536, ge=1)
+    block_frames: int = Field(default=32, ge=1)
+    """Feature frames (10 ms) of a block; a multiple of twice the reduction."""
+    left_frames: int = Field(default=200, ge=0)
+    """Frames (20 ms) before its block that a frame attends to."""
+    position_cycle: int = Field(default=500, ge=1, le=_LONGEST)
+    """Frames (20 ms) after which positions begin again."""
+    reduction: int = Field(default=2, ge=1)
+    """Frames (20 ms) joined into one at the end."""
+    training_blocks: tuple[int, ...] = ()
+    """Lengths of blocks, in feature frames, to draw from in training; none: always the same."""
+    offset_chance: float = Field(default=0.5, ge=0, le=1)
+    """Chance that an utterance begins anywhere on the circle of positions in training."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+    def build(self) -> "TransformerEncoder":
+        """The encoder, with fresh weights."""
+        return TransformerEncoder(self)
+
+
+class TransformerState(NamedTuple):
+    """State of a Transformer."""
+
+    waiting: ReducerState
+    """Features that wait for the rest of their block."""
+    last_B1F: Tensor
+    """The last feature frame of the block before."""
+    convolved_B1D: Tensor
+    """The last frame of the first convolution."""
+    keys_BLPD: Tensor
+    values_BLPD: Tensor
+    heard_B: Tensor
+    """Frames (20 ms) encoded so far."""
+
+
+class TransformerLayer(nn.Module):
+    """x = x + Attention(Norm(x)); x = x + FeedForward(Norm(x))."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(config.dim)
+        self.attention = BlockAttention(config.dim, config.num_heads)
+        self.ff_norm = nn.LayerNorm(config.dim)
+        self.widen = nn.Linear(config.dim, config.ff_dim)
+        self.narrow = nn.Linear(config.ff_dim, config.dim)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x_BTD: Tensor, past: tuple[Tensor, Tensor], attend_BTS: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """One layer over some blocks.
+
+        Args:
+            x_BTD: The frames.
+            past: Keys and values of the frames before them.
+            attend_BTS: Which frames, past ones first, each frame may attend to.
+
+        Returns:
+            The frames, and keys and values of the past and of them.
+        """
+        normed_BTD = self.attention_norm(x_BTD)
+        keys_BSD = torch.cat([past[0], self.attention.key(normed_BTD)], dim=1)
+        values_BSD = torch.cat([past[1], self.attention.value(normed_BTD)], dim=1)
+        attended_BTD = self.attention(normed_BTD, keys_BSD, values_BSD, attend_BTS)
+        x_BTD = x_BTD + self.dropout(attended_BTD)
+        return x_BTD + self.dropout(self.feed_forward(x_BTD)), (keys_BSD, values_BSD)
+
+    def feed_forward(self, x_BTD: Tensor) -> Tensor:
+        """What the feed-forward module adds to a frame; it sees nothing else."""
+        return self.narrow(F.gelu(self.widen(self.ff_norm(x_BTD))))
+
+
+class TransformerEncoder(Encoder):
+    """Attention within blocks of frames and to a bounded past."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.feature_dim = config.feature_dim
+        self.dim = config.dim * config.reduction
+        self.stride = 2 * config.reduction
+        for block in (config.block_frames, *config.training_blocks):
+            _check_block(block, self.stride)
+        self.conv1 = nn.Conv1d(config.feature_dim, config.dim, 3)
+        self.conv2 = nn.Conv1d(config.dim, config.dim, 3, stride=2)
+        self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
+        self.norm = nn.LayerNorm(config.dim)
+        self.positions_SD: Tensor
+        self.register_buffer("positions_SD", sinusoids(_LONGEST, config.dim), persistent=False)
+        self.set_block(config.block_frames)
+
+    @property
+    def block_frames(self) -> int:
+        """Feature frames of a block."""
+        return self._block
+
+    def set_block(self, block_frames: int) -> None:
+        """Encode in blocks of another length from now on: longer ones wait longer and hear better.
+
+        Streams that have begun keep to the old length; begin new ones.
+
+        Raises:
+            ConfigError: It is no multiple of the stride.
+        """
+        _check_block(block_frames, self.stride)
+        self._block = block_frames
+        self.lookahead_frames = block_frames - 1
+        self._waiting = FrameReducer(block_frames, self.feature_dim)
+
+    def initial_state(self, batch_size: int) -> TransformerState:
+        """The state of streams that have heard nothing."""
+        weight, settings = self.norm.weight, self.config
+        past = (batch_size, settings.num_layers, settings.left_frames, settings.dim)
+        return TransformerState(
+            self._waiting.initial_state(batch_size),
+            weight.new_zeros(batch_size, 1, self.feature_dim),
+            weight.new_zeros(batch_size, 1, settings.dim),
+            weight.new_zeros(past),
+            weight.new_zeros(past),
+            torch.zeros(batch_size, dtype=torch.int64, device=weight.device),
+        )
+
+    def step(
+        self, features_BTF: Tensor, state: TransformerState
+    ) -> tuple[Tensor, TransformerState]:
+        """Encode the blocks that a chunk of any length completes."""
+        groups_BKF, waiting = self._waiting.step(features_BTF, state.waiting)
+        state = state._replace(waiting=waiting)
+        if groups_BKF.shape[1] == 0:
+            return features_BTF.new_zeros(len(features_BTF), 0, self.dim), state
+        whole_BTF = groups_BKF.unflatten(2, (self._block, self.feature_dim)).flatten(1, 2)
+        return self._encode(whole_BTF, state, self._block, None)
+
+    def flush(self, state: TransformerState) -> Tensor:
+        """The frames of the last, incomplete block, if one waits."""
+        counts = state.waiting.count_B.tolist()
+        if not counts or not counts[0]:
+            return self.norm.weight.new_zeros(len(counts), 0, self.dim)
+        rest_BTF = state.waiting.waiting_BRD[:, : counts[0]]
+        missing = -counts[0] % self.stride
+        rest_BTF = torch.cat([rest_BTF, rest_BTF[:, -1:].expand(-1, missing, -1)], dim=1)
+        encoded_BTD, _ = self._encode(rest_BTF, state, self._block, None)
+        return encoded_BTD
+
+    def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
+        """Encode padded utterances; in training, blocks and first positions are drawn at random."""
+        block, offset_B = self._block, None
+        if self.training:
+            if self.config.training_blocks:
+                drawn = torch.randint(len(self.config.training_blocks), ())
+                block = self.config.training_blocks[int(drawn)]
+            size = (len(features_BTF),)
+            offset_B = torch.randint(self.config.position_cycle, size)
+            offset_B *= torch.rand(size) < self.config.offset_chance
+        return self._encode_whole(features_BTF, valid_BT, block, offset_B)
+
+    def encode_unbounded(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
+        """Encode padded utterances as one block each: all of it is seen from everywhere."""
+        return self._encode_whole(features_BTF, valid_BT, features_BTF.shape[1] + self.stride, None)
+
+    def output_lengths(self, lengths_B: Tensor) -> Tensor:
+        """Encoder frames of utterances of these many feature frames."""
+        return (lengths_B + self.stride - 1) // self.stride
+
+    def _encode_whole(
+        self, features_BTF: Tensor, valid_BT: Tensor, block: int, offset_B: Tensor | None
+    ) -> Tensor:
+        lengths_B, num_frames = valid_BT.sum(dim=1), features_BTF.shape[1]
+        if num_frames == 0:
+            return features_BTF.new_zeros(len(features_BTF), 0, self.dim)
+        padded = num_frames + -num_frames % self.stride
+        places_T = torch.arange(padded, device=features_BTF.device)
+        places_BT = places_T.minimum((lengths_B - 1).clamp_min(0)[:, None])
+        rows_B1 = torch.arange(len(features_BTF), device=features_BTF.device)[:, None]
+        state = self.initial_state(len(features_BTF))
+        if offset_B is not None:
+            state = state._replace(heard_B=offset_B.to(state.heard_B.device))
+        frames_B = self.output_lengths(lengths_B) * self.config.reduction
+        block += -block % self.stride
+        encoded_BTD, _ = self._encode(features_BTF[rows_B1, places_BT], state, block, frames_B)
+        return encoded_BTD
+
+    def _encode(
+        self, features_BTF: Tensor, state: TransformerState, block: int, frames_B: Tensor | None
+    ) -> tuple[Tensor, TransformerState]:
+        """Encode blocks; only the last may be incomplete. T is a multiple of the stride.
+
+        `frames_B` says how many frames (20 ms) of each utterance are real; then nothing is past.
+        """
+        x_BTD, convolved_B1D = self._convolve(features_BTF, state, block)
+        num_frames, past = x_BTD.shape[1], self.config.left_frames
+        known_B = torch.zeros_like(state.heard_B) if frames_B is not None else state.heard_B
+        num_past = min(past, int(known_B.max()) if len(known_B) else 0)
+        places_BT = state.heard_B[:, None] + torch.arange(num_frames, device=x_BTD.device)
+        cycle = self.config.position_cycle if block <= 2 * _LONGEST else _LONGEST
+        x_BTD = x_BTD + self.positions_SD[places_BT % cycle]
+        attend_BTS = block_mask(num_frames, num_past, block // 2, past, known_B, frames_B)
+        keys, values = [], []
+        for number, layer in enumerate(self._layers()):
+            cached = (
+                state.keys_BLPD[:, number, past - num_past :],
+                state.values_BLPD[:, number, past - num_past :],
+            )
+            x_BTD, (keys_BSD, values_BSD) = layer(x_BTD, cached, attend_BTS)
+            if frames_B is None:
+                keys.append(_last(keys_BSD, past))
+                values.append(_last(values_BSD, past))
+        x_BTD = self.norm(x_BTD)
+        encoded_BTD = x_BTD.unflatten(1, (-1, self.config.reduction)).flatten(2)
+        if frames_B is not None:
+            return encoded_BTD, state
+        after = state._replace(
+            last_B1F=features_BTF[:, -1:],
+            convolved_B1D=convolved_B1D.float(),
+            keys_BLPD=torch.stack(keys, dim=1).float(),
+            values_BLPD=torch.stack(values, dim=1).float(),
+            heard_B=state.heard_B + num_frames,
+        )
+        return encoded_BTD, after
+
+    def _convolve(
+        self, features_BTF: Tensor, state: TransformerState, block: int
+    ) -> tuple[Tensor, Tensor]:
+        """Both convolutions; and the last frame of the first, for the block that comes next."""
+        num_frames = features_BTF.shape[1]
+        block = min(block, num_frames)
+        missing = -num_frames % block
+        if missing:
+            repeated_BTF = features_BTF[:, -1:].expand(-1, missing, -1)
+            features_BTF = torch.cat([features_BTF, repeated_BTF], dim=1)
+        blocks_BKTF = features_BTF.unflatten(1, (-1, block))
+        ends_BK1F = blocks_BKTF[:, :, -1:]
+        before_BK1F = torch.cat([state.last_B1F[:, None].to(features_BTF), ends_BK1F[:, :-1]], 1)
+        joined_BKTF = torch.cat([before_BK1F, blocks_BKTF, ends_BK1F], dim=2)
+        first_BDT = F.gelu(self.conv1(joined_BKTF.flatten(0, 1).transpose(1, 2)))
+        first_BTD = first_BDT.transpose(1, 2).unflatten(0, (len(features_BTF), -1)).flatten(1, 2)
+        first_BTD = first_BTD[:, :num_frames]
+        joined_BTD = torch.cat([state.convolved_B1D.to(first_BTD), first_BTD], dim=1)
+        second_BTD = F.gelu(self.conv2(joined_BTD.transpose(1, 2))).transpose(1, 2)
+        return second_BTD, first_BTD[:, -1:]
+
+    def _layers(self) -> list[TransformerLayer]:
+        return list(self.layers)  # pyright: ignore[reportReturnType]
+
+
+def block_mask(
+    num_frames: int,
+    num_past: int,
+    block: int,
+    left_frames: int,
+    known_B: Tensor,
+    frames_B: Tensor | None,
+) -> Tensor:
+    """Which of the frames (past ones first) each frame may attend to, (B or 1, T, S).
+
+    Args:
+        num_frames: Frames T, from the beginning of a block on.
+        num_past: Frames before them that are at hand.
+        block: Frames of a block.
+        left_frames: Frames before its block that a frame attends to.
+        known_B: How many of the frames before them are real.
+        frames_B: How many of the frames themselves are real; None: all.
+    """
+    places_T = torch.arange(num_frames, device=known_B.device)
+    places_S = torch.arange(-num_past, num_frames, device=known_B.device)
+    start_T1 = (places_T // block * block)[:, None]
+    attend_TS = (places_S >= start_T1 - left_frames) & (places_S < start_T1 + block)
+    real_BS = places_S >= -known_B[:, None]
+    if frames_B is not None:
+        real_BS &= places_S < frames_B[:, None].clamp_min(1)  # a row without a key has no mean
+    return attend_TS[None] & real_BS[:, None]
+
+
+def sinusoids(length: int, dim: int) -> Tensor:
+    """Whisper's positions, (length, dim): sines of falling frequencies, then their cosines."""
+    half = dim // 2
+    rates = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / max(half - 1, 1))
+    angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
+
+
+def _last(joined_BSD: Tensor, many: int) -> Tensor:
+    """The last `many` frames, zeros before them where there are fewer."""
+    kept_BSD = joined_BSD[:, max(0, joined_BSD.shape[1] - many) :]
+    return F.pad(kept_BSD, (0, 0, many - kept_BSD.shape[1], 0))
+
+
+def _check_block(block_frames: int, stride: int) -> None:
+    if block_frames < stride or block_frames % stride:
+        raise ConfigError(
+            f"A block must be a multiple of {stride} feature frames, got {block_frames}.",
+            hint="Blocks of 16, 32 and 64 frames are 160, 320 and 640 ms.",
+        )
