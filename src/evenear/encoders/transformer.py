@@ -329,8 +329,9 @@ def block_mask(
     attend_TS = (places_S >= start_T1 - left_frames) & (places_S < start_T1 + block)
     real_BS = places_S >= -known_B[:, None]
     if frames_B is not None:
-        real_BS &= places_S < frames_B[:, None].clamp_min(1)  # a row without a key has no mean
-    return attend_TS[None] & real_BS[:, None]
+        real_BS &= places_S < frames_B[:, None]
+    itself_TS = places_S == places_T[:, None]  # padding sees itself: a mean of nothing is no number
+    return (attend_TS & real_BS[:, None]) | itself_TS
 
 
 def sinusoids(length: int, dim: int) -> Tensor:
