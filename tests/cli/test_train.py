@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from evenear.checkpoint import load_model
+from evenear.checkpoint.speakers import load_speaker
 from evenear.config import from_json
 from evenear.tokenizer import Tokenizer
 from evenear.training.settings import TrainingConfig
 from evenear.training.snapshots import load_snapshot
+from tiny_speakers import write_speakers
 from training.test_snapshots import same
 from training.tone_words import write_corpus
 
@@ -280,3 +282,20 @@ def test_a_model_of_another_shape_is_no_beginning(train, model, tmp_path):
 def test_word_pieces_are_learned_from_the_training_texts(run):
     tokenizer = Tokenizer.load(run / "tokenizer.model")
     assert tokenizer.decode(tokenizer.encode("LOW HIGH MID")) == "LOW HIGH MID"
+
+
+def test_a_recipe_for_a_verifier_trains_one(evenear, tmp_path):
+    data = write_speakers(tmp_path / "speakers")
+    done = evenear("train", "tiny-speaker", "--data", data, "--out", tmp_path / "run")
+    assert done.code == 0
+    assert "dev EER" in done.err
+    assert load_speaker(tmp_path / "run" / "model").model.config.embedding_dim == 16
+
+
+def test_a_verifier_begins_with_no_recognizer(evenear, tmp_path):
+    data = write_speakers(tmp_path / "speakers", num_speakers=7, num_each=2)
+    out = tmp_path / "run"
+    start = ("--start-from", "evenear-en-small")
+    done = evenear("train", "tiny-speaker", "--data", data, "--out", out, *start)
+    assert done.code == 2
+    assert "for recognizers" in done.err

@@ -15,11 +15,12 @@ from evenear.cli.console import (
     note,
     progress_bar,
 )
-from evenear.errors import CheckpointError
+from evenear.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
+    from evenear.recipes import AnyTrainingConfig
     from evenear.training.run import Run
-    from evenear.training.settings import TrainingConfig
+    from evenear.training.speakers import SpeakerRun
 
 __all__ = ["train"]
 
@@ -52,7 +53,7 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, or a GPU as cuda.")] = "cpu",
 ) -> None:
-    """Train a recognizer."""
+    """Train a recognizer or, by a recipe for one, a speaker verifier."""
     need("tensorboard", extra="train", purpose="Training")
     from evenear.atomic import write_bytes
     from evenear.config import replace, set_path, to_json
@@ -60,6 +61,8 @@ def train(
     from evenear.training.memory import keep_freed_memory
     from evenear.training.preparation import Source
     from evenear.training.run import Run
+    from evenear.training.settings import TrainingConfig
+    from evenear.training.speakers import SpeakerRun
 
     config = replace(find_recipe(recipe), seed=seed)
     for assignment in settings or []:
@@ -75,18 +78,32 @@ def train(
     with progress_bar("utterances") as bar:
         task = bar.add_task("Storing frames", total=None, status="")
         looking = bar.add_task("Finding seams", total=None, status="", visible=False)
-        run = Run.prepare(
-            config,
-            sources,
-            out,
-            start_from=start_from,
-            splice_with=splice_with,
-            pronunciations=pronunciations,
-            threads=threads,
-            device=device,
-            progress=lambda done: bar.advance(task, done),
-            parting=lambda done: bar.update(looking, advance=done, visible=True),
-        )
+        shared = {
+            "threads": threads,
+            "device": device,
+            "progress": lambda done: bar.advance(task, done),
+        }
+        run: Run | SpeakerRun
+        if isinstance(config, TrainingConfig):
+            run = Run.prepare(
+                config,
+                sources,
+                out,
+                start_from=start_from,
+                splice_with=splice_with,
+                pronunciations=pronunciations,
+                parting=lambda done: bar.update(looking, advance=done, visible=True),
+                **shared,
+            )
+        else:
+            for_words = (start_from, splice_with, pronunciations)
+            if any(given is not None for given in for_words):
+                raise ConfigError(
+                    f"--start-from, --splice-with and --pronunciations are for recognizers; "
+                    f"{recipe} makes a speaker verifier.",
+                    hint="Leave them out.",
+                )
+            run = SpeakerRun.prepare(config, sources, out, **shared)
     note(run.description)
     if resume:
         run.trainer.resume()
@@ -97,10 +114,12 @@ def train(
             f"Stopped after update {run.trainer.update}. Go on with the same command and --resume."
         )
         sys.exit(1)
-    note(f"The model is in {run.model_folder}. Try: evenear evaluate {run.model_folder} DATA")
+    is_recognizer = isinstance(config, TrainingConfig)
+    advice = f"evaluate {run.model_folder} DATA" if is_recognizer else "verify A.wav B.wav --model"
+    note(f"The model is in {run.model_folder}. Try: evenear {advice}")
 
 
-def _check_folder(out: Path, config: "TrainingConfig", *, resume: bool) -> None:
+def _check_folder(out: Path, config: "AnyTrainingConfig", *, resume: bool) -> None:
     """Refuse a folder of another run before anything of it is changed."""
     from evenear.config import to_json
     from evenear.training.snapshots import expect_settings, load_snapshot
@@ -115,21 +134,22 @@ def _check_folder(out: Path, config: "TrainingConfig", *, resume: bool) -> None:
     expect_folder_to_write(out)
 
 
-def _watch(run: "Run", num_updates: int) -> bool:
+def _watch(run: "Run | SpeakerRun", num_updates: int) -> bool:
     """Train, showing a bar on a terminal and a line now and then elsewhere.
 
     Returns:
         Whether the run came to its end; if not, Ctrl-C ended it, between two updates.
     """
     is_terminal = sys.stderr.isatty()
-    dev = "dev WER unknown"
+    score = run.task.score_name.replace("_", " ").replace("wer", "WER").replace("eer", "EER")
+    dev = f"{score} unknown"
     # An update that is cut off in its middle leaves weights that belong to no update.
     said = "Stopping after this update; Ctrl-C again stops at once."
     with interrupts(said) as is_interrupted, progress_bar("updates") as bar:
         task = bar.add_task("Training", total=num_updates, completed=run.trainer.update, status="")
         for step in run.train():
             if step.score is not None:
-                dev = f"dev WER {100 * step.score:.1f} %"
+                dev = f"{score} {100 * step.score:.1f} %"
                 bar.console.print(f"update {step.update}: loss {step.loss:.2f}, {dev}")
             bar.update(task, completed=step.update, status=f"loss {step.loss:.2f}, {dev}")
             if not is_terminal and step.update % 50 == 0:

@@ -76,10 +76,10 @@ class StoredVoices:
         self.stores = dict(stores)
         self.places: list[tuple[str, int]] = []
         by_speaker: dict[str, list[int]] = {}
-        kept = set(excluded)
+        left_out = set(excluded)
         for name, store in self.stores.items():
             for index, utterance in enumerate(store.utterances):
-                if utterance.speaker in kept:
+                if utterance.speaker in left_out:
                     continue
                 speaker = f"{utterance.speaker}@{name}" if name else utterance.speaker
                 by_speaker.setdefault(speaker, []).append(len(self.places))
@@ -175,7 +175,7 @@ class CropMaker:
     def _varied(self, frames_TM: _Frames, rng: np.random.Generator) -> _Frames:
         num_frames, num_bins = frames_TM.shape
         if self.settings.tilt:
-            frames_TM = frames_TM + self.settings.tilt * _smooth(num_bins, rng)
+            frames_TM = frames_TM + _smooth(num_bins, self.settings.tilt, rng)
         mean = float(frames_TM.mean())
         width = int(rng.integers(0, int(self.settings.band * num_bins) + 1))
         low = int(rng.integers(0, num_bins - width + 1))
@@ -186,9 +186,9 @@ class CropMaker:
         return frames_TM
 
 
-def _smooth(num_bins: int, rng: np.random.Generator) -> _Frames:
+def _smooth(num_bins: int, size: float, rng: np.random.Generator) -> _Frames:
     """A random smooth curve over the bins: loudness, tilt, and two waves."""
-    sizes = rng.standard_normal(4) * (1.0, 0.6, 0.4, 0.3)
+    sizes = size * rng.standard_normal(4) * (1.0, 0.6, 0.4, 0.3)
     phase = np.pi * (np.arange(num_bins) + 0.5) / num_bins
     waves = np.stack([np.cos(order * phase) for order in range(4)])
     return (sizes @ waves).astype(np.float32)

@@ -4,25 +4,32 @@
 from collections.abc import Callable
 
 from evenear.errors import ConfigError, nearest_names
-from evenear.recipes import convrnnt, english_small
+from evenear.recipes import convrnnt, english_small, speaker
 from evenear.training.settings import TrainingConfig
+from evenear.training.tasks.speaker import SpeakerTrainingConfig
 
-__all__ = ["RECIPES", "recipe"]
+__all__ = ["RECIPES", "AnyTrainingConfig", "recipe"]
 
-RECIPES: dict[str, Callable[[], TrainingConfig]] = {
+AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig
+"""A run of any task."""
+
+RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-en-small": english_small.recipe,
     "evenear-en-small-conformer": english_small.conformer,
     "evenear-en-small-continued": english_small.continued,
     "evenear-en-small-lstm": english_small.lstm,
     "evenear-en-small-words": english_small.words,
+    "evenear-speaker": speaker.recipe,
+    "evenear-speaker-resnet": speaker.resnet,
     "tiny": english_small.tiny,
+    "tiny-speaker": speaker.tiny,
     **{f"convrnnt-{name}": variant for name, variant in convrnnt.VARIANTS.items()},
     **{f"convrnnt-{name}": remedy for name, remedy in convrnnt.REMEDIES.items()},
 }
 """Every recipe by the name that the command line takes."""
 
 
-def recipe(name: str) -> TrainingConfig:
+def recipe(name: str) -> AnyTrainingConfig:
     """The config of a named recipe.
 
     Raises:

@@ -19,12 +19,16 @@ from evenear.training.settings import OptimizerConfig
 __all__ = ["build_optimizers", "matrices_between_layers"]
 
 
-def build_optimizers(model: Transducer, settings: OptimizerConfig) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, settings: OptimizerConfig) -> list[torch.optim.Optimizer]:
     """Optimizers that together move each parameter once.
 
-    Each of their groups has a `rate_ratio`: its learning rate is that times the schedule's.
+    Each of their groups has a `rate_ratio`: its learning rate is that times the schedule's. Muon is
+    for transducers: which matrices lie between layers is known of them.
     """
-    hidden = matrices_between_layers(model) if settings.muon_ratio else []
+    hidden: list[nn.Parameter] = []
+    if settings.muon_ratio:
+        assert isinstance(model, Transducer), "only of transducers is known what Muon may move"
+        hidden = matrices_between_layers(model)
     taken = {id(parameter) for parameter in hidden}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
     groups = [

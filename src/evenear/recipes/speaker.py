@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipe of the shipped speaker verifier, the published size of it, and a tiny one to try."""
+
+from evenear.config import replace
+from evenear.data.augmentation import WaveformAugmentation
+from evenear.data.crops import CropConfig
+from evenear.data.store import StoreConfig
+from evenear.encoders.tdnn import TdnnConfig
+from evenear.features import FeatureConfig
+from evenear.models.speaker import SpeakerConfig, published, published_features
+from evenear.training.settings import OptimizerConfig
+from evenear.training.tasks.speaker import (
+    SpeakerDataConfig,
+    SpeakerTrainingConfig,
+)
+
+__all__ = ["recipe", "resnet", "tiny"]
+
+
+def recipe() -> SpeakerTrainingConfig:
+    """`evenear-speaker`: a small network for voices, on a few hundred speakers.
+
+    Meant for speechocean762, speech-commands and synthesized voices together (371 speakers, 5 h).
+    """
+    return SpeakerTrainingConfig(
+        name="evenear-speaker",
+        num_updates=1800,
+        data=SpeakerDataConfig(
+            store=StoreConfig(
+                features=FeatureConfig(stack=3),
+                copies=2,
+                waveform=WaveformAugmentation(
+                    room_chance=0.4, noise_chance=0.7, noise_snr_db=(5.0, 25.0)
+                ),
+            ),
+        ),
+        crops=CropConfig(num_speakers=64, num_each=2, seconds=2.0),
+        model=SpeakerConfig(
+            encoder=TdnnConfig(feature_dim=192, stack=3, planes=(16, 32, 32), dim=192),
+            pooled_dim=256,
+            embedding_dim=192,
+        ),
+        optimizer=OptimizerConfig(
+            peak_rate=2e-3,
+            warmup_updates=50,
+            decay_from=0.4,
+            final_ratio=0.01,
+            weight_decay=0.05,
+            average_decay=0.99,
+        ),
+        precision="bfloat16",
+        evaluate_every=300,
+    )
+
+
+def resnet() -> SpeakerTrainingConfig:
+    """The published size (8.0 M parameters): for a GPU. Nobody has run it here."""
+    base = recipe()
+    store = replace(base.data.store, features=published_features())
+    return replace(
+        base,
+        name="evenear-speaker-resnet",
+        num_updates=50_000,
+        data=replace(base.data, store=store),
+        crops=CropConfig(num_speakers=200, num_each=2, seconds=2.0),
+        model=published(),
+        evaluate_every=2000,
+    )
+
+
+def tiny() -> SpeakerTrainingConfig:
+    """A network of some thousand parameters, to see the whole path work in seconds."""
+    features = FeatureConfig(num_mel_bins=24, stack=3)
+    return SpeakerTrainingConfig(
+        name="tiny-speaker",
+        num_updates=30,
+        data=SpeakerDataConfig(
+            store=StoreConfig(features=features, copies=1, augment=False),
+            other_speeds=(),
+            dev_speakers=2,
+        ),
+        crops=CropConfig(num_speakers=4, num_each=2, seconds=0.6),
+        model=SpeakerConfig(
+            encoder=TdnnConfig(
+                feature_dim=features.dim, stack=3, planes=(4, 8), dim=16, dilations=(1, 2)
+            ),
+            attention_dim=8,
+            pooled_dim=24,
+            embedding_dim=16,
+        ),
+        optimizer=OptimizerConfig(peak_rate=5e-3, warmup_updates=5, average_decay=0.8),
+        evaluate_every=15,
+        snapshot_every=10,
+    )

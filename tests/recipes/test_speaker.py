@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from evenear.config import from_json, to_json
+from evenear.models.speaker import SpeakerModel
+from evenear.recipes import speaker
+from evenear.training.tasks.speaker import SpeakerTrainingConfig
+
+RECIPES = (speaker.recipe, speaker.resnet, speaker.tiny)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_networks_fit_the_features_that_are_stored(recipe):
+    config = recipe()
+    features = config.data.store.features
+    assert config.model.encoder.feature_dim == features.dim
+    assert config.model.encoder.stack == features.stack
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_settings_survive_json(recipe):
+    assert from_json(SpeakerTrainingConfig, to_json(recipe())) == recipe()
+
+
+def test_the_shipped_size_is_about_a_million_parameters():
+    with torch.device("meta"):
+        model = SpeakerModel(speaker.recipe().model)
+    assert 0.9e6 < sum(p.numel() for p in model.parameters()) < 1.1e6
