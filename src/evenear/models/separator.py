@@ -51,7 +51,7 @@ __all__ = [
 NUM_CHANNELS = 2
 _OPEN = 3.0
 """Where the gates begin: sigmoid(3) = 0.95, so a channel hears the mixture at first."""
-_FLOOR = -2.0
+_FLOOR = -1.5
 """Where the floor begins, in deviations below the mean of the features."""
 
 

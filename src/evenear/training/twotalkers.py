@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a two-channel model is trained to lower, named term by term.
+
+    transducer   both channels' transducer losses, with FastEmit and late ends of turns punished
+    ctc, phones  the auxiliary losses of each channel, where the model has their heads
+    masking      encoder frames of a channel on which nobody speaks, drawn to zero
+    separation   for gated models: the channel's features against those of its own sound
+
+Channels are assigned to references in their order (DAT) or in the better order (PIT); the order is
+the transducer loss's, or the separation's while nothing else is trained.
+
+Legend: B mixtures, S channels of all mixtures (channel 0 of each, then channel 1 of each), C
+channels, R references, T frames, F feature width, D width, U tokens, V vocabulary.
+
+Source: Sklyar et al. 2021 and 2022 (see `models.separator`); auxiliary CTC for each channel as in
+Raj et al. 2023, SURT 2.0, arXiv:2306.10559. Departs from the papers: `separation`, which needs the
+sources that a simulation knows, is ours.
+"""
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from evenear.config import config
+from evenear.data.mixturebatches import MixtureBatch
+from evenear.encoders.base import Encoded
+from evenear.losses.assignment import best_assignment, fixed_assignment
+from evenear.losses.emission import late_end_penalty, masking_loss
+from evenear.losses.transducer import packed_transducer_loss
+from evenear.models.separator import NUM_CHANNELS, Separated, SeparatorTransducer
+
+__all__ = ["TwoTalkerObjective", "two_talker_losses"]
+
+
+@config
+class TwoTalkerObjective:
+    """The loss; a weight of 0 leaves its term out."""
+
+    transducer_weight: float = Field(default=1.0, ge=0)
+    ctc_weight: float = Field(default=0.3, ge=0)
+    phone_weight: float = Field(default=0.3, ge=0)
+    masking_weight: float = Field(default=0.0, ge=0)
+    separation_weight: float = Field(default=0.0, ge=0)
+    fastemit: float = Field(default=0.0, ge=0)
+    late_end_weight: float = Field(default=0.0, ge=0)
+    """Nats for each frame that an end of turn is late (alpha); 0 does not punish."""
+    late_end_buffer_frames: int = Field(default=5, ge=0)
+    late_end_most: float = Field(default=20.0, ge=0)
+    assignment: Literal["fixed", "best"] = "fixed"
+    floor: float = -1.5
+    """Silence of a source, in deviations below the mean of the features."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term that counts."""
+        given = {
+            "transducer": self.transducer_weight,
+            "ctc": self.ctc_weight,
+            "phones": self.phone_weight,
+            "masking": self.masking_weight,
+            "separation": self.separation_weight,
+        }
+        return {name: weight for name, weight in given.items() if weight}
+
+
+def two_talker_losses(
+    model: SeparatorTransducer, batch: MixtureBatch, settings: TwoTalkerObjective, *, eot_id: int
+) -> dict[str, Tensor]:
+    """Loss of each mixture, (B,), for each term that counts."""
+    weights = settings.weights
+    separated = model.separate(batch.features_BTF, batch.lengths_B)
+    terms: dict[str, Tensor] = {}
+    order_BC: Tensor | None = None
+    if weights.keys() - {"separation"}:
+        encoded = model.recognize(separated, batch.lengths_B)
+        losses_BCR = _transducer(model, encoded, batch, settings, eot_id)
+        terms["transducer"], order_BC = _assigned(losses_BCR, settings)
+        rows_S = _rows(order_BC)
+        if "ctc" in weights and model.transducer.ctc is not None:
+            logits_STV = model.transducer.ctc(encoded.encoded_BTD)
+            targets = (batch.targets_SU[rows_S], batch.target_lengths_S[rows_S])
+            terms["ctc"] = _ctc(Encoded(logits_STV, encoded.lengths_B), *targets, model.blank_id)
+        if "phones" in weights and model.transducer.phones is not None:
+            terms["phones"] = _phones(model, encoded, batch, rows_S)
+        if "masking" in weights:
+            silent_ST = batch.silent_ST[rows_S][:, : encoded.encoded_BTD.shape[1]]
+            terms["masking"] = _sum_of_channels(masking_loss(encoded.encoded_BTD, silent_ST))
+    if "separation" in weights:
+        losses_BCR = _separation(model, separated, batch, settings.floor)
+        if order_BC is None:
+            terms["separation"], _ = _assigned(losses_BCR, settings)
+        else:
+            terms["separation"] = losses_BCR.gather(2, order_BC[:, :, None])[..., 0].sum(dim=1)
+    return {name: terms[name] for name in weights if name in terms}
+
+
+def _transducer(
+    model: SeparatorTransducer,
+    encoded: Encoded,
+    batch: MixtureBatch,
+    settings: TwoTalkerObjective,
+    eot_id: int,
+) -> Tensor:
+    """Transducer losses (B, C, R); those off the diagonal only where they are needed."""
+    size = len(batch.lengths_B)
+    predicted_SUD = model.transducer.predict(batch.targets_SU)
+    losses = {}
+    for shift in range(NUM_CHANNELS if settings.assignment == "best" else 1):
+        rows_S = torch.arange(NUM_CHANNELS * size).roll(-shift * size)
+        targets_SU, lengths_S = batch.targets_SU[rows_S], batch.target_lengths_S[rows_S]
+        penalty_STU = None
+        if settings.late_end_weight:
+            penalty_STU = late_end_penalty(
+                targets_SU,
+                batch.ends_SU[rows_S],
+                encoded.encoded_BTD.shape[1],
+                eot_id=eot_id,
+                alpha=settings.late_end_weight,
+                buffer_frames=settings.late_end_buffer_frames,
+                most=settings.late_end_most,
+            )
+        logits_NV = model.transducer.packed_logits(encoded, predicted_SUD[rows_S], lengths_S)
+        loss_S = packed_transducer_loss(
+            logits_NV,
+            targets_SU,
+            encoded.lengths_B,
+            lengths_S,
+            blank_id=model.blank_id,
+            fastemit=settings.fastemit,
+            label_penalty=penalty_STU,
+        )
+        for channel, loss_B in enumerate(loss_S.chunk(NUM_CHANNELS)):
+            losses[channel, (channel + shift) % NUM_CHANNELS] = loss_B
+    unknown_B = torch.zeros(size)
+    every = range(NUM_CHANNELS)
+    rows = [torch.stack([losses.get((c, r), unknown_B) for r in every], dim=1) for c in every]
+    return torch.stack(rows, dim=1)
+
+
+def _assigned(losses_BCR: Tensor, settings: TwoTalkerObjective) -> tuple[Tensor, Tensor]:
+    if settings.assignment == "best":
+        return best_assignment(losses_BCR)
+    order_BC = torch.arange(NUM_CHANNELS).expand(len(losses_BCR), -1)
+    return fixed_assignment(losses_BCR), order_BC
+
+
+def _rows(order_BC: Tensor) -> Tensor:
+    """For each row of channels the row of its reference."""
+    size = len(order_BC)
+    return (order_BC.t() * size + torch.arange(size)).flatten()
+
+
+def _separation(
+    model: SeparatorTransducer, separated: Separated, batch: MixtureBatch, floor: float
+) -> Tensor:
+    """Mean distance (B, C, R) between a channel's features and a source's, over real frames."""
+    wanted_STF = model.normalize(batch.sources_STF).clamp(min=floor)
+    frames_T = torch.arange(wanted_STF.shape[1])
+    valid_BT = frames_T < batch.lengths_B[:, None]
+    heard, wanted = separated.channels_STD.chunk(NUM_CHANNELS), wanted_STF.chunk(NUM_CHANNELS)
+    rows = []
+    for heard_BTF in heard:
+        columns = []
+        for wanted_BTF in wanted:
+            distance_BT = (heard_BTF - wanted_BTF).abs().mean(dim=2) * valid_BT
+            columns.append(distance_BT.sum(dim=1) / batch.lengths_B)
+        rows.append(torch.stack(columns, dim=1))
+    return torch.stack(rows, dim=1)
+
+
+def _phones(
+    model: SeparatorTransducer, encoded: Encoded, batch: MixtureBatch, rows_S: Tensor
+) -> Tensor:
+    projected_STD = model.transducer.joiner.encoder_proj(encoded.encoded_BTD)
+    steps = model.transducer.encoder.stride
+    logits = Encoded(model.transducer.phone_logits(projected_STD), encoded.lengths_B * steps)
+    lengths_S = batch.phone_lengths_S[rows_S]
+    return _ctc(logits, batch.phones_SP[rows_S], lengths_S, 0, skip_empty=True)
+
+
+def _ctc(
+    logits: Encoded,
+    targets_SU: Tensor,
+    lengths_S: Tensor,
+    blank_id: int,
+    *,
+    skip_empty: bool = False,
+) -> Tensor:
+    loss_S = F.ctc_loss(
+        logits.encoded_BTD.float().log_softmax(dim=2).transpose(0, 1),
+        targets_SU,
+        logits.lengths_B,
+        lengths_S,
+        blank=blank_id,
+        reduction="none",
+        zero_infinity=True,
+    )
+    if skip_empty:
+        loss_S = loss_S.masked_fill(lengths_S == 0, 0.0)
+    return _sum_of_channels(loss_S)
+
+
+def _sum_of_channels(loss_S: Tensor) -> Tensor:
+    return torch.stack(loss_S.chunk(NUM_CHANNELS)).sum(dim=0)
