@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each term of the loss is what its name says, channel by channel.
+
+Dimensions: B mixtures, S channels of all mixtures, T frames, U tokens, V vocabulary.
+"""
+
+import functools
+
+import pytest
+import torch
+
+from data.test_mixturebatches import maker
+from evenear.config import replace
+from evenear.data.mixturebatches import MixtureBatch
+from evenear.losses.transducer import transducer_loss
+from evenear.models.separator import SeparatorTransducer
+from evenear.training.twotalkers import TwoTalkerObjective, two_talker_losses
+from laws import tiny_tokenizer
+from models.test_separator import MODELS
+
+ALONE = TwoTalkerObjective(ctc_weight=0.0, phone_weight=0.0)
+EOT = tiny_tokenizer().eot_id
+
+
+@functools.cache
+def model(name: str = "gated, before a whole transducer") -> SeparatorTransducer:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = MODELS[name]
+        heads = replace(config.transducer, ctc=True, phones=3)
+        return SeparatorTransducer(replace(config, transducer=heads)).eval()
+
+
+@functools.cache
+def batch() -> MixtureBatch:
+    return maker().batch(["0-0", "0-1", "0-2"], 0)
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
+def one_by_one(channel: int, reference: int, **more) -> torch.Tensor:
+    """Transducer losses (B,) of one channel against the references of another."""
+    made, size = batch(), len(batch().lengths_B)
+    encoded = model().encode(made.features_BTF, made.lengths_B)
+    part, rows = (
+        slice(channel * size, (channel + 1) * size),
+        slice(reference * size, (reference + 1) * size),
+    )
+    transducer = model().transducer
+    projected_BTD = transducer.joiner.encoder_proj(encoded.encoded_BTD[part])
+    predicted_BUD = transducer.predict(made.targets_SU[rows])
+    logits_BTUV = transducer.joiner(projected_BTD[:, :, None], predicted_BUD[:, None])
+    return transducer_loss(
+        logits_BTUV,
+        made.targets_SU[rows],
+        encoded.lengths_B[part],
+        made.target_lengths_S[rows],
+        blank_id=model().blank_id,
+        **more,
+    )
+
+
+def test_in_fixed_order_each_channel_says_its_own_reference():
+    terms = two_talker_losses(model(), batch(), ALONE, eot_id=EOT)
+    assert set(terms) == {"transducer"}
+    expected_B = one_by_one(0, 0) + one_by_one(1, 1)
+    torch.testing.assert_close(terms["transducer"], expected_B, atol=1e-3, rtol=1e-4)
+
+
+def test_the_best_order_is_the_better_of_the_two():
+    settings = replace(ALONE, assignment="best")
+    terms = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+    straight_B = one_by_one(0, 0) + one_by_one(1, 1)
+    crossed_B = one_by_one(0, 1) + one_by_one(1, 0)
+    expected_B = torch.minimum(straight_B, crossed_B)
+    torch.testing.assert_close(terms["transducer"], expected_B, atol=1e-3, rtol=1e-4)
+
+
+def test_late_ends_of_turns_cost_more():
+    plain = two_talker_losses(model(), batch(), ALONE, eot_id=EOT)["transducer"]
+    settings = replace(ALONE, late_end_weight=1.0, late_end_buffer_frames=2)
+    late = two_talker_losses(model(), batch(), settings, eot_id=EOT)["transducer"]
+    assert (late >= plain - 1e-4).all()
+    assert (late > plain + 1e-3).any()
+
+
+def test_masking_is_over_silent_frames_of_both_channels():
+    settings = replace(ALONE, masking_weight=0.5)
+    terms = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+    encoded = model().encode(batch().features_BTF, batch().lengths_B).encoded_BTD
+    expected = []
+    for b in range(3):
+        total = 0.0
+        for row in (b, 3 + b):
+            silent = batch().silent_ST[row][: encoded.shape[1]]
+            total += encoded[row, : len(silent)][silent].square().mean().item()
+        expected.append(total)
+    assert terms["masking"].tolist() == pytest.approx(expected, rel=1e-4)
+
+
+def test_separation_is_nothing_for_channels_that_hand_on_their_own_sound():
+    settings = replace(ALONE, transducer_weight=0.0, separation_weight=1.0, floor=-50.0)
+    mixed = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+    assert set(mixed) == {"separation"}
+    assert (mixed["separation"] > 0.05).all()
+    doubled = batch()._replace(sources_STF=batch().features_BTF.repeat(2, 1, 1))
+    open_gates = SeparatorTransducer(model().config).eval()
+    for gate in open_gates.separator.gates:
+        gate.weight.zero_()
+        gate.bias.fill_(60.0)
+    terms = two_talker_losses(open_gates, doubled, settings, eot_id=EOT)
+    assert terms["separation"].max() < 1e-4
+
+
+def test_separation_in_the_best_order_does_not_care_which_source_is_first():
+    settings = replace(ALONE, transducer_weight=0.0, separation_weight=1.0, assignment="best")
+    swapped = batch()._replace(sources_STF=batch().sources_STF.roll(3, dims=0))
+    first = two_talker_losses(model(), batch(), settings, eot_id=EOT)["separation"]
+    second = two_talker_losses(model(), swapped, settings, eot_id=EOT)["separation"]
+    torch.testing.assert_close(first, second)
+
+
+def test_auxiliary_losses_are_given_where_the_model_has_their_heads():
+    settings = replace(ALONE, ctc_weight=0.3, phone_weight=0.3)
+    terms = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+    assert set(terms) == {"transducer", "ctc", "phones"}
+    assert terms["phones"].tolist() == [0.0] * 3  # no dictionary, no phones
+    assert (terms["ctc"] > 0).all()
+
+
+def test_all_terms_have_a_gradient():
+    settings = TwoTalkerObjective(
+        masking_weight=0.1, separation_weight=1.0, fastemit=0.01, late_end_weight=1.0
+    )
+    with torch.enable_grad():
+        terms = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+        for name, term_B in terms.items():
+            if name == "phones":
+                continue
+            gradient = torch.autograd.grad(
+                term_B.sum(), model().separator.floor_F, retain_graph=True
+            )
+            assert torch.isfinite(gradient[0]).all()
+            assert gradient[0].abs().max() > 0, name
+
+
+def test_an_unknown_order_is_refused():
+    with pytest.raises(ValueError, match="assignment"):
+        TwoTalkerObjective(assignment="random")
