@@ -91,7 +91,8 @@ class MixtureBatchMaker:
         lexicon: Lexicon | None = None,
     ) -> None:
         self.sounds, self.tokenizer, self.settings = sounds, tokenizer, settings
-        self.features, self.marks, self.seed, self.lexicon = features, marks, seed, lexicon
+        self.features, self.seed, self.lexicon = features, seed, lexicon
+        self.marks: TurnMarks = marks
         self.stride = stride
         self.clock = replace(features.clock, stride=features.clock.stride * stride)
         """The clock of encoder frames."""

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A trained two-channel model as one folder.
+
+    weights.safetensors    the weights
+    config.json            the model, the features it listens to, how to search
+    tokenizer.model        the sentencepiece model
+    card.md                what it was trained on, what it can and cannot do
+    words.npz              words with their pronunciations, if it has some of its own
+    provenance.json        how it came to be
+    manifest.json          size and SHA-256 of every other file
+
+Words are large, and a model that was made from a recognizer hears the same phones, so the folder
+can name that recognizer (`words_of`) and use its words instead of holding them twice.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import Field
+
+from evenear.checkpoint.bundles import Bundle, load_model, load_weights
+from evenear.checkpoint.folders import (
+    CONFIG,
+    FORMAT,
+    find_folder,
+    read_folder,
+    read_json,
+    write_folder,
+)
+from evenear.checkpoint.weights import stored
+from evenear.config import config, from_dict, to_dict
+from evenear.errors import CheckpointError, ConfigError, TokenizerError
+from evenear.features import FeatureConfig
+from evenear.language import WordModel
+from evenear.models.separator import SeparatorTransducer, SeparatorTransducerConfig
+from evenear.search import BeamConfig, LexiconConfig
+from evenear.tokenizer import Tokenizer
+
+__all__ = [
+    "TWO_TALKERS",
+    "TwoTalkerBundle",
+    "TwoTalkerSettings",
+    "load_two_talkers",
+    "save_two_talkers",
+]
+
+TWO_TALKERS = "two-talker recognizer"
+"""The kind that the folder says it holds."""
+_WEIGHTS, _TOKENIZER, _CARD = "weights.safetensors", "tokenizer.model", "card.md"
+_WORDS, _PROVENANCE = "words.npz", "provenance.json"
+
+
+@config
+class TwoTalkerSettings:
+    """All of a folder's settings."""
+
+    model: SeparatorTransducerConfig
+    features: FeatureConfig = FeatureConfig()
+    search: BeamConfig = BeamConfig(width=1)
+    """How to search for tokens."""
+    word_search: LexiconConfig = LexiconConfig()
+    """How to search for words, if there are some."""
+    words_of: str | None = None
+    """The recognizer whose words are used; None: the folder's own, or none."""
+    endpoint_seconds: float = Field(default=0.8, gt=0)
+    """A turn ends after so long without a token, if no end of turn was said before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoTalkerBundle:
+    """Everything that a folder holds, ready to recognize."""
+
+    model: SeparatorTransducer
+    """In evaluation mode, float32."""
+    settings: TwoTalkerSettings
+    tokenizer: Tokenizer
+    words: WordModel | None
+    card: str
+    name: str
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def channel(self) -> Bundle:
+        """The recognizer that hears one channel, as if it were a model of its own."""
+        return Bundle(
+            model=self.model.transducer,
+            features=self.settings.features,
+            tokenizer=self.tokenizer,
+            card="",
+            language_model=None,
+            search=self.settings.search,
+            words=self.words,
+            word_search=self.settings.word_search,
+            name=self.name,
+        )
+
+
+def save_two_talkers(
+    folder: str | Path,
+    *,
+    model: SeparatorTransducer,
+    settings: TwoTalkerSettings,
+    tokenizer: Tokenizer,
+    card: str = "",
+    words: WordModel | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    dtype: Literal["float32", "float16", "int8"] = "float32",
+) -> None:
+    """Write a two-channel model to a folder, replacing what is there only when all is written.
+
+    Args:
+        folder: Where it goes.
+        model: The model; its weights are read, not changed.
+        settings: Of the same model.
+        tokenizer: The tokenizer it was trained with.
+        card: Markdown that says what the model is.
+        words: Words of its own to search for.
+        provenance: How the model came to be, as JSON values.
+        dtype: Type of matrices in the file.
+
+    Raises:
+        CheckpointError: The parts do not fit each other, or the folder cannot be written.
+    """
+    _check_fit(settings, tokenizer)
+    if settings.model != model.config:
+        raise CheckpointError("The settings are of another model than the one to be saved.")
+    named = {"format": FORMAT, "kind": TWO_TALKERS, **to_dict(settings)}
+    files = {
+        _WEIGHTS: safetensors.torch.save(stored(model.state_dict(), dtype)),
+        CONFIG: (json.dumps(named, indent=2) + "\n").encode(),
+        _TOKENIZER: tokenizer.model,
+        _CARD: card.encode(),
+    }
+    if provenance:
+        files[_PROVENANCE] = (json.dumps(dict(provenance), indent=2) + "\n").encode()
+    if words is not None:
+        files[_WORDS] = words.to_bytes()
+    write_folder(Path(folder), files)
+
+
+def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
+    """Read a two-channel model from a folder, or a shipped one by its name.
+
+    Raises:
+        CheckpointError: There is no such model, a file is missing or damaged, the weights belong
+            to another model, or the recognizer whose words it uses is not there.
+    """
+    folder = find_folder(name_or_folder, kind=TWO_TALKERS)
+    files = read_folder(folder, (_WEIGHTS, CONFIG, _TOKENIZER))
+    values = read_json(folder / CONFIG, files[CONFIG])
+    form = values.pop("format", None)
+    values.pop("kind", None)
+    if form != FORMAT:
+        raise CheckpointError(
+            f"{folder} has format {form!r}; this version reads {FORMAT}.",
+            hint="Install the version of evenear that wrote it.",
+        )
+    try:
+        settings = from_dict(TwoTalkerSettings, values)
+        tokenizer = Tokenizer(files[_TOKENIZER])
+    except (ConfigError, TokenizerError) as error:
+        raise CheckpointError(f"{folder} is of another version of evenear: {error}") from None
+    _check_fit(settings, tokenizer)
+    words = WordModel.from_bytes(files[_WORDS]) if _WORDS in files else None
+    if words is None and settings.words_of is not None:
+        words = load_model(settings.words_of).words
+    phones = settings.model.transducer.phones
+    if words is not None and len(words.phones) != phones:
+        raise CheckpointError(
+            f"Words of {len(words.phones)} phones need a model that tells as many apart; this one "
+            f"knows {phones}."
+        )
+    with torch.random.fork_rng(devices=[]):
+        model = SeparatorTransducer(settings.model)
+    load_weights(folder, model, files[_WEIGHTS])
+    return TwoTalkerBundle(
+        model=model.eval(),
+        settings=settings,
+        tokenizer=tokenizer,
+        words=words,
+        card=files.get(_CARD, b"").decode(),
+        name=folder.name,
+        provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
+    )
+
+
+def _check_fit(settings: TwoTalkerSettings, tokenizer: Tokenizer) -> None:
+    separator, transducer = settings.model.separator, settings.model.transducer
+    first = separator.mixture or separator.separation
+    pairs = [
+        ("vocabulary size", transducer.vocabulary_size, len(tokenizer)),
+        ("id of blank", transducer.blank_id, tokenizer.blank_id),
+        ("feature width", first.feature_dim, settings.features.dim),
+    ]
+    for what, of_model, given in pairs:
+        if of_model != given:
+            raise CheckpointError(
+                f"The model's {what} is {of_model}, but its tokenizer and features have {given}.",
+                hint="Save a model with the tokenizer and features that it was trained with.",
+            )

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A two-channel model comes back as it was saved, and is not taken for a recognizer."""
+
+import pytest
+import torch
+
+from evenear.checkpoint import load_model
+from evenear.checkpoint.twotalkers import load_two_talkers, save_two_talkers
+from evenear.config import replace
+from evenear.errors import CheckpointError
+from laws import random_features
+from two_talkers import tiny_two_talkers
+
+
+def saved(folder, *, with_words: bool = False, **changes):
+    bundle = tiny_two_talkers(with_words=with_words)
+    save_two_talkers(
+        folder,
+        model=bundle.model,
+        settings=replace(bundle.settings, **changes),
+        tokenizer=bundle.tokenizer,
+        card="# A card",
+        words=bundle.words,
+        provenance={"seed": 3},
+    )
+    return folder
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("with_words", [False, True])
+def test_a_loaded_model_is_the_saved_one(tmp_path, with_words):
+    before = tiny_two_talkers(with_words=with_words)
+    after = load_two_talkers(saved(tmp_path / "m", with_words=with_words))
+    assert after.settings == before.settings
+    assert (after.card, after.name, after.provenance) == ("# A card", "m", {"seed": 3})
+    assert (after.words is None) == (not with_words)
+    features_BTF, lengths_B = random_features(40), torch.tensor([40])
+    first, second = (m.model(features_BTF, lengths_B).encoded_BTD for m in (before, after))
+    assert torch.equal(first, second)
+    assert after.channel.model is after.model.transducer
+
+
+def test_kinds_are_not_mixed_up(tmp_path):
+    folder = saved(tmp_path / "m")
+    with pytest.raises(CheckpointError, match="two-talker recognizer"):
+        load_model(folder)
+    with pytest.raises(CheckpointError, match="is a recognizer"):
+        load_two_talkers("evenear-en-small")
+
+
+def test_words_of_a_model_that_is_not_there_are_missed(tmp_path):
+    folder = saved(tmp_path / "m", words_of="evenear-xx-none")
+    with pytest.raises(CheckpointError, match="evenear-xx-none"):
+        load_two_talkers(folder)
+
+
+def test_words_of_other_phones_are_refused(tmp_path):
+    folder = saved(tmp_path / "m", words_of="evenear-en-small")
+    with pytest.raises(CheckpointError, match="phones"):
+        load_two_talkers(folder)
+
+
+def test_settings_of_another_model_are_refused(tmp_path):
+    bundle = tiny_two_talkers()
+    with pytest.raises(CheckpointError, match="another model"):
+        saved(tmp_path / "m", model=replace(bundle.settings.model, turns="none"))
