@@ -5,7 +5,7 @@ Mixtures are made when they are asked for and never twice the same; those of an 
 function of seed and epoch, so a run resumes without replaying anything.
 
 Legend: B mixtures, S channels of all mixtures (channel 0 of each, then channel 1 of each), T
-frames, F feature width, U tokens, P phones, N samples.
+frames, F feature width, U tokens, P phones, N samples, C channels.
 """
 
 from collections.abc import Sequence

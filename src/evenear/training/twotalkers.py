@@ -10,7 +10,7 @@ Channels are assigned to references in their order (DAT) or in the better order 
 the transducer loss's, or the separation's while nothing else is trained.
 
 Legend: B mixtures, S channels of all mixtures (channel 0 of each, then channel 1 of each), C
-channels, R references, T frames, F feature width, D width, U tokens, V vocabulary.
+channels, R references, T frames, F feature width, D width, U tokens, V vocabulary, N lattice cells.
 
 Source: Sklyar et al. 2021 and 2022 (see `models.separator`); auxiliary CTC for each channel as in
 Raj et al. 2023, SURT 2.0, arXiv:2306.10559. Departs from the papers: `separation`, which needs the
