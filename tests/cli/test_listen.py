@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evenear.streaming import Final, Recognizer
+from evenear.streaming import Recognizer
+from evenear.streaming.segments import SegmentBuilder
 from laws import random_sound
 
 
@@ -58,16 +59,17 @@ def microphone(monkeypatch) -> type[Microphone]:
     return Fresh
 
 
-def finals(model) -> list[str]:
-    stream = Recognizer.load(model).stream()
+def segments(model) -> list[str]:
+    ears = Recognizer.load(model)
+    stream, builder = ears.stream(), SegmentBuilder(ears.turns, "microphone")
     events = stream.accept(Microphone.sound) + stream.finish()
-    return [event.text for event in events if isinstance(event, Final)]
+    return [segment.text for segment in builder.accept(events)]
 
 
 def test_what_is_said_is_written_line_by_line(evenear, model, microphone):
     done = evenear("listen", "--model", model, "--seconds", 3)
     assert done.code == 0
-    assert done.out.splitlines() == finals(model)
+    assert done.out.splitlines() == segments(model)
     assert done.out.split()
     assert "Listening. Ctrl-C ends it." in done.err
     (options,) = microphone.opened
@@ -79,14 +81,14 @@ def test_ctrl_c_ends_it_well_with_the_last_words(evenear, model, microphone):
     microphone.when_over = staticmethod(lambda: signal.raise_signal(signal.SIGINT))
     done = evenear("listen", "--model", model)
     assert done.code == 0
-    assert done.out.splitlines() == finals(model)
+    assert done.out.splitlines() == segments(model)
     assert "Writing down the last words." in done.err
 
 
 def test_the_live_line_leaves_redirected_output_alone(evenear, model, microphone, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     done = evenear("listen", "--model", model, "--seconds", 3)
-    assert done.out.splitlines() == finals(model)
+    assert done.out.splitlines() == segments(model)
 
 
 @pytest.mark.parametrize(("given", "device"), [("3", 3), ("USB", "USB")])

@@ -283,3 +283,45 @@ def test_stale_readings_are_dropped_and_the_empty_one_stays():
     greedy = GreedySearch(model)
     state = greedy.initial_state()
     assert greedy.without_stale(state, 2) is state
+
+
+def test_committed_tokens_change_nothing_of_what_follows():
+    """Not even for a language model, which still sees them."""
+    model = tiny_transducer("lstm")
+
+    class Parity:
+        """Likes tokens that are as even as the one before the last."""
+
+        def next_log_probs(self, tokens):
+            liked_V = torch.arange(40) % 2 == (tokens[-2] if len(tokens) > 1 else 0) % 2
+            return torch.where(liked_V, -3.0, -5.0)
+
+    searching = BeamSearch(model, BeamConfig(width=2, lm_weight=0.4), Parity())
+    projected_BTD = random_projected(model, 150, seed=3)
+    plain = cut = searching.initial_state()
+    handed_out: tuple[int, ...] = ()
+    num_commits = 0
+    for t in range(150):
+        (plain,) = searching.step(projected_BTD[:, t : t + 1], [plain])
+        (cut,) = searching.step(projected_BTD[:, t : t + 1], [cut])
+        count = searching.num_shared(cut)
+        best = searching.best(cut)
+        assert all(one.tokens[:count] == best.tokens[:count] for one in searching.n_best(cut))
+        if count:
+            cut = searching.commit(cut, best, count)
+            handed_out, num_commits = handed_out + best.tokens[:count], num_commits + 1
+        assert handed_out + searching.best(cut).tokens == searching.best(plain).tokens
+        assert searching.best(cut).log_prob == pytest.approx(searching.best(plain).log_prob)
+    assert num_commits > 1
+    assert len(cut.committed) <= 32
+
+
+def test_readings_that_begin_otherwise_are_dropped_by_a_commit():
+    model = tiny_transducer("lstm")
+    searching = BeamSearch(model, BeamConfig(width=6))
+    (state,) = searching.step(random_projected(model, 12, seed=1), [searching.initial_state()])
+    best, readings = searching.best(state), searching.n_best(state)
+    kept = [one.tokens[2:] for one in readings if one.tokens[:2] == best.tokens[:2]]
+    after = searching.commit(state, best, 2)
+    assert [one.tokens for one in searching.n_best(after)] == kept
+    assert searching.best(after).frames == best.frames[2:]

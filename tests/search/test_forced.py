@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from evenear.search import emission_frames
-from evenear.search.forced import log_prob
 from laws import random_projected
-from search.test_beam import all_alignments, all_readings, small_model
+from search.test_beam import all_alignments, small_model
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -27,13 +26,3 @@ def test_tokens_are_emitted_where_the_best_alignment_has_them(seed):
 def test_no_tokens_have_no_frames():
     model = small_model()
     assert emission_frames(model, random_projected(model, 3)[0].detach(), []) == ()
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-@torch.no_grad()
-def test_a_text_is_as_likely_as_all_its_alignments_together(seed):
-    model = small_model(seed=seed)
-    projected_TD = random_projected(model, 3, seed=seed)[0]
-    for tokens, expected in all_readings(model, projected_TD, limit=2).items():
-        if len(tokens) <= 2:  # no more than a frame may emit
-            assert log_prob(model, projected_TD, tokens) == pytest.approx(expected, abs=1e-4)

@@ -92,3 +92,16 @@ def test_no_streams_and_no_frames_are_fine():
     assert search.step(random_projected(model, 5)[:0], []) == []
     state = search.initial_state()
     assert search.step(random_projected(model, 5)[:, :0], [state]) == [state]
+
+
+def test_committed_tokens_change_nothing_of_what_follows():
+    search, projected_BTD = GreedySearch(tiny_transducer()), random_projected(tiny_transducer(), 40)
+    (plain,) = search.step(projected_BTD, [search.initial_state()])
+    (state,) = search.step(projected_BTD[:, :20], [search.initial_state()])
+    best = search.best(state)
+    assert search.num_shared(state) == len(best.tokens) > 2
+    (state,) = search.step(projected_BTD[:, 20:], [search.commit(state, best, 2)])
+    whole, left = search.best(plain), search.best(state)
+    assert best.tokens[:2] + left.tokens == whole.tokens
+    assert left.frames == whole.frames[2:]
+    assert left.log_prob == pytest.approx(whole.log_prob)

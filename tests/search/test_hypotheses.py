@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from evenear.nn.state import map_state, state_tensors
-from evenear.search import BeamSearch, GreedySearch
-from evenear.search.hypotheses import read_tokens
+from evenear.search import BeamSearch, GreedySearch, Hypothesis
+from evenear.search.hypotheses import num_alike, read_tokens
 from laws import PREDICTORS, random_features, tiny_transducer
 
 
@@ -55,3 +55,15 @@ def test_whole_utterances_are_read_to_their_own_length(kind):
         )
         assert together[b].tokens == alone.tokens
         assert together[b].frames == alone.frames
+
+
+def test_alike_is_what_all_begin_with():
+    assert num_alike([(1, 2, 3), (1, 2, 4), (1, 2)]) == 2
+    assert num_alike([(1, 2), (3,)]) == 0
+    assert num_alike([(1, 2), ()]) == 0
+    assert num_alike([(7, 8)]) == 2
+
+
+def test_a_hypothesis_without_its_first_tokens_keeps_the_probability_of_the_whole():
+    left = Hypothesis((4, 5, 6), (1, 2, 9), (-0.1, -0.2, -0.3), -2.0).without_first(2)
+    assert left == Hypothesis((6,), (9,), (-0.3,), -2.0)

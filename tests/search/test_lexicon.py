@@ -18,7 +18,7 @@ from evenear.config import replace
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 from evenear.search import LexiconConfig, LexiconSearch, PronunciationTree
-from evenear.search.forced import log_prob
+from evenear.search.judgement import begin_context, log_probs
 from evenear.seeding import rng_for, torch_rng_for
 from laws import chunkings, random_projected, tiny_transducer
 
@@ -120,7 +120,7 @@ def test_an_unlimited_beam_finds_the_best_of_all_paths(seed, chosen):
     best = max(scores, key=lambda words: scores[words])
     found = searching.best(state)
     assert words_of(searching, found.tokens) == best
-    ended = state.scores_N[state.nodes_N == 0].max()
+    ended = state.beam.scores_N[state.beam.nodes_N == 0].max()
     assert ended == pytest.approx(scores[best], abs=1e-4)
     if not chosen.blank_penalty:
         expected = scores[best] - worth(best, Table(), chosen)
@@ -176,26 +176,33 @@ def test_a_state_is_never_changed():
     searching = search(LexiconConfig(width=20))
     projected_BTD = random_projected(searching.model, 12)
     (state,) = searching.step(projected_BTD[:, :6], [searching.initial_state()])
-    before = copy.deepcopy(state)
+    before, found = copy.deepcopy(state), searching.best(state)
+    assert found.tokens
     searching.step(projected_BTD[:, 6:], [state])
     searching.restart(state)
     searching.without_stale(state, 3)
-    for name, value in before._asdict().items():
-        after = getattr(state, name)
+    searching.commit(state, found, searching.num_shared(state) or len(found.tokens))
+    for name, value in before.beam._asdict().items():
+        after = getattr(state.beam, name)
+        if name == "words_N":
+            assert [w and w.words for w in after] == [w and w.words for w in value]
+            continue
         assert np.array_equal(after, value) if isinstance(value, np.ndarray) else after == value
 
 
 def test_a_settled_reading_is_the_best_for_both_judges():
     weight, differ = 0.7, 0
-    plain, both = search(), search(replace(WIDE, transducer_weight=weight, num_readings=10**6))
+    narrow = replace(WIDE, width=200)
+    plain, both = search(narrow), search(replace(narrow, transducer_weight=weight, num_readings=99))
     for seed in range(6):
         projected_BTD = random_projected(both.model, 5, seed=seed)
         (state,) = both.step(projected_BTD[:, :2], [both.initial_state()])
         (state,) = both.step(projected_BTD[:, 2:], [state])
         judged: dict[tuple[int, ...], float] = {}
-        for place in np.flatnonzero(state.nodes_N == 0):
-            tokens = both._reading(state, int(place)).tokens
-            score = state.scores_N[place] + weight * log_prob(both.model, projected_BTD[0], tokens)
+        for place in np.flatnonzero(state.beam.nodes_N == 0):
+            tokens = both._reading(state.beam, int(place)).tokens
+            (own,) = log_probs(both.model, projected_BTD[0], [tokens], begin_context(both.model))
+            score = state.beam.scores_N[place] + weight * own
             judged[tokens] = max(judged.get(tokens, -math.inf), score)
         assert len(judged) > 5
         assert both.settled(state).tokens == max(judged, key=lambda tokens: judged[tokens])
@@ -216,6 +223,59 @@ def test_what_is_kept_for_the_transducer_is_no_longer_than_its_reading():
     assert both.restart(state).heard == ()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_all_readings_share_can_be_committed_without_changing_the_rest(seed):
+    """An unlimited beam would share nothing; this one forgets what is unlikely."""
+    searching = search(replace(WIDE, width=12, max_gap=9.0, transducer_weight=0.5))
+    projected_BTD = random_projected(searching.model, 60, seed=seed)
+    plain = cut = searching.initial_state()
+    handed_out, num_commits = (), 0
+    for t in range(60):
+        (plain,) = searching.step(projected_BTD[:, t : t + 1], [plain])
+        (cut,) = searching.step(projected_BTD[:, t : t + 1], [cut])
+        count = searching.num_shared(cut)
+        if count:
+            best = searching.best(cut)
+            assert all(
+                searching._reading(cut.beam, k).tokens[:count] == best.tokens[:count]
+                for k in range(len(cut.beam.nodes_N))
+            )
+            cut = searching.commit(cut, best, count)
+            handed_out, num_commits = handed_out + best.tokens[:count], num_commits + 1
+        left, whole = searching.best(cut), searching.best(plain)
+        assert handed_out + left.tokens == whole.tokens
+        assert whole.frames[len(handed_out) :] == left.frames
+        assert np.array_equal(cut.beam.scores_N, plain.beam.scores_N)
+        assert cut.beam.words_N[0] is None or len(cut.beam.words_N[0].words) < 40
+    assert num_commits > 1
+    assert sum(map(len, cut.heard)) < sum(map(len, plain.heard))
+
+
+def test_a_committed_reading_drops_those_that_begin_otherwise():
+    searching = search(replace(WIDE, width=200, max_gap=math.inf))
+    (state,) = searching.step(random_projected(searching.model, 12), [searching.initial_state()])
+    assert searching.num_shared(state) == 0
+    best = searching.best(state)
+    first = len(SPELLINGS[words_of(searching, best.tokens)[0]])
+    after = searching.commit(state, best, first)
+    assert 0 < len(after.beam.nodes_N) < len(state.beam.nodes_N)
+    assert searching.best(after).tokens == best.tokens[first:]
+    kept = {searching._reading(state.beam, k).tokens for k in range(len(state.beam.nodes_N))}
+    kept = {tokens[first:] for tokens in kept if tokens[:first] == best.tokens[:first]}
+    found = {searching._reading(after.beam, k).tokens for k in range(len(after.beam.nodes_N))}
+    assert found == kept
+
+
+def test_however_long_one_talks_only_the_last_frames_are_kept_and_judged():
+    both = search(replace(WIDE, width=8, transducer_weight=0.5))
+    (state,) = both.step(random_projected(both.model, 700), [both.initial_state()])
+    assert 160 <= sum(map(len, state.heard)) <= 700
+    for _ in range(3):
+        (state,) = both.step(random_projected(both.model, 200), [state])
+        assert sum(map(len, state.heard)) <= 520
+    assert both.settled(state).tokens
+
+
 def test_without_words_nothing_is_found():
     none = PronunciationTree([], np.zeros(6))
     searching = LexiconSearch(model(), none, Table(), [()] * 6)
@@ -226,8 +286,8 @@ def test_without_words_nothing_is_found():
 def test_a_beam_keeps_its_width_and_its_order():
     searching = search(LexiconConfig(width=7))
     (state,) = searching.step(random_projected(searching.model, 9), [searching.initial_state()])
-    assert len(state.scores_N) == 7
-    assert (np.diff(state.scores_N) <= 0).all()
+    assert len(state.beam.scores_N) == 7
+    assert (np.diff(state.beam.scores_N) <= 0).all()
 
 
 def test_tokens_of_a_word_come_where_it_is_said():
@@ -260,10 +320,10 @@ def test_readings_that_ended_long_ago_go_and_an_empty_one_stays():
     searching = search(LexiconConfig(width=400, max_gap=math.inf))
     (state,) = searching.step(random_projected(searching.model, 8), [searching.initial_state()])
     kept = searching.without_stale(state, 6)
-    assert 0 < len(kept.scores_N) < len(state.scores_N)
-    assert all(word is None or word.end >= 6 for word in kept.words)
-    assert any(word is None for word in kept.words)
-    assert len(kept.nodes_N) == len(kept.words) == len(kept.contexts_NK)
+    assert 0 < len(kept.beam.scores_N) < len(state.beam.scores_N)
+    assert all(word is None or word.end >= 6 for word in kept.beam.words_N)
+    assert any(word is None for word in kept.beam.words_N)
+    assert len(kept.beam.nodes_N) == len(kept.beam.words_N) == len(kept.beam.contexts_NK)
 
 
 def test_too_many_words_for_so_long_a_context_are_refused():

@@ -5,8 +5,18 @@ import math
 
 import pytest
 
+from evenear.errors import ConfigError
 from evenear.search import Hypothesis
-from evenear.streaming import Final, Partial, TurnConfig, TurnEnded, TurnStarted
+from evenear.streaming import (
+    EagerTurnEnd,
+    Final,
+    Partial,
+    TurnConfig,
+    TurnEnded,
+    TurnResumed,
+    TurnStarted,
+    TurnState,
+)
 from evenear.streaming.turns import TurnTracker, words_of
 from evenear.units import FrameClock
 from laws import tiny_tokenizer
@@ -15,8 +25,8 @@ CLOCK = FrameClock(stride=10)  # a frame is 100 ms
 CONFIG = TurnConfig(endpoint_seconds=0.8, long_seconds=2.0, longest_seconds=4.0)
 
 
-def tracker() -> TurnTracker:
-    return TurnTracker(CONFIG, tiny_tokenizer(), CLOCK)
+def tracker(config: TurnConfig = CONFIG) -> TurnTracker:
+    return TurnTracker(config, tiny_tokenizer(), CLOCK)
 
 
 def hypothesis(*frames: int, token: int | None = None) -> Hypothesis:
@@ -27,14 +37,16 @@ def hypothesis(*frames: int, token: int | None = None) -> Hypothesis:
     return Hypothesis(tuple(tokens), frames, (-0.5,) * len(frames), -1.0)
 
 
-def run(emitted: list[int], num_frames: int) -> list:
+def run(emitted: list[int], num_frames: int, config: TurnConfig = CONFIG) -> list:
     """Everything a tracker says when one-word tokens are emitted at these frames."""
-    turns, events, start = tracker(), [], 0
+    turns, state, events, start = tracker(config), TurnState(), [], 0
     for frame in range(num_frames):
         best = hypothesis(*(f for f in emitted if start <= f <= frame))
-        found, is_done = turns.observe(best, frame + 1)
+        found, state, is_over = turns.observe(state, best, frame + 1)
         events += found
-        if is_done:
+        if is_over:
+            found, state = turns.close(state, best, frame + 1)
+            events += found
             start = frame + 1
     return events
 
@@ -62,87 +74,129 @@ def test_silence_says_nothing():
     assert run([], 100) == []
 
 
-def test_a_long_turn_is_handed_out_in_parts_at_pauses_and_stays_one_turn():
-    """After three seconds a pause of half the usual length parts the words, but ends no turn."""
-    emitted = [*range(30), *range(34, 40)]
-    events = run(emitted, 60)
-    assert [type(e) for e in events] == [TurnStarted, Final, Final, TurnEnded]
-    assert events[1].words[-1].end_seconds == pytest.approx(3.0)
-    assert events[2].words[0].start_seconds == pytest.approx(3.4)
-    assert len(events[1].words) + len(events[2].words) == len(emitted)
-
-
-def test_speech_without_any_pause_is_handed_out_at_the_longest_length():
-    events = run(list(range(100)), 100)
-    assert [type(e) for e in events] == [TurnStarted, Final, Final]
-    assert [len(e.words) for e in events[1:]] == [40, 40]
-    assert events[1].known_seconds == pytest.approx(4.0)
-
-
-def test_a_turn_that_was_parted_ends_when_nothing_follows():
-    """Whoever speaks after the pause begins a turn of their own."""
-    events = run([*range(30), 60], 80)
-    kinds = [TurnStarted, Final, TurnEnded, TurnStarted, Final, TurnEnded]
+def test_the_pause_may_tell_eagerly_that_a_turn_ends_and_take_it_back():
+    eager = TurnConfig(endpoint_seconds=0.8, eager_seconds=0.3)
+    events = run([3, 4, 9], 30, eager)
+    kinds = [TurnStarted, EagerTurnEnd, TurnResumed, EagerTurnEnd, Final, TurnEnded]
     assert [type(e) for e in events] == kinds
-    assert events[1].known_seconds < events[2].known_seconds
-    assert events[2].seconds == pytest.approx(3.0)
-    assert events[2].known_seconds == pytest.approx(3.8)
-    assert events[3].seconds == pytest.approx(6.0)
+    _, first, resumed, second, _, ended = events
+    assert first.text == "A A"
+    assert (first.seconds, first.known_seconds) == pytest.approx((0.5, 0.8))
+    assert (resumed.seconds, resumed.known_seconds) == pytest.approx((0.9, 1.0))
+    assert second.text == "A A A"
+    assert second.known_seconds < ended.known_seconds
+    assert [type(e) for e in run([3, 4, 9], 30)] == [TurnStarted, Final, TurnEnded]
+
+
+def test_an_eager_end_after_the_end_is_refused():
+    with pytest.raises(ConfigError, match="before the end of the turn"):
+        TurnConfig(endpoint_seconds=0.5, eager_seconds=0.5)
+
+
+def test_words_are_late_once_their_time_is_up_and_then_half_of_it_becomes_final():
+    turns = tracker(TurnConfig(final_seconds=2.0))  # asked every 0.2 s, so after 1.8 s
+    best = hypothesis(*range(0, 30, 2))
+    assert not turns.is_late(best, 18)
+    assert turns.is_late(best, 19)
+    assert turns.num_late(best, 19) == 5  # those at frames 0 to 8
+    assert turns.num_late(hypothesis(0), 99) == 0  # the last word waits for the next
+
+
+def test_whole_words_that_all_readings_share_are_ready_but_the_last():
+    tokenizer, turns = tiny_tokenizer(), tracker()
+    tokens = (*tokenizer.encode("MOON"), *tokenizer.encode("A"), *tokenizer.encode("A"))
+    count = len(tokens) - 2
+    assert count > 1
+    best = Hypothesis(tokens, tuple(range(len(tokens))), (-0.5,) * len(tokens), -1.0)
+    ready = [turns.num_ready(best, shared) for shared in range(len(tokens) + 1)]
+    assert ready == [0] * count + [count] + [count + 1] * 2
+
+
+def test_finals_within_a_turn_go_on_with_the_same_partial():
+    turns, best = tracker(), hypothesis(2, 4, 6)
+    (shown,), state = turns.partial(TurnState(), best, 7)
+    assert shown.text == "A A A"
+    (final,), state = turns.hand_out(state, best, 2, 8)
+    assert (final.text, final.seconds) == ("A A", pytest.approx(0.5))
+    assert turns.partial(state, hypothesis(6), 8) == ([], state)
 
 
 def test_the_model_may_end_a_turn_itself():
     turns, tokenizer = tracker(), tiny_tokenizer()
-    assert turns.observe(hypothesis(2), 3)[1] is False
+    _, state, is_over = turns.observe(TurnState(), hypothesis(2), 3)
+    assert is_over is False
     said = hypothesis(2)
     said = said._replace(
         tokens=(*said.tokens, tokenizer.eot_id), frames=(2, 4), log_probs=(-0.5, -0.1)
     )
-    events, is_done = turns.observe(said, 5)
-    assert is_done
-    assert [type(e) for e in events] == [Final, TurnEnded]
-    assert events[0].text == "A"
-    assert events[1].seconds == events[0].words[-1].end_seconds
-    assert events[1].known_seconds == pytest.approx(0.5)
+    events, state, is_over = turns.observe(state, said, 5)
+    assert is_over
+    assert events == []
+    (final, ended), state = turns.close(state, said, 5)
+    assert final.text == "A"
+    assert ended.seconds >= final.words[-1].end_seconds
+    assert ended.known_seconds == pytest.approx(0.5)
+    assert ended.confidence == pytest.approx(math.exp(-0.1))
+    assert state == TurnState()
+
+
+def test_an_end_that_follows_from_a_pause_has_no_confidence():
+    assert run([3], 20)[-1].confidence is None
 
 
 def test_a_start_mark_opens_a_turn_before_its_first_word():
-    turns = tracker()
-    (event,), is_done = turns.observe(hypothesis(7, token=tiny_tokenizer().sot_id), 8)
+    mark = hypothesis(7, token=tiny_tokenizer().sot_id)
+    (event,), _, is_over = tracker().observe(TurnState(), mark, 8)
     assert isinstance(event, TurnStarted)
-    assert not is_done
+    assert not is_over
     assert event.seconds == pytest.approx(0.7)
 
 
 def test_a_word_that_a_beam_takes_back_is_taken_back_from_the_listener():
     turns = tracker()
-    turns.observe(hypothesis(2), 3)
-    (shown,) = turns.partial(hypothesis(2), 3)
+    _, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
+    (shown,), state = turns.partial(state, hypothesis(2), 3)
     assert shown.text == "A"
-    turns.observe(hypothesis(), 4)
-    (taken_back,) = turns.partial(hypothesis(), 4)
+    _, state, _ = turns.observe(state, hypothesis(), 4)
+    (taken_back,), state = turns.partial(state, hypothesis(), 4)
     assert isinstance(taken_back, Partial)
     assert taken_back.words == ()
-    events, is_done = turns.observe(hypothesis(), 11)
-    assert is_done
+    _, state, is_over = turns.observe(state, hypothesis(), 11)
+    assert is_over
+    events, _ = turns.close(state, hypothesis(), 11)
     assert [type(e) for e in events] == [TurnEnded]
 
 
 def test_a_word_taken_back_just_as_the_turn_ends_is_not_left_standing():
     turns = tracker()
-    turns.observe(hypothesis(2), 3)
-    turns.partial(hypothesis(2), 3)
-    events, is_done = turns.observe(hypothesis(), 11)
-    assert is_done
+    _, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
+    _, state = turns.partial(state, hypothesis(2), 3)
+    _, state, is_over = turns.observe(state, hypothesis(), 11)
+    assert is_over
+    events, _ = turns.close(state, hypothesis(), 11)
     assert [type(e) for e in events] == [Partial, TurnEnded]
     assert events[0].words == ()
 
 
 def test_partials_come_only_when_a_word_changes():
-    turns = tracker()
-    assert turns.partial(hypothesis(), 3) == []
-    assert len(turns.partial(hypothesis(2), 3)) == 1
-    assert turns.partial(hypothesis(2), 4) == []
-    assert len(turns.partial(hypothesis(2, 4), 5)) == 1
+    turns, state = tracker(), TurnState()
+    counts = []
+    for best, num_frames in [
+        (hypothesis(), 3),
+        (hypothesis(2), 3),
+        (hypothesis(2), 4),
+        (hypothesis(2, 4), 5),
+    ]:
+        events, state = turns.partial(state, best, num_frames)
+        counts.append(len(events))
+    assert counts == [0, 1, 0, 1]
+
+
+def test_events_tell_the_channel_of_their_tracker():
+    turns = TurnTracker(CONFIG, tiny_tokenizer(), CLOCK, channel=1)
+    events, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
+    more, _ = turns.close(state, hypothesis(2), 3)
+    assert [e.channel for e in events + more] == [1, 1, 1]
 
 
 def test_words_have_the_times_and_the_confidence_of_their_tokens():

@@ -145,7 +145,7 @@ def _stream(recognizer: Any, clip: _Clip, see: Any) -> Iterator[tuple[list[Any],
     stream = recognizer.stream()
     chunk = round(_CHUNK_SECONDS * SAMPLE_RATE)
     pieces = [clip.samples_N[i : i + chunk] for i in range(0, len(clip.samples_N), chunk)]
-    heard, text = 0, ""
+    heard, final, still_open = 0, "", ""
     for piece_N in [*pieces, None]:
         began = time.perf_counter()
         events = stream.finish() if piece_N is None else stream.accept(piece_N)
@@ -154,8 +154,9 @@ def _stream(recognizer: Any, clip: _Clip, see: Any) -> Iterator[tuple[list[Any],
         final_words = []
         for event in events:
             if isinstance(event, Partial):
-                text = event.text
+                still_open = event.text
             elif isinstance(event, Final):
+                final, still_open = f"{final}{event.text} ", ""
                 final_words += event.words
-        see(heard / SAMPLE_RATE, text, took)
+        see(heard / SAMPLE_RATE, final + still_open, took)
         yield final_words, took

@@ -80,25 +80,33 @@ def _sounddevice() -> Any:
 
 
 def _show(stream: Any, heard: Iterator[Any]) -> None:
-    """Print final text line by line, and what is still open below it."""
-    from evenear.streaming import Final, Partial
+    """Print a line for each segment, and below it what is said just now: first what is final."""
+    from evenear.streaming import Final, Partial, TurnEnded
+    from evenear.streaming.segments import SegmentBuilder
 
+    builder = SegmentBuilder(stream.recognizer.turns, "microphone")
+    final, still_open = "", ""
     with Live(
         console=Console(stderr=True),
         transient=True,
         refresh_per_second=12,
-        redirect_stdout=sys.stdout.isatty(),  # else finals would go where the live line is
+        redirect_stdout=sys.stdout.isatty(),  # else lines would go where the live line is
     ) as live:
         for samples in heard:
-            for event in stream.accept(samples):
+            events = stream.accept(samples)
+            for event in events:
                 if isinstance(event, Partial):
-                    live.update(Text(event.text, style="dim"))
+                    still_open = event.text
                 elif isinstance(event, Final):
-                    live.update(Text(""))
-                    _print(event.text)
-        for event in stream.finish():
-            if isinstance(event, Final):
-                _print(event.text)
+                    final, still_open = f"{final}{event.text} ", ""
+                elif isinstance(event, TurnEnded):
+                    final = still_open = ""
+            for segment in builder.accept(events):
+                _print(segment.text)
+            if events:
+                live.update(Text.assemble(final, (still_open, "dim")))
+        for segment in builder.accept(stream.finish()):
+            _print(segment.text)
 
 
 def _print(text: str) -> None:

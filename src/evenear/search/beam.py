@@ -30,7 +30,7 @@ from torch import Tensor
 from evenear.config import config
 from evenear.encoders.base import Encoded
 from evenear.models.transducer import Transducer
-from evenear.search.hypotheses import Hypothesis, Search, read_tokens
+from evenear.search.hypotheses import Hypothesis, Search, num_alike, read_tokens
 
 __all__ = [
     "BeamConfig",
@@ -89,6 +89,12 @@ class BeamState(NamedTuple):
 
     num_frames: int
     hypotheses: tuple[BeamHypothesis, ...]
+    committed: tuple[int, ...] = ()
+    """The last tokens that were handed out, which the language model still looks at."""
+
+
+_CONTEXT_TOKENS = 32
+"""Committed tokens that a language model may look at."""
 
 
 class BeamSearch(Search[BeamState]):
@@ -126,6 +132,21 @@ class BeamSearch(Search[BeamState]):
     def n_best(self, state: BeamState) -> list[Hypothesis]:
         """All readings that are alive, best first."""
         return [hypothesis.reading for hypothesis in state.hypotheses]
+
+    def num_shared(self, state: BeamState) -> int:
+        """How many of the best reading's tokens begin all readings."""
+        return num_alike([hypothesis.reading.tokens for hypothesis in state.hypotheses])
+
+    def commit(self, state: BeamState, reading: Hypothesis, num_tokens: int) -> BeamState:
+        """Go on after the first tokens of a reading, with the readings that begin with them."""
+        tokens = reading.tokens[:num_tokens]
+        kept = tuple(
+            one._replace(reading=one.reading.without_first(num_tokens))
+            for one in state.hypotheses
+            if one.reading.tokens[:num_tokens] == tokens
+        )
+        committed = (*state.committed, *tokens)[-_CONTEXT_TOKENS:]
+        return BeamState(state.num_frames, kept, committed)
 
     def restart(self, state: BeamState) -> BeamState:
         """Begin a new reading at the frame that the stream is at."""
@@ -203,7 +224,11 @@ class BeamSearch(Search[BeamState]):
         read = read_tokens(self.model, [c.token for _, c in chosen], states)
         readings = [c.reading(beams[b].num_frames) for b, c in chosen]
         predicted_ND = torch.cat([predicted_1D for _, predicted_1D in read])
-        extras = self._extras([reading.tokens for reading in readings], predicted_ND)
+        contexts = [
+            (*beams[b].committed, *reading.tokens)
+            for (b, _), reading in zip(chosen, readings, strict=True)
+        ]
+        extras = self._extras(contexts, predicted_ND)
         for (b, candidate), reading, (predictor, predicted_1D), extra_V in zip(
             chosen, readings, read, extras, strict=True
         ):
@@ -263,7 +288,7 @@ class _FrameBeam:
     """The hypotheses of one stream while it reads one frame."""
 
     def __init__(self, state: BeamState, settings: BeamConfig) -> None:
-        self.num_frames = state.num_frames
+        self.num_frames, self.committed = state.num_frames, state.committed
         self.settings = settings
         self.opened = list(state.hypotheses)
         self.ended: dict[tuple[int, ...], BeamHypothesis] = {}
@@ -305,7 +330,7 @@ class _FrameBeam:
         ranked = sorted(self.ended.values(), key=lambda h: h.score, reverse=True)
         floor = ranked[0].score - self._gap
         kept = [h for h in ranked[: self.settings.width] if h.score > floor]
-        return BeamState(self.num_frames + 1, tuple(kept))
+        return BeamState(self.num_frames + 1, tuple(kept), self.committed)
 
     @property
     def _gap(self) -> float:

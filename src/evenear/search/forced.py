@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How likely a recognizer finds a text that is known, and when it would emit its tokens.
+"""When a recognizer would emit the tokens of a text that is known.
 
 Legend: B one utterance, T frames, U tokens or columns of a lattice, D width, V vocabulary.
 """
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from evenear.losses.alignment import best_alignment
-from evenear.losses.transducer import transducer_loss
 from evenear.models.transducer import Transducer
 
-__all__ = ["emission_frames", "log_prob"]
+__all__ = ["emission_frames"]
 
 
 @torch.inference_mode()
@@ -32,21 +31,6 @@ def emission_frames(
     label_TU = log_probs_TUV[:, torch.arange(len(tokens)), targets_BU[0]]
     blank_TU = log_probs_TUV[:, :, model.blank_id]
     return best_alignment(blank_TU.numpy(), label_TU.numpy()).frames
-
-
-@torch.inference_mode()
-def log_prob(model: Transducer, projected_TD: Tensor, tokens: Sequence[int]) -> float:
-    """Natural log of the probability that one utterance is these tokens, whatever their timing.
-
-    Args:
-        model: The recognizer, in evaluation mode.
-        projected_TD: The utterance's encoder frames, projected for the joiner; one at least.
-        tokens: What may have been said.
-    """
-    targets_BU, logits_TUV = _lattice(model, projected_TD, tokens)
-    lengths = torch.tensor([len(projected_TD)]), torch.tensor([len(tokens)])
-    loss_B = transducer_loss(logits_TUV[None], targets_BU, *lengths, blank_id=model.blank_id)
-    return -float(loss_B)
 
 
 def _lattice(

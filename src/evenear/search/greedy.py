@@ -56,6 +56,14 @@ class GreedySearch(Search[GreedyState]):
         """The reading of a stream."""
         return state.hypothesis
 
+    def num_shared(self, state: GreedyState) -> int:
+        """All tokens: there is one reading."""
+        return len(state.hypothesis.tokens)
+
+    def commit(self, state: GreedyState, reading: Hypothesis, num_tokens: int) -> GreedyState:
+        """Go on after the first tokens."""
+        return state._replace(hypothesis=reading.without_first(num_tokens))
+
     def restart(self, state: GreedyState) -> GreedyState:
         """Begin a new reading at the frame that the stream is at."""
         return self.initial_state()._replace(num_frames=state.num_frames)

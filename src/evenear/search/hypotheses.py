@@ -8,12 +8,13 @@
 A search reads encoder frames one at a time and keeps no history outside its states. The state of a
 stream is a value of its own, not a row of a batch: hypotheses differ in number and length, and
 listeners come and go. So a batch is a list of states, and numbers in a state are its stream's own.
+Tokens that all readings share can be committed: the search goes on after them, and forgets them.
 
 Legend: B streams, N hypotheses, T encoder frames, D joiner width.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
@@ -23,7 +24,7 @@ from evenear.encoders.base import Encoded
 from evenear.models.transducer import Transducer
 from evenear.nn.state import split_state, stack_states
 
-__all__ = ["Hypothesis", "Search", "read_tokens"]
+__all__ = ["Hypothesis", "Search", "num_alike", "read_tokens"]
 
 S = TypeVar("S")
 
@@ -38,6 +39,15 @@ class Hypothesis(NamedTuple):
     """Natural log of each token's probability when it was emitted."""
     log_prob: float
     """Natural log of the probability of the whole reading, blanks included."""
+
+    def without_first(self, num_tokens: int) -> "Hypothesis":
+        """What is left after the first tokens; the probability stays that of the whole."""
+        return Hypothesis(
+            self.tokens[num_tokens:],
+            self.frames[num_tokens:],
+            self.log_probs[num_tokens:],
+            self.log_prob,
+        )
 
 
 class Search(ABC, Generic[S]):
@@ -70,6 +80,18 @@ class Search(ABC, Generic[S]):
         return self.best(state)
 
     @abstractmethod
+    def num_shared(self, state: S) -> int:
+        """How many of the best reading's tokens begin all readings: these cannot change."""
+
+    @abstractmethod
+    def commit(self, state: S, reading: Hypothesis, num_tokens: int) -> S:
+        """Go on after the first tokens of a reading, which are handed out and never change.
+
+        Readings that begin otherwise are dropped, and what `best` returns begins after them. So a
+        state stays small however long somebody talks.
+        """
+
+    @abstractmethod
     def restart(self, state: S) -> S:
         """The state of a stream that begins a new reading at the frame it is at."""
 
@@ -89,6 +111,15 @@ class Search(ABC, Generic[S]):
         states = [self.initial_state() for _ in range(len(projected_BTD))]
         states = self.step(projected_BTD, states, encoded.lengths_B.tolist())
         return [self.settled(state) for state in states]
+
+
+def num_alike(readings: Collection[tuple[int, ...]]) -> int:
+    """The length of what all readings begin with."""
+    first, last = min(readings), max(readings)  # all others lie between them
+    for count, (one, other) in enumerate(zip(first, last, strict=False)):
+        if one != other:
+            return count
+    return min(len(first), len(last))
 
 
 def read_tokens(

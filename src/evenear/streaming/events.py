@@ -11,12 +11,20 @@ from dataclasses import dataclass
 from evenear.transcripts import Word
 from evenear.units import Seconds
 
-__all__ = ["Event", "Final", "Partial", "TurnEnded", "TurnStarted"]
+__all__ = [
+    "EagerTurnEnd",
+    "Event",
+    "Final",
+    "Partial",
+    "TurnEnded",
+    "TurnResumed",
+    "TurnStarted",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Partial:
-    """What was said so far in the open turn. The next event of its channel may change every word.
+    """The open words of the turn. The next event of its channel may change every one of them.
 
     `seconds` is how much sound had been heard. There is at most one for each call, and none if no
     word changed.
@@ -37,7 +45,8 @@ class Partial:
 class Final:
     """Words, at least one, that will not change any more nor be repeated by later events.
 
-    `seconds` is the end of the last word.
+    A turn has as many as it needs for its words to become final soon. `seconds` is the end of the
+    last word.
     """
 
     seconds: Seconds
@@ -62,8 +71,28 @@ class TurnStarted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TurnEnded:
-    """Whoever spoke is done. `seconds` is when; the words were in the `Final`s of the turn."""
+class EagerTurnEnd:
+    """Whoever spoke may be done: the pause is long enough to begin an answer that can be withdrawn.
+
+    Its words are those open; they may still change. Either `TurnResumed` or `TurnEnded` follows.
+    """
+
+    seconds: Seconds
+    known_seconds: Seconds
+    words: tuple[Word, ...] = ()
+    channel: int = 0
+    confidence: float | None = None
+    """How sure it is that the turn is over; None: it follows from a pause only."""
+
+    @property
+    def text(self) -> str:
+        """The words, with spaces between them."""
+        return _text(self.words)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnResumed:
+    """Speech went on after an `EagerTurnEnd`, which is withdrawn. `seconds` is when."""
 
     seconds: Seconds
     known_seconds: Seconds
@@ -71,7 +100,19 @@ class TurnEnded:
     channel: int = 0
 
 
-Event = Partial | Final | TurnStarted | TurnEnded
+@dataclass(frozen=True, kw_only=True)
+class TurnEnded:
+    """Whoever spoke is done. `seconds` is when; the words were in the `Final`s of the turn."""
+
+    seconds: Seconds
+    known_seconds: Seconds
+    words: tuple[Word, ...] = ()
+    channel: int = 0
+    confidence: float | None = None
+    """How sure the model was when it said so; None: it follows from a pause or the end."""
+
+
+Event = Partial | Final | TurnStarted | EagerTurnEnd | TurnResumed | TurnEnded
 
 
 def _text(words: tuple[Word, ...]) -> str:

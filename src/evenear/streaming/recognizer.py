@@ -15,34 +15,32 @@ is guessed.
 Legend: B streams, N audio samples, T frames, F feature width, D joiner width.
 """
 
-import functools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from evenear.audio import AudioSource, StreamResampler, stream_audio, to_mono_float32
+from evenear.audio import AudioSource, stream_audio
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import replace
 from evenear.errors import AudioError, ConfigError, StateError
-from evenear.features import FeatureStream
 from evenear.language import NgramModel
 from evenear.nn.state import split_state, stack_states
 from evenear.search import BeamConfig, LexiconConfig
-from evenear.streaming.events import Event, Final
+from evenear.streaming.events import Event
 from evenear.streaming.searches import build_search, changed, recommended
-from evenear.streaming.turns import TurnConfig, TurnTracker
+from evenear.streaming.segments import SegmentBuilder
+from evenear.streaming.stream import Stream, StreamState, checked_samples
+from evenear.streaming.turns import TurnConfig, TurnState, TurnTracker
 from evenear.transcripts import Segment
 from evenear.units import SAMPLE_RATE, FrameClock, Samples, Seconds
 
-__all__ = ["Recognizer", "Stream"]
-
-_LOUDEST = 2.0
-"""Decoders and resamplers overshoot full scale a little; more means another scale."""
+__all__ = ["Recognizer"]
 
 
 class Recognizer:
@@ -73,6 +71,7 @@ class Recognizer:
         self.search = build_search(
             bundle, beam or recommended(bundle, language_model), language_model
         )
+        self._tracker = TurnTracker(self.turns, self.tokenizer, self.clock)
 
     @classmethod
     def load(
@@ -115,14 +114,53 @@ class Recognizer:
             torch.set_num_threads(threads)
         return cls(bundle, beam=settings, language_model=language_model, turns=turns)
 
-    def stream(self, sample_rate: Samples = SAMPLE_RATE) -> "Stream":
+    def stream(self, sample_rate: Samples = SAMPLE_RATE) -> Stream:
         """A new listener, whose samples will come at this rate."""
         return Stream(self, sample_rate)
 
+    def initial_state(self) -> StreamState:
+        """What is remembered of a stream that has heard nothing."""
+        encoder = self.model.encoder.initial_state(1)
+        return StreamState(encoder, self.search.initial_state(), TurnState())
+
     @torch.inference_mode()
-    def advance(
-        self, streams: Sequence["Stream"], chunks: Sequence[ArrayLike]
-    ) -> list[list[Event]]:
+    def step(
+        self, features_BTF: Tensor, states: Sequence[StreamState]
+    ) -> tuple[list[list[Event]], list[StreamState]]:
+        """Hear equally many feature frames of each stream.
+
+        Args:
+            features_BTF: Frames of the model's features, a multiple of the encoder's stride.
+            states: One for each row; they are not changed.
+
+        Returns:
+            The events and the next state of each stream.
+        """
+        alone = len(states) == 1
+        encoder: Any = states[0].encoder if alone else stack_states([s.encoder for s in states])
+        projected_BTD, encoder = self.model.step(features_BTF, encoder)
+        parts = [encoder] if alone else split_state(encoder, len(states))
+        states = [s._replace(encoder=own) for s, own in zip(states, parts, strict=True)]
+        events, states = self._read(projected_BTD, states)
+        for b, state in enumerate(states):
+            best, num_frames = self.search.best(state.search), state.search.num_frames
+            found, turns = self._tracker.partial(state.turns, best, num_frames)
+            events[b] += found
+            states[b] = state._replace(turns=turns)
+        return events, states
+
+    @torch.inference_mode()
+    def end(self, features_TF: Tensor, state: StreamState) -> tuple[list[Event], StreamState]:
+        """Hear the last frames of one stream, of any number, and what their end completes."""
+        projected_BTD, encoder = self.model.step(features_TF[None], state.encoder)
+        projected_BTD = torch.cat([projected_BTD, self.model.flush(encoder)], dim=1)
+        (events,), (state,) = self._read(projected_BTD, [state._replace(encoder=encoder)])
+        last, num_frames = self.search.settled(state.search), state.search.num_frames
+        found, turns = self._tracker.close(state.turns, last, num_frames)
+        return events + found, state._replace(turns=turns)
+
+    @torch.inference_mode()
+    def advance(self, streams: Sequence[Stream], chunks: Sequence[ArrayLike]) -> list[list[Event]]:
         """Let many listeners hear a chunk each, computing for all of them at once.
 
         Args:
@@ -141,22 +179,26 @@ class Recognizer:
             raise StateError(
                 f"Every stream needs a chunk, got {len(streams)} streams, {len(chunks)} chunks."
             )
-        samples = [_checked_samples(chunk) for chunk in chunks]
-        ready = [stream._features_of(s) for stream, s in zip(streams, samples, strict=True)]
+        samples = [checked_samples(chunk) for chunk in chunks]
+        ready = [stream.features_of(s) for stream, s in zip(streams, samples, strict=True)]
         events: list[list[Event]] = [[] for _ in streams]
         for num_frames in sorted({len(features_TF) for features_TF in ready} - {0}):
             group = [b for b, features_TF in enumerate(ready) if len(features_TF) == num_frames]
             features_BTF = torch.from_numpy(np.stack([ready[b] for b in group]))
-            found = self._hear([streams[b] for b in group], features_BTF)
-            for b, own in zip(group, found, strict=True):
-                events[b] = own
+            found, states = self.step(features_BTF, [streams[b].state for b in group])
+            for b, own, state in zip(group, found, states, strict=True):
+                events[b], streams[b].state = own, state
         return events
 
     @torch.inference_mode()
-    def finish(self, streams: Sequence["Stream"]) -> list[list[Event]]:
+    def finish(self, streams: Sequence[Stream]) -> list[list[Event]]:
         """End many streams; each returns the events of its tail. They cannot be used any more."""
         self._check(streams)
-        return [self._finish(stream) for stream in streams]
+        events = []
+        for stream in streams:
+            found, stream.state = self.end(torch.from_numpy(stream.last_features()), stream.state)
+            events.append(found)
+        return events
 
     def segments(
         self,
@@ -188,18 +230,18 @@ class Recognizer:
         return list(self.segments(source, session_id=session_id))
 
     def _segments(self, chunks: Iterator[NDArray[np.float32]], session: str) -> Iterator[Segment]:
-        stream = self.stream()
+        stream, segments = self.stream(), SegmentBuilder(self.turns, session)
         broken: AudioError | None = None
         try:
             for samples_N in chunks:
-                yield from _finals(stream.accept(samples_N), session)
+                yield from segments.accept(stream.accept(samples_N))
         except AudioError as error:
             broken = error
-        yield from _finals(stream.finish(), session)
+        yield from segments.accept(stream.finish())
         if broken is not None:
             raise broken
 
-    def _check(self, streams: Sequence["Stream"]) -> None:
+    def _check(self, streams: Sequence[Stream]) -> None:
         if len(set(map(id, streams))) < len(streams):
             raise StateError("A stream was given twice.", hint="Join its chunks beforehand.")
         for stream in streams:
@@ -208,135 +250,45 @@ class Recognizer:
             if stream.is_finished:
                 raise StateError("This stream is finished.", hint="Make one for each recording.")
 
-    def _hear(self, streams: Sequence["Stream"], features_BTF: Tensor) -> list[list[Event]]:
-        """Encode and search equally many frames of each stream."""
-        alone = len(streams) == 1
-        states = [stream._encoder_state for stream in streams]
-        state = states[0] if alone else stack_states(states)
-        projected_BTD, state = self.model.step(features_BTF, state)
-        for stream, own in zip(
-            streams, [state] if alone else split_state(state, len(streams)), strict=True
-        ):
-            stream._encoder_state = own
-        events = self._read(streams, projected_BTD)
-        for stream, own in zip(streams, events, strict=True):
-            state = stream._search_state
-            own += stream._turns.partial(self.search.best(state), state.num_frames)
-        return events
-
-    def _read(self, streams: Sequence["Stream"], projected_BTD: Tensor) -> list[list[Event]]:
+    def _read(
+        self, projected_BTD: Tensor, states: Sequence[StreamState]
+    ) -> tuple[list[list[Event]], list[StreamState]]:
         """Search encoder frames one by one, since a turn may end at any of them."""
-        events: list[list[Event]] = [[] for _ in streams]
-        states = [stream._search_state for stream in streams]
+        events: list[list[Event]] = [[] for _ in states]
+        searches = [state.search for state in states]
+        turns = [state.turns for state in states]
         for t in range(projected_BTD.shape[1]):
-            states = self.search.step(projected_BTD[:, t : t + 1], states)
-            for b, stream in enumerate(streams):
-                state = states[b]
-                best = self.search.best(state)
-                settled = functools.partial(self.search.settled, state)
-                own, is_done = stream._turns.observe(best, state.num_frames, settled)
-                events[b] += own
-                if is_done:
-                    states[b] = self.search.restart(state)
-                elif not best.tokens:
-                    oldest = state.num_frames - self._remembered_frames
-                    states[b] = self.search.without_stale(state, oldest)
-        for stream, state in zip(streams, states, strict=True):
-            stream._search_state = state
-        return events
+            searches = self.search.step(projected_BTD[:, t : t + 1], searches)
+            for b in range(len(states)):
+                found, searches[b], turns[b] = self._follow(searches[b], turns[b])
+                events[b] += found
+        pairs = zip(states, searches, turns, strict=True)
+        return events, [s._replace(search=search, turns=own) for s, search, own in pairs]
 
-    def _finish(self, stream: "Stream") -> list[Event]:
-        last_TF = stream._last_features()
-        projected_BTD, state = self.model.step(
-            torch.from_numpy(last_TF)[None], stream._encoder_state
-        )
-        projected_BTD = torch.cat([projected_BTD, self.model.flush(state)], dim=1)
-        (events,) = self._read([stream], projected_BTD)
-        found = stream._search_state
-        last = self.search.settled(found)
-        return events + stream._turns.close(last, found.num_frames, ends_turn=True)
-
-
-class Stream:
-    """One listener: what it has heard and not yet handed out. Made by `Recognizer.stream`."""
-
-    def __init__(self, recognizer: Recognizer, sample_rate: Samples) -> None:
-        self.recognizer = recognizer
-        self.is_finished = False
-        self._resampler = StreamResampler(sample_rate, SAMPLE_RATE)
-        features = recognizer.bundle.features
-        self._features = FeatureStream(features)
-        self._waiting_TF = np.zeros((0, features.dim), np.float32)
-        self._encoder_state = recognizer.model.encoder.initial_state(1)
-        self._search_state = recognizer.search.initial_state()
-        self._turns = TurnTracker(recognizer.turns, recognizer.tokenizer, recognizer.clock)
-
-    def accept(self, samples: ArrayLike) -> list[Event]:
-        """Hear a chunk; return what became known.
-
-        Args:
-            samples: Mono samples of shape (n,), of any length: float in [-1, 1], or int16.
-
-        Raises:
-            AudioError: The samples are not mono, not finite or of another scale; nothing was heard.
-            StateError: The stream is finished.
-        """
-        return self.recognizer.advance([self], [samples])[0]
-
-    def finish(self) -> list[Event]:
-        """End the stream; return the events of its tail.
-
-        Raises:
-            StateError: The stream is finished already.
-        """
-        return self.recognizer.finish([self])[0]
-
-    def _features_of(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Feature frames that are ready: always a multiple of the encoder's stride."""
-        new_TF = self._features.accept(self._resampler.accept(samples_N))
-        joined_TF = np.concatenate([self._waiting_TF, new_TF])
-        stride = self.recognizer.model.encoder.stride
-        num_ready = len(joined_TF) // stride * stride
-        self._waiting_TF = joined_TF[num_ready:]
-        return joined_TF[:num_ready]
-
-    def _last_features(self) -> NDArray[np.float32]:
-        """The feature frames of the tail, of any number."""
-        self.is_finished = True
-        tail_TF = self._features.accept(self._resampler.finish())
-        return np.concatenate([self._waiting_TF, tail_TF, self._features.finish()])
-
-
-def _checked_samples(chunk: ArrayLike) -> NDArray[np.float32]:
-    """Mono float32 samples, or an error that says what is wrong with them."""
-    array = np.asarray(chunk)
-    if array.ndim != 1:
-        raise AudioError(
-            f"Expected mono samples of shape (n,), got {array.shape}.",
-            hint="Mix down first, with `evenear.audio.to_mono_float32`.",
-        )
-    samples_N = to_mono_float32(array)
-    peak = float(np.abs(samples_N).max(initial=0.0))
-    if peak > _LOUDEST:
-        raise AudioError(
-            f"Float samples must be in [-1, 1], got one of size {peak:.6g}.",
-            hint="If these are 16-bit values, convert them to int16 or divide them by 32768.",
-        )
-    return samples_N
-
-
-def _finals(events: Sequence[Event], session: str) -> Iterator[Segment]:
-    """A segment for each final."""
-    for event in events:
-        if isinstance(event, Final):
-            confidences = [word.confidence or 0.0 for word in event.words]
-            yield Segment(
-                session_id=session,
-                speaker="",
-                start_seconds=event.words[0].start_seconds,
-                end_seconds=event.words[-1].end_seconds,
-                text=event.text,
-                words=event.words,
-                channel=event.channel,
-                confidence=sum(confidences) / len(confidences),
-            )
+    def _follow(self, search: Any, turns: TurnState) -> tuple[list[Event], Any, TurnState]:
+        """What a frame made known: of the turn, and of the words that can be final now."""
+        tracker, num_frames = self._tracker, search.num_frames
+        best = self.search.best(search)
+        events, turns, is_over = tracker.observe(turns, best, num_frames)
+        if is_over:
+            last = self.search.settled(search)
+            found, turns = tracker.close(turns, last, num_frames)
+            return events + found, self.search.restart(search), turns
+        if not best.tokens:
+            oldest = num_frames - self._remembered_frames
+            return events, self.search.without_stale(search, oldest), turns
+        if not tracker.is_due(num_frames):
+            return events, search, turns
+        count = tracker.num_ready(best, self.search.num_shared(search))
+        if count:
+            found, turns = tracker.hand_out(turns, best, count, num_frames)
+            events, search = events + found, self.search.commit(search, best, count)
+            best = self.search.best(search)
+        if tracker.is_late(best, num_frames):
+            judged = self.search.settled(search)
+            count = tracker.num_late(judged, num_frames)
+            if not count:
+                judged, count = best, tracker.num_late(best, num_frames)
+            found, turns = tracker.hand_out(turns, judged, count, num_frames)
+            events, search = events + found, self.search.commit(search, judged, count)
+        return events, search, turns

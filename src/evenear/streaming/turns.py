@@ -2,42 +2,65 @@
 """Where turns begin and end, and words with times, from the tokens of a search.
 
 A turn begins with its first token. It ends when the model says so (its last token is end-of-turn)
-or, for models that say no such thing, after `endpoint_seconds` without a token. A turn that goes on
-for long is handed out in parts: the longer it is, the shorter the pause that parts it, and at
-`longest_seconds` none is needed. So memory stays bounded, and a new part begins between words
-wherever there is a pause.
+or, for models that say no such thing, after `endpoint_seconds` without a token. Within a turn,
+words become final as soon as all readings agree on them, and at the latest `final_seconds` after
+their end: then the best reading is believed. So delay, memory and work stay bounded however long
+somebody talks.
 
-All of this is decided frame by frame from the best hypothesis, so chunks change nothing.
+All of this is decided frame by frame from the hypotheses, so chunks change nothing.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from evenear.config import config
+from evenear.errors import ConfigError
 from evenear.search import Hypothesis
-from evenear.streaming.events import Event, Final, Partial, TurnEnded, TurnStarted
+from evenear.streaming.events import (
+    EagerTurnEnd,
+    Event,
+    Final,
+    Partial,
+    TurnEnded,
+    TurnResumed,
+    TurnStarted,
+)
 from evenear.tokenizer import Tokenizer
 from evenear.transcripts import Word
 from evenear.units import FrameClock, Frames, Seconds
 
-__all__ = ["TurnConfig", "TurnTracker", "words_of"]
+__all__ = ["TurnConfig", "TurnState", "TurnTracker", "words_of"]
 
 
 @config
 class TurnConfig:
-    """When words are final and turns end."""
+    """When words are final, when turns end, and how long segments are."""
 
     endpoint_seconds: float = Field(default=0.8, gt=0)
     """A turn ends after so long without a token."""
+    final_seconds: float = Field(default=4.0, gt=0)
+    """A word is final at the latest so long after its end, unless it is the last one: that waits
+    for the next, or for the turn's end."""
+    eager_seconds: float | None = Field(default=None, gt=0)
+    """After so long without a token, less than `endpoint_seconds`, a turn may be over: then
+    `EagerTurnEnd` says so, and `TurnResumed` or `TurnEnded` how it went on. None: never."""
     long_seconds: float = Field(default=20.0, gt=0)
-    """From this length on, shorter and shorter pauses part a turn."""
+    """From this length on, shorter and shorter pauses part the segments of a transcript."""
     longest_seconds: float = Field(default=40.0, gt=0)
-    """At this length a turn is parted without a pause."""
+    """At this length a segment is parted without a pause."""
+
+    def __post_init__(self) -> None:
+        if self.eager_seconds is not None and self.eager_seconds >= self.endpoint_seconds:
+            raise ConfigError(
+                "An eager end must come before the end of the turn, got "
+                f"{self.eager_seconds} s and {self.endpoint_seconds} s."
+            )
 
     def pause_seconds(self, length_seconds: Seconds) -> Seconds:
-        """The pause that parts a turn of this length."""
+        """The pause that parts a segment of this length."""
         if length_seconds <= self.long_seconds:
             return self.endpoint_seconds
         left = (self.longest_seconds - length_seconds) / max(
@@ -46,99 +69,153 @@ class TurnConfig:
         return self.endpoint_seconds * max(left, 0.0)
 
 
+class TurnState(NamedTuple):
+    """What is known of the turns of one channel of one stream."""
+
+    is_open: bool = False
+    last_frame: Frames = 0
+    """Frame of the last token of the open turn."""
+    last_end: Seconds = 0.0
+    """End of its last word."""
+    shown: tuple[str, ...] = ()
+    """The words of the last `Partial`."""
+    is_ending: bool = False
+    """Whether an `EagerTurnEnd` was told and not withdrawn."""
+
+
 class TurnTracker:
-    """The turns of one output channel.
+    """Follows the turns of one output channel. It keeps nothing itself.
 
     Args:
         config: When turns end.
         tokenizer: Makes words of tokens.
         clock: The clock of encoder frames.
+        channel: The channel of its events.
     """
 
-    def __init__(self, config: TurnConfig, tokenizer: Tokenizer, clock: FrameClock) -> None:
+    def __init__(
+        self, config: TurnConfig, tokenizer: Tokenizer, clock: FrameClock, channel: int = 0
+    ) -> None:
         self.config, self.tokenizer, self.clock = config, tokenizer, clock
-        self._part_start: Frames | None = None
-        self._in_turn = False
-        self._last_frame: Frames = 0
-        self._last_end: Seconds = 0.0
-        self._shown: tuple[str, ...] = ()
+        self.channel = channel
+        self._due_frames = max(1, round(_DUE_SECONDS / clock.frame_seconds))
+        latest = self.config.final_seconds / clock.frame_seconds - self._due_frames
+        self._latest_frames = max(1, math.floor(latest))
 
     def observe(
-        self,
-        best: Hypothesis,
-        num_frames: Frames,
-        settled: Callable[[], Hypothesis] | None = None,
-    ) -> tuple[list[Event], bool]:
+        self, state: TurnState, best: Hypothesis, num_frames: Frames
+    ) -> tuple[list[Event], TurnState, bool]:
         """Look at the best hypothesis after another frame.
 
         Args:
+            state: What was known.
             best: The hypothesis.
             num_frames: Encoder frames heard.
-            settled: Called for the reading to hand out when a part is over; None: the best.
 
         Returns:
-            Events, and whether the hypothesis is done: then the search must begin a new one.
+            Events, what is known now, and whether the turn is over: then it must be closed.
         """
-        if not best.tokens:
-            if self._part_start is None:
-                return self._end_of_parted_turn(num_frames), False
-            last = self._part_start  # the best hypothesis lost its only tokens
-        else:
-            last = best.frames[-1]
         events: list[Event] = []
-        if self._part_start is None:
-            self._part_start = best.frames[0]
-            if not self._in_turn:
-                self._in_turn = True
-                start = self.clock.seconds_at(best.frames[0])
-                events.append(self._event(TurnStarted, start, num_frames))
-        said_so = bool(best.tokens) and best.tokens[-1] == self.tokenizer.eot_id
-        paused = self.clock.seconds_at(num_frames - 1 - last)
-        length = self.clock.seconds_at(num_frames - self._part_start)
-        if not said_so and paused < self.config.pause_seconds(length):
-            return events, False
-        ends_turn = said_so or paused >= self.config.endpoint_seconds
-        final = settled() if settled is not None else best
-        return events + self.close(final, num_frames, ends_turn=ends_turn), True
-
-    def close(self, best: Hypothesis, num_frames: Frames, *, ends_turn: bool) -> list[Event]:
-        """Hand out the open words, and end the turn if it is over."""
-        events: list[Event] = []
-        words = words_of(best, self.tokenizer, self.clock)
+        if not best.tokens and not state.is_open:
+            return events, state, False
+        if not state.is_open:
+            start = self.clock.seconds_at(best.frames[0])
+            events.append(self._event(TurnStarted, start, num_frames))
+            state = state._replace(is_open=True, last_frame=best.frames[0])
         if best.tokens:
-            self._last_frame = best.frames[-1]
-        elif self._part_start is not None:
-            self._last_frame = self._part_start
-        if words:
-            self._last_end = words[-1].end_seconds
-        elif self._part_start is not None:
-            self._last_end = self.clock.seconds_at(self._part_start + 1)
-        if words:
-            events.append(self._event(Final, self._last_end, num_frames, words))
-        elif self._shown:  # a beam took back what was shown
-            events.append(self._event(Partial, self.clock.seconds_at(num_frames), num_frames))
-        if ends_turn and self._in_turn:
-            events.append(self._event(TurnEnded, self._last_end, num_frames))
-            self._in_turn = False
-        self._part_start, self._shown = None, ()
-        return events
+            state = self._noted(state, best)
+        paused = self.clock.seconds_at(num_frames - 1 - state.last_frame)
+        if self._said_so(best) or paused >= self.config.endpoint_seconds:
+            return events, state, True
+        eager = self.config.eager_seconds is not None and paused >= self.config.eager_seconds
+        if eager and not state.is_ending:
+            words = words_of(best, self.tokenizer, self.clock)
+            events.append(self._event(EagerTurnEnd, state.last_end, num_frames, words))
+        elif state.is_ending and not eager:
+            since = self.clock.seconds_at(state.last_frame)
+            events.append(self._event(TurnResumed, since, num_frames))
+        return events, state._replace(is_ending=eager), False
 
-    def partial(self, best: Hypothesis, num_frames: Frames) -> list[Event]:
+    def is_due(self, num_frames: Frames) -> bool:
+        """Whether it is time to look for words that can be final."""
+        return num_frames % self._due_frames == 0
+
+    def num_ready(self, best: Hypothesis, num_shared: int) -> int:
+        """How many first tokens can be final because all readings share them: whole words."""
+        return self._num_tokens(best, num_shared, 2**62)
+
+    def is_late(self, best: Hypothesis, num_frames: Frames) -> bool:
+        """Whether the first word must become final now."""
+        return self._num_tokens(best, len(best.tokens), num_frames - 1 - self._latest_frames) > 0
+
+    def num_late(self, reading: Hypothesis, num_frames: Frames) -> int:
+        """How many first tokens of a reading to believe once its first word is late.
+
+        Half of what may wait becomes final at once, so that this is not asked at every frame.
+        """
+        newest = num_frames - 1 - (self._latest_frames + 1) // 2
+        return self._num_tokens(reading, len(reading.tokens), newest)
+
+    def hand_out(
+        self, state: TurnState, reading: Hypothesis, num_tokens: int, num_frames: Frames
+    ) -> tuple[list[Event], TurnState]:
+        """Make the first tokens of a reading final."""
+        part = Hypothesis(
+            reading.tokens[:num_tokens],
+            reading.frames[:num_tokens],
+            reading.log_probs[:num_tokens],
+            reading.log_prob,
+        )
+        words = words_of(part, self.tokenizer, self.clock)
+        if not words:
+            return [], state
+        texts = tuple(word.text for word in words)
+        still = state.shown[len(texts) :] if state.shown[: len(texts)] == texts else ()
+        end = words[-1].end_seconds
+        return [self._event(Final, end, num_frames, words)], state._replace(shown=still)
+
+    def close(
+        self, state: TurnState, reading: Hypothesis, num_frames: Frames
+    ) -> tuple[list[Event], TurnState]:
+        """Hand out the open words and end the turn, if there is one."""
+        if reading.tokens:
+            state = self._noted(state, reading)
+        events, after = self.hand_out(state, reading, len(reading.tokens), num_frames)
+        if not events and state.shown:  # a beam took back what was shown
+            events.append(self._event(Partial, self.clock.seconds_at(num_frames), num_frames))
+        if after.is_open:
+            sure = math.exp(reading.log_probs[-1]) if self._said_so(reading) else None
+            end = after.last_end
+            events.append(self._event(TurnEnded, end, num_frames, confidence=sure))
+        return events, TurnState()
+
+    def partial(
+        self, state: TurnState, best: Hypothesis, num_frames: Frames
+    ) -> tuple[list[Event], TurnState]:
         """The open words, if they are others than those last shown."""
         words = words_of(best, self.tokenizer, self.clock)
         texts = tuple(word.text for word in words)
-        if texts == self._shown:
-            return []
-        self._shown = texts
-        return [self._event(Partial, self.clock.seconds_at(num_frames), num_frames, words)]
+        if texts == state.shown:
+            return [], state
+        now = self.clock.seconds_at(num_frames)
+        return [self._event(Partial, now, num_frames, words)], state._replace(shown=texts)
 
-    def _end_of_parted_turn(self, num_frames: Frames) -> list[Event]:
-        """End a turn whose last part was handed out, once its pause is long enough."""
-        paused = self.clock.seconds_at(num_frames - 1 - self._last_frame)
-        if not self._in_turn or paused < self.config.endpoint_seconds:
-            return []
-        self._in_turn = False
-        return [self._event(TurnEnded, self._last_end, num_frames)]
+    def _noted(self, state: TurnState, best: Hypothesis) -> TurnState:
+        """The moment of the last token, and the end of the last word."""
+        last = best.frames[-1]
+        return state._replace(last_frame=last, last_end=self.clock.seconds_at(last + 1))
+
+    def _said_so(self, reading: Hypothesis) -> bool:
+        return bool(reading.tokens) and reading.tokens[-1] == self.tokenizer.eot_id
+
+    def _num_tokens(self, reading: Hypothesis, num_tokens: int, newest: Frames) -> int:
+        """Tokens of the first whole words among some that ended at a frame or before."""
+        count = 0
+        for _, _, end in self.tokenizer.word_spans(reading.tokens)[:-1]:
+            if end > num_tokens or reading.frames[end - 1] > newest:
+                break
+            count = end
+        return count
 
     def _event(
         self,
@@ -146,12 +223,16 @@ class TurnTracker:
         seconds: Seconds,
         num_frames: Frames,
         words: Sequence[Word] = (),
+        **more: Any,
     ) -> Event:
+        known = self.clock.seconds_at(num_frames)
         return kind(
-            seconds=seconds,
-            known_seconds=self.clock.seconds_at(num_frames),
-            words=tuple(words),
+            seconds=seconds, known_seconds=known, words=tuple(words), channel=self.channel, **more
         )
+
+
+_DUE_SECONDS = 0.25
+"""How often words that can be final are looked for."""
 
 
 def words_of(hypothesis: Hypothesis, tokenizer: Tokenizer, clock: FrameClock) -> tuple[Word, ...]:

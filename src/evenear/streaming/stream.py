@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One listener: samples in, events out.
+
+What a listener has heard is a `StreamState`, a value. Only the resampler and the extractor of
+features keep something themselves: less than a tenth of a second of sound.
+
+Legend: B streams, N audio samples, T frames, F feature width.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from evenear.audio import StreamResampler, to_mono_float32
+from evenear.errors import AudioError
+from evenear.features import FeatureStream
+from evenear.streaming.events import Event
+from evenear.streaming.turns import TurnState
+from evenear.units import SAMPLE_RATE, Samples
+
+if TYPE_CHECKING:
+    from evenear.streaming.recognizer import Recognizer
+
+__all__ = ["Stream", "StreamState", "checked_samples"]
+
+_LOUDEST = 2.0
+"""Decoders and resamplers overshoot full scale a little; more means another scale."""
+
+
+class StreamState(NamedTuple):
+    """All that a recognizer remembers of one stream. It never changes; the next one is made."""
+
+    encoder: Any
+    """State of the encoder, for a batch of one."""
+    search: Any
+    """State of the search."""
+    turns: TurnState
+    """The turns of the stream's only channel."""
+
+
+class Stream:
+    """One listener: what it has heard and not yet handed out. Made by `Recognizer.stream`."""
+
+    def __init__(self, recognizer: "Recognizer", sample_rate: Samples) -> None:
+        self.recognizer = recognizer
+        self.is_finished = False
+        self.state: StreamState = recognizer.initial_state()
+        """What the recognizer remembers of this stream."""
+        self._resampler = StreamResampler(sample_rate, SAMPLE_RATE)
+        features = recognizer.bundle.features
+        self._features = FeatureStream(features)
+        self._waiting_TF = np.zeros((0, features.dim), np.float32)
+
+    def accept(self, samples: ArrayLike) -> list[Event]:
+        """Hear a chunk; return what became known.
+
+        Args:
+            samples: Mono samples of shape (n,), of any length: float in [-1, 1], or int16.
+
+        Raises:
+            AudioError: The samples are not mono, not finite or of another scale; nothing was heard.
+            StateError: The stream is finished.
+        """
+        return self.recognizer.advance([self], [samples])[0]
+
+    def finish(self) -> list[Event]:
+        """End the stream; return the events of its tail.
+
+        Raises:
+            StateError: The stream is finished already.
+        """
+        return self.recognizer.finish([self])[0]
+
+    def features_of(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Feature frames (T, F) that new samples complete: a multiple of the encoder's stride."""
+        new_TF = self._features.accept(self._resampler.accept(samples_N))
+        joined_TF = np.concatenate([self._waiting_TF, new_TF])
+        stride = self.recognizer.model.encoder.stride
+        num_ready = len(joined_TF) // stride * stride
+        self._waiting_TF = joined_TF[num_ready:]
+        return joined_TF[:num_ready]
+
+    def last_features(self) -> NDArray[np.float32]:
+        """The feature frames of the tail, (T, F), of any number; nothing can be heard any more."""
+        self.is_finished = True
+        tail_TF = self._features.accept(self._resampler.finish())
+        return np.concatenate([self._waiting_TF, tail_TF, self._features.finish()])
+
+
+def checked_samples(chunk: ArrayLike) -> NDArray[np.float32]:
+    """Mono float32 samples, or an error that says what is wrong with them."""
+    array = np.asarray(chunk)
+    if array.ndim != 1:
+        raise AudioError(
+            f"Expected mono samples of shape (n,), got {array.shape}.",
+            hint="Mix down first, with `evenear.audio.to_mono_float32`.",
+        )
+    samples_N = to_mono_float32(array)
+    peak = float(np.abs(samples_N).max(initial=0.0))
+    if peak > _LOUDEST:
+        raise AudioError(
+            f"Float samples must be in [-1, 1], got one of size {peak:.6g}.",
+            hint="If these are 16-bit values, convert them to int16 or divide them by 32768.",
+        )
+    return samples_N
