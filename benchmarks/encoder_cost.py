@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from evenear.config import from_json, to_json
-from evenear.models.cost import paper_flops, price
+from evenear.models.cost import paper_flops, transducer_cost
 from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.recipes.convrnnt import PAPER, VARIANTS
 
@@ -46,7 +46,7 @@ def measure(settings: str, seconds: float) -> dict[str, Any]:
     before = peak_megabytes()
     config = from_json(TransducerConfig, settings)
     model = Transducer(config).eval()
-    cost = price(model, FRAME_SECONDS)
+    cost = transducer_cost(model, FRAME_SECONDS)
     built = peak_megabytes()
     chunk_BTF = torch.randn(1, CHUNK_FRAMES, model.encoder.feature_dim)
     num_chunks = max(2, round(seconds / (CHUNK_FRAMES * FRAME_SECONDS)))

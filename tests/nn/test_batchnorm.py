@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batch normalization without padding, against torch's own over the real frames."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -67,3 +68,17 @@ def test_a_batch_of_one_frame_and_one_of_none_pass():
     torch.testing.assert_close(norm(x_BTD, None), torch.zeros(1, 1, 3))
     assert norm(x_BTD[:, :0], None).shape == (1, 0, 3)
     assert norm.variance_D.isfinite().all()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_statistics_learn_nothing_from_a_batch_that_is_not_all_numbers(value):
+    norm = MaskedBatchNorm(3).train()
+    norm(randn(2, 6, 3), None)
+    before = {name: tensor.clone() for name, tensor in norm.named_buffers()}
+    x_BTD = randn(2, 6, 3, seed=1)
+    x_BTD[1, 2, 0] = value
+    norm(x_BTD, None)
+    for name, tensor in norm.named_buffers():
+        assert torch.equal(tensor, before[name])
+    norm(randn(2, 6, 3, seed=2), None)
+    assert not torch.equal(norm.mean_D, before["mean_D"])

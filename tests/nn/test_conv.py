@@ -114,3 +114,15 @@ def test_the_gate_of_whole_utterances_is_that_of_their_last_frame():
     for b, last in ((0, 8), (1, 5)):
         torch.testing.assert_close(whole_BTD[b, last], running_BTD[b, last])
     assert (whole_BTD[:, 0] - running_BTD[:, 0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("chunks", [[2], [1, 1]])
+def test_a_running_mean_still_learns_after_hours(chunks):
+    """In float32, 2 ** 24 frames of one would be the last that count."""
+    gate = RunningSqueezeExcite(1)
+    state = gate.initial_state(1)
+    z_BTD = torch.tensor([[[2.0**24], [1.0]]])
+    for chunk_BTD in z_BTD.split(chunks, dim=1):
+        _, state = gate.step(chunk_BTD, state)
+    assert state.sum_BD.dtype == state.count_B.dtype == torch.float64
+    assert state.sum_BD.item() == 2**24 + 1

@@ -5,7 +5,7 @@ import pytest
 
 from evenear.config import replace
 from evenear.encoders.convrnn import ConvRnnEncoder
-from evenear.models.cost import price
+from evenear.models.cost import transducer_cost
 from evenear.nn.state import state_bytes
 from evenear.reproduction.measures import (
     costs,
@@ -44,7 +44,7 @@ def test_what_has_no_such_gate_has_no_trap(name):
 
 def test_costs_are_those_of_the_recognizer():
     model = tiny_transducer("conformer")
-    found, priced = costs(model, 0.03, 4.0), price(model, 0.03)
+    found, priced = costs(model, 0.03, 4.0), transducer_cost(model, 0.03)
     assert found.macs_per_second == priced.macs_per_second(4.0) > found.encoder_macs_per_second
     assert found.state_bytes == state_bytes(model.encoder.initial_state(1))
     assert found.num_parameters == sum(p.numel() for p in model.parameters())

@@ -49,3 +49,26 @@ def test_muon_moves_all_directions_of_a_matrix_alike():
     # Newton and Schulz in five steps: singular values come near 1, not to it.
     assert 0.5 < weak / strong < 2.0
     assert moved.abs().sum().item() < 1.01 * (strong + weak)
+
+
+def test_betas_and_decay_are_those_of_the_settings():
+    settings = replace(config().optimizer, muon_ratio=1.0, betas=(0.7, 0.83), weight_decay=0.037)
+    adam, muon = build_optimizers(model(), settings)
+    assert [group["betas"] for group in adam.param_groups] == [(0.7, 0.83)] * 2
+    assert [group["weight_decay"] for group in adam.param_groups] == [0.037, 0.0]
+    assert [group["weight_decay"] for group in muon.param_groups] == [0.037]
+
+
+def test_what_decays_shrinks_by_rate_times_decay():
+    settings = replace(config().optimizer, muon_ratio=0.0, weight_decay=0.25)
+    built = model()
+    (adam,) = build_optimizers(built, settings)
+    weight, bias = built.joiner.output.weight, built.joiner.output.bias
+    before = weight.detach().clone(), bias.detach().clone()
+    for parameter in (weight, bias):
+        parameter.grad = torch.zeros_like(parameter)
+    for group in adam.param_groups:
+        group["lr"] = 0.1
+    adam.step()
+    torch.testing.assert_close(weight.detach(), before[0] * (1 - 0.1 * 0.25))
+    assert torch.equal(bias.detach(), before[1])

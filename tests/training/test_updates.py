@@ -99,6 +99,20 @@ def test_the_averaged_weights_are_evaluated_and_the_run_goes_on_with_its_own(kno
     assert [step.score for step in steps] == [None] * 5 + [0.25]
 
 
+def test_every_update_is_made_in_training_mode_also_after_an_evaluation(known, tmp_path):
+    run = trainer(config(num_updates=4, evaluate_every=2), known, tmp_path)
+    modes, learn = [], run.task.losses
+
+    def noted(batch, update):
+        modes.append({module.training for module in run.model.modules()})
+        return learn(batch, update)
+
+    run.task.losses = noted
+    run.model.eval()
+    list(run.run())
+    assert modes == [{True}] * 4
+
+
 def test_the_best_error_rate_is_kept_and_every_evaluation_recorded(known, tmp_path):
     rates = iter([3, 1, 2])
     run = trainer(config(num_updates=6, evaluate_every=2), known, tmp_path)

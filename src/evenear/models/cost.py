@@ -3,11 +3,13 @@
 
 A multiply-accumulate (MAC) is one weight or score times one number, added up. Every linear layer,
 convolution (all axes: time, frequency, planes), LSTM and attention of a model is counted while the
-model takes a step; element by element work (activations, normalization, the running mean of
+model takes a step; a layer that multiplies by itself (attention, depthwise taps) says how often it
+does (`CountsItself`); element by element work (activations, normalization, the running mean of
 squeeze-and-excite) is not, nor is reading an embedding. Per frame,
 
     linear         inputs * outputs
     convolution    weights * output bins
+    depthwise      width * taps
     LSTM           4 * hidden * (inputs + hidden)
     attention      2 * width * (left frames + 1), besides its linear layers
 
@@ -24,7 +26,7 @@ Source: Radfar et al. 2022, arXiv:2209.14868, section 3.4.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,15 +39,37 @@ from evenear.encoders.convrnn import ConvRnnConfig, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
-from evenear.nn.attention import CausalAttention
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import state_bytes
 from evenear.units import Seconds
 
-__all__ = ["EncoderCost", "TransducerCost", "count_macs", "encoder_cost", "paper_flops", "price"]
+__all__ = [
+    "CountsItself",
+    "EncoderCost",
+    "TransducerCost",
+    "count_macs",
+    "encoder_cost",
+    "paper_flops",
+    "transducer_cost",
+]
 
 _STEP_GROUPS = 8
 """Encoder frames of the step that is counted; any number gives the same cost of a frame."""
+
+
+@runtime_checkable
+class CountsItself(Protocol):
+    """A layer that multiplies besides what the layers of torch inside it do."""
+
+    @property
+    def macs_per_frame(self) -> int:
+        """Its own MACs for each frame."""
+        ...
+
+    @property
+    def sees_each_frame(self) -> nn.Module:
+        """The layer inside it through which each frame goes once."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -114,10 +138,10 @@ def count_macs(module: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
             handles.append(layer.register_forward_hook(counting(name, _dense)))
         elif isinstance(layer, nn.LSTM):
             handles.append(layer.register_forward_hook(counting(name, _recurrent)))
-        elif isinstance(layer, CausalAttention):  # its input layer sees each frame once
-            per_frame = 2 * layer.dim * (layer.left_frames + 1)
-            hook = counting(f"{name}.scores", lambda _l, x, _y, c=per_frame: _places(x[0]) * c)
-            handles.append(layer.project_in.register_forward_hook(hook))
+        elif isinstance(layer, CountsItself):
+            per_frame = layer.macs_per_frame
+            hook = counting(f"{name}.itself", lambda _l, x, _y, c=per_frame: _places(x[0]) * c)
+            handles.append(layer.sees_each_frame.register_forward_hook(hook))
     was_training = module.training
     module.eval()  # or normalization would learn from what is only counted
     try:
@@ -142,7 +166,7 @@ def encoder_cost(encoder: Encoder, frame_seconds: Seconds) -> EncoderCost:
     return EncoderCost(parts, frame_seconds, state_bytes(state))
 
 
-def price(model: Transducer, frame_seconds: Seconds) -> TransducerCost:
+def transducer_cost(model: Transducer, frame_seconds: Seconds) -> TransducerCost:
     """Count what a recognizer costs whose feature frames are `frame_seconds` apart."""
     joiner, predictor = model.joiner, model.predictor
     encoder = encoder_cost(model.encoder, frame_seconds)

@@ -52,6 +52,16 @@ class CausalAttention(nn.Module):
         self.project_in = nn.Linear(dim, 3 * dim)
         self.project_out = nn.Linear(dim, dim)
 
+    @property
+    def macs_per_frame(self) -> int:
+        """Multiply-accumulates of scores and weighted values, with the whole past there."""
+        return 2 * self.dim * (self.left_frames + 1)
+
+    @property
+    def sees_each_frame(self) -> nn.Module:
+        """The layer through which each frame goes once."""
+        return self.project_in
+
     def initial_state(self, batch_size: int) -> AttentionState:
         """Nothing heard yet."""
         weight = self.project_out.weight

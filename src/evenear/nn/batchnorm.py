@@ -51,10 +51,15 @@ class MaskedBatchNorm(nn.Module):
         y_ND, mean_D, inverse_D = _BatchNorm.apply(  # pyright: ignore[reportGeneralTypeIssues]
             rows_ND, self.weight, self.bias, places_N, self.eps
         )
-        with torch.no_grad():
-            self.mean_D.lerp_(mean_D, self.momentum)
-            self.variance_D.lerp_(inverse_D.pow(-2) - self.eps, self.momentum)
+        self._learn(mean_D, inverse_D.pow(-2) - self.eps)
         return y_ND.view_as(x_BTD)
+
+    @torch.no_grad()
+    def _learn(self, mean_D: Tensor, variance_D: Tensor) -> None:
+        """Move the running statistics; a batch that is not all numbers moves none of them."""
+        is_number = mean_D.isfinite().all() & variance_D.isfinite().all()
+        for running_D, new_D in ((self.mean_D, mean_D), (self.variance_D, variance_D)):
+            running_D.lerp_(torch.where(is_number, new_D, running_D), self.momentum)
 
 
 class _BatchNorm(torch.autograd.Function):

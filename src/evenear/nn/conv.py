@@ -68,6 +68,16 @@ class CausalConv1d(nn.Module):
         return self.mix(y_BTD), next_past_BPD
 
     @property
+    def macs_per_frame(self) -> int:
+        """Multiply-accumulates of depthwise taps; a dense convolution is a layer of torch's."""
+        return self.in_dim * self.conv.kernel_size[0] if self.separable else 0
+
+    @property
+    def sees_each_frame(self) -> nn.Module:
+        """The layer through which each frame goes once."""
+        return self.mix
+
+    @property
     def out_dim(self) -> int:
         """Output width."""
         mix = self.mix

@@ -23,7 +23,7 @@ from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
 from evenear.evaluation import recognize
 from evenear.metrics.latency import ComputeTime
-from evenear.models.cost import encoder_cost, paper_flops, price
+from evenear.models.cost import encoder_cost, paper_flops, transducer_cost
 from evenear.models.transducer import Transducer
 from evenear.recipes.convrnnt import PAPER
 from evenear.seeding import rng_for
@@ -62,7 +62,7 @@ class Counts:
 
 def costs(model: Transducer, frame_seconds: Seconds, tokens_per_second: float) -> Costs:
     """Count what a recognizer costs."""
-    found = price(model, frame_seconds)
+    found = transducer_cost(model, frame_seconds)
     return Costs(
         num_parameters=found.num_parameters,
         encoder_macs_per_second=found.encoder.macs_per_second,
