@@ -4,7 +4,8 @@
 Nothing here calls a layer of ours: a reference takes one utterance, the config and the weights by
 their names, and says what must come out. It is slow and does not stream.
 
-Legend: T frames, F feature width, D width, E width of a head, C planes, K taps, S frames attended to.
+Legend: T frames, F feature width, D width, E width of a head, C planes, K taps, S frames that are
+attended to, O and I outputs and inputs of a convolution.
 
 Source: Radfar et al. 2022, arXiv:2209.14868, sections 2 and 3.2 (LSTM, ConvRNN-T); Gulati et al.
 2020, arXiv:2005.08100 (Conformer); Han et al. 2020, arXiv:2005.03191 (ContextNet); Su et al. 2021,

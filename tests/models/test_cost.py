@@ -14,9 +14,12 @@ from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
 from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
+from evenear.encoders.plainlstm import PlainLstmEncoderConfig
+from evenear.errors import ConfigError
 from evenear.models.cost import count_macs, encoder_cost, paper_flops, transducer_cost
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.nn.state import state_bytes
+from evenear.recipes.convrnnt import VARIANTS
 from laws import ENCODERS, random_features, tiny_transducer
 
 FRAME_SECONDS = 0.03
@@ -87,6 +90,23 @@ def test_the_papers_contextnet_costs_what_was_worked_out_by_hand():
     skips = 14 * narrow * narrow + narrow * wide + 6 * wide * wide
     cost = encoder_cost(ContextNetEncoder(ContextNetConfig()), FRAME_SECONDS)
     assert cost.macs_per_frame == convolutions + gates + skips
+
+
+def test_the_small_contextnet_costs_what_was_worked_out_by_hand():
+    """Per encoder frame: blocks of 120 and 208, gates through a quarter, two frames joined."""
+    config = VARIANTS["contextnet"]().model.encoder
+    layers = [(384, 120)] + [(120, 120)] * (9 * 5) + [(120, 208)] + [(208, 208)] * (5 * 5 - 1 + 1)
+    convolutions = sum(a * 5 + a * b for a, b in layers)
+    gates = 10 * 2 * 120 * 30 + 6 * 2 * 208 * 52
+    skips = 9 * 120 * 120 + 120 * 208 + 4 * 208 * 208
+    assert convolutions + gates + skips == 2_385_568
+    cost = encoder_cost(ContextNetEncoder(config), FRAME_SECONDS)
+    assert cost.macs_per_frame * 2 == 2_385_568
+
+
+def test_the_paper_counts_no_other_encoder():
+    with pytest.raises(ConfigError, match="counts no encoder of the kind"):
+        paper_flops(PlainLstmEncoderConfig(), 100)
 
 
 def test_the_papers_conformer_costs_what_was_worked_out_by_hand():

@@ -139,9 +139,8 @@ def count_macs(module: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
         elif isinstance(layer, nn.LSTM):
             handles.append(layer.register_forward_hook(counting(name, _recurrent)))
         elif isinstance(layer, CountsItself):
-            per_frame = layer.macs_per_frame
-            hook = counting(f"{name}.itself", lambda _l, x, _y, c=per_frame: _places(x[0]) * c)
-            handles.append(layer.sees_each_frame.register_forward_hook(hook))
+            hook = counting(f"{name}.itself", _itself(layer))
+            handles.append(_entrance(layer).register_forward_hook(hook))
     was_training = module.training
     module.eval()  # or normalization would learn from what is only counted
     try:
@@ -209,7 +208,10 @@ def paper_flops(config: EncoderConfig, num_frames: int, *, with_frequency: bool 
     if isinstance(config, ContextNetConfig):
         return _contextnet_flops(config, num_frames / config.reduction)
     if not isinstance(config, LstmEncoderConfig | ConvRnnConfig):
-        raise ConfigError(f"The paper counts no encoder of the kind {config.kind}.")
+        raise ConfigError(
+            f"The paper counts no encoder of the kind {config.kind}.",
+            hint="Count it as it is: evenear.models.cost.encoder_cost.",
+        )
     width = config.feature_dim
     flops = _lstm_flops(config.lstm, width * config.reduction, num_frames / config.reduction)
     if isinstance(config, ConvRnnConfig):
@@ -226,6 +228,16 @@ def paper_flops(config: EncoderConfig, num_frames: int, *, with_frequency: bool 
 def _matrices(module: nn.Module) -> int:
     """Weights of a module without its biases."""
     return sum(p.numel() for p in module.parameters() if p.ndim > 1)
+
+
+def _entrance(layer: CountsItself) -> nn.Module:
+    return layer.sees_each_frame
+
+
+def _itself(layer: CountsItself) -> Callable[[nn.Module, Any, Any], int]:
+    """What it multiplies besides its own layers, for the frames that go through its entrance."""
+    per_frame = layer.macs_per_frame
+    return lambda _layer, inputs, _output: _places(inputs[0]) * per_frame
 
 
 def _places(x: Tensor) -> int:
