@@ -9,17 +9,19 @@ attended to, O and I outputs and inputs of a convolution.
 
 Source: Radfar et al. 2022, arXiv:2209.14868, sections 2 and 3.2 (LSTM, ConvRNN-T); Gulati et al.
 2020, arXiv:2005.08100 (Conformer); Han et al. 2020, arXiv:2005.03191 (ContextNet); Su et al. 2021,
-arXiv:2104.09864 (rotary positions).
+arXiv:2104.09864 (rotary positions); Radford et al. 2022, arXiv:2212.04356 (Transformer).
 """
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["conformer", "contextnet", "convrnn", "lstm"]
+__all__ = ["conformer", "contextnet", "convrnn", "lstm", "transformer"]
 
 Weights = Mapping[str, np.ndarray]
+_PROJECTIONS = ("query", "key", "value")
 
 
 def lstm(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
@@ -90,6 +92,34 @@ def contextnet(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
     return x_TD
 
 
+def transformer(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
+    """Two convolutions, positions, and layers that see their block and some frames before it."""
+    missing = -len(x_TF) % (2 * config.reduction)
+    x_TF = np.concatenate([x_TF, np.repeat(x_TF[-1:], missing, axis=0)])
+    block, first, w, b = config.block_frames, [], weights["conv1.weight"], weights["conv1.bias"]
+    for t in range(len(x_TF)):  # what lies behind its block's end is that end once more
+        last = min(len(x_TF), (t // block + 1) * block) - 1
+        three = (x_TF[t - 1] if t else 0 * x_TF[0], x_TF[t], x_TF[min(t + 1, last)])
+        first.append(_gelu(b + sum(w[:, :, k] @ x_F for k, x_F in enumerate(three))))
+    heard, w, b = [0 * first[0], *first], weights["conv2.weight"], weights["conv2.bias"]
+    x_TD = [b + sum(w[:, :, k] @ heard[t + k] for k in range(3)) for t in range(0, len(first), 2)]
+    x_TD, half = _gelu(np.array(x_TD)), config.dim // 2
+    rates = 10_000.0 ** (-np.arange(half) / (half - 1))
+    angles = (np.arange(len(x_TD)) % config.position_cycle)[:, None] * rates
+    x_TD = x_TD + np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+    starts = [t // (block // 2) * (block // 2) for t in range(len(x_TD))]
+    heard = [slice(max(0, s - config.left_frames), s + block // 2) for s in starts]
+    for index in range(config.num_layers):
+        w = _under(weights, f"layers.{index}")
+        normed_TD = _normalized(x_TD, w, "attention_norm")
+        query, key, value = (_linear(normed_TD, w, f"attention.{n}") for n in _PROJECTIONS)
+        attended_TD = _attended(query, key, value, heard, config.num_heads)
+        x_TD = x_TD + _linear(attended_TD, w, "attention.out")
+        wide_TD = _gelu(_linear(_normalized(x_TD, w, "ff_norm"), w, "widen"))
+        x_TD = x_TD + _linear(wide_TD, w, "narrow")
+    return _joined(_normalized(x_TD, weights, "norm"), config.reduction)
+
+
 def _lstm_layers(config: Any, weights: Weights, x_TD: np.ndarray) -> np.ndarray:
     for index in range(config.num_layers):
         w = _under(weights, f"lstms.{index}")
@@ -114,19 +144,31 @@ def _feed_forward(x_TD: np.ndarray, w: Weights) -> np.ndarray:
 
 
 def _attention(x_TD: np.ndarray, w: Weights, config: Any) -> np.ndarray:
-    """Softmax over this frame and `left_frames` before; head by head, query by query."""
-    width = config.dim // config.num_heads
+    """Rotary attention to this frame and the `left_frames` before it."""
     query_TD, key_TD, value_TD = np.split(_linear(x_TD, w, "project_in"), 3, axis=1)
-    attended_TD = np.zeros_like(query_TD)
-    for head in range(config.num_heads):
-        own = slice(head * width, (head + 1) * width)
-        query_TE, key_TE = _rotated(query_TD[:, own]), _rotated(key_TD[:, own])
-        for t in range(len(x_TD)):
-            heard = slice(max(0, t - config.left_frames), t + 1)
-            scores_S = key_TE[heard] @ query_TE[t] / np.sqrt(width)
-            weights_S = np.exp(scores_S - scores_S.max())
-            attended_TD[t, own] = weights_S / weights_S.sum() @ value_TD[heard, own]
+    heads = np.split(np.arange(config.dim), config.num_heads)
+    query_TD = np.concatenate([_rotated(query_TD[:, own]) for own in heads], axis=1)
+    key_TD = np.concatenate([_rotated(key_TD[:, own]) for own in heads], axis=1)
+    heard = [slice(max(0, t - config.left_frames), t + 1) for t in range(len(x_TD))]
+    attended_TD = _attended(query_TD, key_TD, value_TD, heard, config.num_heads)
     return _linear(attended_TD, w, "project_out")
+
+
+def _attended(
+    query_TD: np.ndarray,
+    key_TD: np.ndarray,
+    value_TD: np.ndarray,
+    heard: Sequence[slice],
+    num_heads: int,
+) -> np.ndarray:
+    """Softmax over what a frame hears; head by head, query by query."""
+    attended_TD = np.zeros_like(query_TD)
+    for own in np.split(np.arange(query_TD.shape[1]), num_heads):
+        for t, places in enumerate(heard):
+            scores_S = key_TD[places][:, own] @ query_TD[t, own] / np.sqrt(len(own))
+            weights_S = np.exp(scores_S - scores_S.max())
+            attended_TD[t, own] = weights_S / weights_S.sum() @ value_TD[places][:, own]
+    return attended_TD
 
 
 def _rotated(x_TE: np.ndarray) -> np.ndarray:
@@ -196,7 +238,7 @@ def _normalized(x_TD: np.ndarray, w: Weights, name: str) -> np.ndarray:
 
 
 def _linear(x_TD: np.ndarray, w: Weights, name: str) -> np.ndarray:
-    return x_TD @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+    return x_TD @ w[f"{name}.weight"].T + w.get(f"{name}.bias", 0.0)
 
 
 def _under(weights: Weights, name: str) -> dict[str, np.ndarray]:
@@ -206,6 +248,10 @@ def _under(weights: Weights, name: str) -> dict[str, np.ndarray]:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-x))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
 
 
 def _swish(x: np.ndarray) -> np.ndarray:

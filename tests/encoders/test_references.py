@@ -10,18 +10,20 @@ import torch
 from torch import nn
 
 from encoders import references
-from evenear.encoders.conformer import ConformerConfig, ConformerEncoder
-from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
-from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder
-from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
+from evenear.encoders.conformer import ConformerConfig
+from evenear.encoders.contextnet import ContextNetConfig
+from evenear.encoders.convrnn import ConvRnnConfig
+from evenear.encoders.lstm import LstmEncoderConfig
+from evenear.encoders.transformer import TransformerConfig
 from evenear.seeding import torch_rng_for
 from laws import ENCODERS, random_features
 
-BUILT = {
-    LstmEncoderConfig: (LstmEncoder, references.lstm),
-    ConvRnnConfig: (ConvRnnEncoder, references.convrnn),
-    ConformerConfig: (ConformerEncoder, references.conformer),
-    ContextNetConfig: (ContextNetEncoder, references.contextnet),
+REFERENCES = {
+    LstmEncoderConfig: references.lstm,
+    ConvRnnConfig: references.convrnn,
+    ConformerConfig: references.conformer,
+    ContextNetConfig: references.contextnet,
+    TransformerConfig: references.transformer,
 }
 LENGTHS = (41, 30)
 """Frames of two utterances: more than the widest dilation or attention reaches back."""
@@ -43,8 +45,8 @@ def randomize(module: nn.Module) -> None:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_an_encoder_computes_what_its_papers_formulas_say(name):
     config = ENCODERS[name]
-    build, reference = BUILT[type(config)]
-    encoder = build(config).eval()
+    reference = REFERENCES[type(config)]
+    encoder = config.build().eval()
     randomize(encoder)
     features_BTF = random_features(max(LENGTHS), batch_size=len(LENGTHS))
     with torch.no_grad():

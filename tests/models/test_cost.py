@@ -15,6 +15,7 @@ from evenear.encoders.contextnet import ContextNetConfig, ContextNetEncoder
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder, LocalCnnConfig
 from evenear.encoders.lstm import LstmEncoder, LstmEncoderConfig
 from evenear.encoders.plainlstm import PlainLstmEncoderConfig
+from evenear.encoders.transformer import TransformerConfig
 from evenear.errors import ConfigError
 from evenear.models.cost import count_macs, encoder_cost, paper_flops, transducer_cost
 from evenear.nn.recurrent import LstmStackConfig
@@ -107,6 +108,15 @@ def test_the_small_contextnet_costs_what_was_worked_out_by_hand():
 def test_the_paper_counts_no_other_encoder():
     with pytest.raises(ConfigError, match="counts no encoder of the kind"):
         paper_flops(PlainLstmEncoderConfig(), 100)
+
+
+def test_a_transformer_costs_what_was_worked_out_by_hand():
+    """Whisper tiny's shape per 20 ms, in blocks of 320 ms with 4 s before them."""
+    width, wide, layers, seen = 384, 1536, 4, 200 + 16
+    convolutions = 2 * (80 * 3 * width) + width * 3 * width
+    each = 4 * width * width + 2 * width * wide + 2 * width * seen
+    cost = encoder_cost(TransformerConfig().build(), 0.01)
+    assert cost.macs_per_frame * 2 == convolutions + layers * each
 
 
 def test_the_papers_conformer_costs_what_was_worked_out_by_hand():

@@ -156,6 +156,17 @@ class TransformerEncoder(Encoder):
         """Feature frames of a block."""
         return self._block
 
+    @property
+    def macs_per_frame(self) -> int:
+        """Multiply-accumulates of all attention for a frame (20 ms), with its whole past there."""
+        heard = self.config.left_frames + self._block // 2
+        return self.config.num_layers * 2 * self.config.dim * heard
+
+    @property
+    def sees_each_frame(self) -> nn.Module:
+        """The layer through which each frame (20 ms) goes once."""
+        return self.norm
+
     def set_block(self, block_frames: int) -> None:
         """Encode in blocks of another length from now on: longer ones wait longer and hear better.
 

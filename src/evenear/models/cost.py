@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 _STEP_GROUPS = 8
-"""Encoder frames of the step that is counted; any number gives the same cost of a frame."""
+"""Blocks of the step that is counted; any number gives the same cost of a frame."""
 
 
 @runtime_checkable
@@ -154,13 +154,13 @@ def count_macs(module: nn.Module, run: Callable[[], Any]) -> dict[str, int]:
 
 def encoder_cost(encoder: Encoder, frame_seconds: Seconds) -> EncoderCost:
     """Count a step of an encoder whose feature frames are `frame_seconds` apart."""
-    num_frames = _STEP_GROUPS * encoder.stride
+    num_frames = _STEP_GROUPS * encoder.block_frames
     device = next(encoder.parameters()).device
     features_BTF = torch.zeros(1, num_frames, encoder.feature_dim, device=device)
     state = encoder.initial_state(1)
     parts: dict[str, float] = {}
     for name, macs in count_macs(encoder, lambda: encoder.step(features_BTF, state)).items():
-        part = name.partition(".")[0]
+        part = name.lstrip(".").partition(".")[0]  # the encoder itself has no name
         parts[part] = parts.get(part, 0.0) + macs / num_frames
     return EncoderCost(parts, frame_seconds, state_bytes(state))
 
