@@ -59,6 +59,7 @@ def _register() -> None:
         reproduce,
         train,
         transcribe,
+        verify,
     )
 
     app.command("demo")(demo.demo)
@@ -68,6 +69,10 @@ def _register() -> None:
     app.command("average")(average.average)
     app.command("evaluate")(evaluate.evaluate)
     app.command("audit")(audit.audit)
+    app.command("verify")(verify.verify)
+    app.command("enroll")(verify.enroll)
+    app.command("calibrate")(verify.calibrate)
+    app.command("embed")(verify.embed)
     app.add_typer(corpora.app, name="data")
     app.add_typer(reproduce.app, name="reproduce")
     app.command("doctor")(doctor.doctor)

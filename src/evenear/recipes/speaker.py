@@ -24,7 +24,7 @@ def recipe() -> SpeakerTrainingConfig:
     """
     return SpeakerTrainingConfig(
         name="evenear-speaker",
-        num_updates=1800,
+        num_updates=1000,
         data=SpeakerDataConfig(
             store=StoreConfig(
                 features=FeatureConfig(stack=3),
@@ -46,10 +46,11 @@ def recipe() -> SpeakerTrainingConfig:
             decay_from=0.4,
             final_ratio=0.01,
             weight_decay=0.05,
-            average_decay=0.99,
+            average_decay=0.98,
         ),
         precision="bfloat16",
-        evaluate_every=300,
+        evaluate_every=250,
+        snapshot_every=50,
     )
 
 

@@ -104,7 +104,8 @@ class SpeakerRun:
         crops = CropMaker(voices.train, config.crops, features, seed=config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(torch_rng_for(config.seed, "weights").get_state())
-            learner = SpeakerLearner(config.model, len(voices.train.speakers))
+            count = len(voices.train.speakers)
+            learner = SpeakerLearner(config.model, config.objective, count)
         plain = next(iter(voices.train.stores.values()))
         mean_F, scale_F = feature_statistics(plain, features.stack)
         learner.speaker.mean_F.copy_(mean_F)

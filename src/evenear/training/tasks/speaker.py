@@ -31,7 +31,7 @@ from evenear.losses.arw import (
     accumulated_pairwise,
     row_shares,
 )
-from evenear.losses.prototypical import AngularPrototypical, SpeakerSoftmax
+from evenear.losses.prototypical import AamSoftmax, AngularPrototypical
 from evenear.metrics.verification import ScoreOrder
 from evenear.models.speaker import SpeakerConfig, SpeakerModel
 from evenear.training.settings import OptimizerConfig
@@ -70,6 +70,9 @@ class SpeakerObjectiveConfig:
     """The losses, and who weighs them."""
 
     softmax_weight: float = Field(default=1.0, ge=0)
+    margin: float = Field(default=0.2, ge=0, lt=1.5)
+    """Additive angular margin of the softmax over training speakers, in radians."""
+    softmax_scale: float = Field(default=30.0, gt=0)
     metric_weight: float = Field(default=1.0, ge=0)
     metric: Literal["prototypical", "pairwise"] = "prototypical"
     reweighting: ReweightingConfig | None = None
@@ -107,10 +110,17 @@ class SpeakerTrainingConfig:
 class SpeakerLearner(nn.Module):
     """The network and the heads of its losses, which training needs and nobody after it."""
 
-    def __init__(self, settings: SpeakerConfig, num_speakers: int) -> None:
+    def __init__(
+        self, settings: SpeakerConfig, objective: SpeakerObjectiveConfig, num_speakers: int
+    ) -> None:
         super().__init__()
         self.speaker = SpeakerModel(settings)
-        self.softmax = SpeakerSoftmax(settings.embedding_dim, num_speakers)
+        self.softmax = AamSoftmax(
+            settings.embedding_dim,
+            num_speakers,
+            margin=objective.margin,
+            scale=objective.softmax_scale,
+        )
         self.prototypical = AngularPrototypical()
 
 
