@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The task of a two-channel model: separate and recognize mixtures that are made on the fly.
+
+A recognizer that was trained on single talkers may be frozen while the separator learns, or be
+tuned along with it. Its batch normalization keeps the statistics it has either way: half of what
+it hears here are channels on which nobody speaks.
+
+Legend: B mixtures, S channels of all mixtures.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from evenear.config import config, to_json
+from evenear.data.mixturebatches import MixtureBatch, MixtureBatchConfig, MixtureBatchMaker
+from evenear.metrics.turns import orc_errors
+from evenear.metrics.words import WordErrors
+from evenear.models.separator import NUM_CHANNELS, SeparatorTransducer
+from evenear.nn.batchnorm import MaskedBatchNorm
+from evenear.search import Hypothesis, greedy_search
+from evenear.tokenizer import Tokenizer
+from evenear.training.settings import OptimizerConfig
+from evenear.training.task import Losses, Task
+from evenear.training.twotalkers import TwoTalkerObjective, two_talker_losses
+
+__all__ = ["SeparatorTask", "TwoTalkerConfig", "keep_statistics", "read_channels", "turns_of"]
+
+
+@config
+class TwoTalkerConfig:
+    """A training run of a two-channel model."""
+
+    name: str
+    seed: int = 0
+    num_updates: int = Field(ge=1)
+    batches: MixtureBatchConfig = MixtureBatchConfig()
+    objective: TwoTalkerObjective = TwoTalkerObjective()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    recognizer: Literal["frozen", "tuned"] = "tuned"
+    """Whether the recognition encoder, predictor and joiner move."""
+    evaluate_every: int = Field(default=500, ge=1)
+    snapshot_every: int = Field(default=200, ge=1)
+
+
+class SeparatorTask(Task):
+    """Learn to hear two talkers.
+
+    Args:
+        config: The run.
+        model: The model; its recognizer may be trained already.
+        batches: Plans and makes the training mixtures.
+        dev: Mixtures of speakers who are not trained on.
+    """
+
+    score_name = "dev_score"
+
+    def __init__(
+        self,
+        config: TwoTalkerConfig,
+        model: SeparatorTransducer,
+        batches: MixtureBatchMaker,
+        dev: Sequence[MixtureBatch],
+    ) -> None:
+        self.config, self.batches, self.dev = config, batches, dev
+        self.model: SeparatorTransducer = model
+        self.term_weights: Mapping[str, float] = config.objective.weights
+        if config.recognizer == "frozen":
+            model.transducer.requires_grad_(False)
+
+    @property
+    def identity(self) -> str:
+        """A digest of the recordings that mixtures are made of."""
+        voices = [(v.utterance_id, v.text) for v in self.batches.sounds.voices]
+        plan = json.dumps([voices, to_json(self.config.batches)])
+        return hashlib.blake2b(plan.encode(), digest_size=10).hexdigest()
+
+    def plan(self, epoch: int) -> Sequence[Any]:
+        """The batches of an epoch, as names of mixtures."""
+        return self.batches.plan(epoch)
+
+    def batch(self, group: Any, epoch: int) -> MixtureBatch:
+        """Mix a batch."""
+        return self.batches.batch(group, epoch)
+
+    def losses(self, batch: MixtureBatch, update: int) -> Losses:
+        """The losses of a batch."""
+        del update  # nothing here is drawn but dropout
+        keep_statistics(self.model, frozen=self.config.recognizer == "frozen")
+        eot_id = self.batches.tokenizer.eot_id
+        terms = two_talker_losses(self.model, batch, self.config.objective, eot_id=eot_id)
+        return Losses(terms)
+
+    @torch.no_grad()
+    def evaluate(self, model: nn.Module) -> float:
+        """ORC-WER of greedy search on the held-out mixtures; their loss if nothing is recognized.
+
+        The references come from the targets, so they are in the tokenizer's words.
+        """
+        assert isinstance(model, SeparatorTransducer)
+        tokenizer, objective = self.batches.tokenizer, self.config.objective
+        if not set(self.term_weights) - {"separation"}:
+            terms = [two_talker_losses(model, b, objective, eot_id=-1) for b in self.dev]
+            return torch.cat([t["separation"] for t in terms]).mean().item()
+        total = WordErrors()
+        for batch in self.dev:
+            heard = read_channels(model, batch)
+            for b in range(len(batch.lengths_B)):
+                references = []
+                for row in range(b, len(batch.targets_SU), len(batch.lengths_B)):
+                    tokens_U = batch.targets_SU[row, : batch.target_lengths_S[row]].tolist()
+                    references += turns_of(tokens_U, tokenizer) or [tokenizer.decode(tokens_U)]
+                said = [tokenizer.decode(own[b].tokens) for own in heard]
+                total += orc_errors([text for text in references if text], said)
+        return float("nan") if total.rate is None else total.rate
+
+    def heard_seconds(self, batch: MixtureBatch) -> float:
+        """Seconds of sound in a batch."""
+        return float(batch.lengths_B.sum()) * self.batches.features.clock.frame_seconds
+
+
+def keep_statistics(model: SeparatorTransducer, *, frozen: bool) -> None:
+    """Put what may not move into evaluation mode: all of a frozen recognizer, or its norms."""
+    if frozen:
+        model.transducer.eval()
+    for module in model.transducer.modules():
+        if isinstance(module, MaskedBatchNorm):
+            module.eval()
+
+
+@torch.no_grad()
+def read_channels(model: SeparatorTransducer, batch: MixtureBatch) -> tuple[list[Hypothesis], ...]:
+    """Greedy readings of each mixture, channel by channel."""
+    encoded = model.encode(batch.features_BTF, batch.lengths_B)
+    found = greedy_search(model.transducer, encoded)
+    size = len(batch.lengths_B)
+    return tuple(found[c * size : (c + 1) * size] for c in range(NUM_CHANNELS))
+
+
+def turns_of(tokens: Sequence[int], tokenizer: Tokenizer) -> list[str]:
+    """Texts of the turns of one channel, parted at its marks; none without words."""
+    parts: list[list[int]] = [[]]
+    for token in tokens:
+        if token in (tokenizer.sot_id, tokenizer.eot_id):
+            parts.append([])
+        else:
+            parts[-1].append(token)
+    return [text for part in parts if (text := tokenizer.decode(part))]
