@@ -5,7 +5,7 @@ A recognizer that was trained on single talkers may be frozen while the separato
 tuned along with it. Its batch normalization keeps the statistics it has either way: half of what
 it hears here are channels on which nobody speaks.
 
-Legend: B mixtures, S channels of all mixtures.
+Legend: B mixtures, S channels of all mixtures, U tokens.
 """
 
 import hashlib
