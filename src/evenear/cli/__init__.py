@@ -56,6 +56,7 @@ def _register() -> None:
         doctor,
         evaluate,
         listen,
+        mitigate,
         reproduce,
         train,
         transcribe,
@@ -67,6 +68,7 @@ def _register() -> None:
     app.command("listen")(listen.listen)
     app.command("train")(train.train)
     app.command("average")(average.average)
+    app.command("mitigate")(mitigate.mitigate)
     app.command("evaluate")(evaluate.evaluate)
     app.command("audit")(audit.audit)
     app.command("verify")(verify.verify)

@@ -10,8 +10,7 @@ from evenear.data.batches import BatchConfig
 from evenear.data.store import StoreConfig
 from evenear.encoders.configs import EncoderConfig
 from evenear.models.transducer import (
-    LstmPredictorConfig,
-    StatelessPredictorConfig,
+    PredictorConfig,
     TransducerConfig,
 )
 
@@ -36,7 +35,7 @@ class ModelConfig:
     """A transducer without what the tokenizer decides."""
 
     encoder: EncoderConfig
-    predictor: LstmPredictorConfig | StatelessPredictorConfig = Field(discriminator="kind")
+    predictor: PredictorConfig = Field(discriminator="kind")
     joiner_dim: int = Field(default=512, ge=1)
 
     def transducer(
