@@ -41,6 +41,10 @@ def train(
     start_from: Annotated[
         str | None, typer.Option(help="Begin with a trained model: its folder or name.")
     ] = None,
+    encoder_from: Annotated[
+        Path | None,
+        typer.Option(help="A Whisper model whose encoder to begin with: a file or its folder."),
+    ] = None,
     splice_with: Annotated[
         str | None,
         typer.Option(help="A trained model that finds where to part sentences and join new ones."),
@@ -70,8 +74,9 @@ def train(
     sources = [Source.parse(text) for text in data]
     for source in sources:
         expect_to_read(source.manifest)
-    if pronunciations is not None:
-        expect_to_read(pronunciations)
+    for path in (pronunciations, encoder_from):
+        if path is not None:
+            expect_to_read(path)
     _check_folder(out, config, resume=resume)
     keep_freed_memory()
     write_bytes(out / "config.json", to_json(config).encode())
@@ -90,17 +95,18 @@ def train(
                 sources,
                 out,
                 start_from=start_from,
+                encoder_from=encoder_from,
                 splice_with=splice_with,
                 pronunciations=pronunciations,
                 parting=lambda done: bar.update(looking, advance=done, visible=True),
                 **shared,
             )
         else:
-            for_words = (start_from, splice_with, pronunciations)
+            for_words = (start_from, encoder_from, splice_with, pronunciations)
             if any(given is not None for given in for_words):
                 raise ConfigError(
-                    f"--start-from, --splice-with and --pronunciations are for recognizers; "
-                    f"{recipe} makes a speaker verifier.",
+                    "--start-from, --encoder-from, --splice-with and --pronunciations are for "
+                    f"recognizers; {recipe} makes a speaker verifier.",
                     hint="Leave them out.",
                 )
             run = SpeakerRun.prepare(config, sources, out, **shared)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from evenear.config import config
 from evenear.data.augmentation import FrameAugmentation, augment_frames
+from evenear.data.joining import MOST_PAUSE_SECONDS, Spoken, joined, trimmed
 from evenear.data.splicing import Seams, Splicer
 from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
@@ -27,7 +28,7 @@ from evenear.seeding import rng_for
 from evenear.shapes import few_sizes
 from evenear.tokenizer import Tokenizer
 
-__all__ = ["Batch", "BatchConfig", "BatchMaker", "Pick", "collate"]
+__all__ = ["Batch", "BatchConfig", "BatchMaker", "Pick", "collate", "padded"]
 
 
 class Batch(NamedTuple):
@@ -42,6 +43,8 @@ class Batch(NamedTuple):
     """Phones of the texts, if pronunciations are known."""
     phone_lengths_B: Tensor | None = None
     """0 for texts with a word that no dictionary has."""
+    clean_BTF: Tensor | None = None
+    """The features without noise or masks, frame by frame, if a teacher is to hear them."""
 
 
 class Pick(NamedTuple):
@@ -66,6 +69,10 @@ class BatchConfig:
     min_seconds: float = Field(default=0.3, ge=0)
     max_seconds: float = Field(default=16.0, gt=0)
     augmentation: FrameAugmentation | None = FrameAugmentation()
+    join_chance: float = Field(default=0.0, ge=0, lt=1)
+    """Chance that an utterance of another speaker follows, after a pause; then again another."""
+    trim_chance: float = Field(default=0.0, ge=0, le=1)
+    """Chance that the silence before and after an utterance is cut off."""
     splice_chance: float = Field(default=0.5, ge=0, le=1)
     """Chance that an utterance whose seams are known gets the ending of another."""
     splice_middle_chance: float = Field(default=0.5, ge=0, lt=1)
@@ -90,6 +97,7 @@ class BatchMaker:
         seed: The run's seed.
         seams: Where utterances can be parted, to make new sentences of them; None makes none.
         lexicon: How words are said; None leaves the phones out.
+        with_clean: Also give the features as a teacher should hear them.
         repeats: Times an utterance occurs in an epoch, by its id, where that is not once; a
             fraction takes it in so many epochs.
     """
@@ -105,21 +113,26 @@ class BatchMaker:
         repeats: Mapping[str, float] | None = None,
         seams: Seams | None = None,
         lexicon: Lexicon | None = None,
+        with_clean: bool = False,
     ) -> None:
         self.store, self.settings, self.lexicon = store, settings, lexicon
         self.repeats = repeats or {}
         self.seams, self._splicer = seams, None
         if seams:
             self._splicer = Splicer(store, seams, middle_chance=settings.splice_middle_chance)
-        self._tokenizer = tokenizer
+        self._tokenizer, self.with_clean = tokenizer, with_clean
+        self._clean: dict[str, int] = {}
         self.features, self.seed = features, seed
         self._bin_hz = None if features.kind == "log-mel" else bin_hz(features)
         self._tokens: dict[int, list[int]] = {}
         self._copies: dict[str, list[int]] = {}
         for index, utterance in enumerate(store.utterances):
+            if with_clean and utterance.copy == 0:
+                self._clean[utterance.utterance_id] = index
             if settings.min_seconds <= self._seconds(index) <= settings.max_seconds:
                 self._copies.setdefault(utterance.utterance_id, []).append(index)
                 self._tokens[index] = tokenizer.encode(utterance.text) if tokenizer else []
+        self._names = list(self._copies)
         if not self._copies:
             raise ManifestError(
                 f"A batch needs an utterance between {settings.min_seconds} and "
@@ -149,33 +162,70 @@ class BatchMaker:
 
     def batch(self, group: list[Pick], epoch: int) -> Batch:
         """One batch: frames augmented afresh for this epoch, stacked and padded."""
-        ids, frames, texts, targets = [], [], [], []
+        ids, frames, clean, texts, targets = [], [], [], [], []
         for stored, occurrence in group:
             utterance = self.store.utterances[stored]
-            frames_TM, text = self.store.frames(stored), utterance.text
-            tokens = self._tokens[stored]
+            spoken = Spoken(self.store.frames(stored), self._clean_frames(stored), utterance.text)
             if epoch >= self.settings.easy_epochs:
                 key = (epoch, occurrence, utterance.utterance_id, utterance.copy)
-                if (spliced := self._spliced(stored, key)) is not None:
-                    frames_TM, text, tokens = spliced
-                if self.settings.augmentation is not None:
-                    rng = rng_for(self.seed, "frames", key)
-                    frames_TM = augment_frames(
-                        frames_TM, self.settings.augmentation, rng, self._bin_hz
-                    )
+                spoken = self._varied(stored, spoken, key)
             ids.append(utterance.utterance_id)
-            frames.append(stack_frames(frames_TM, self.features))
-            texts.append(text)
-            targets.append(tokens)
+            frames.append(stack_frames(spoken.frames_TM, self.features))
+            if spoken.clean_TM is not None:
+                clean.append(stack_frames(spoken.clean_TM, self.features))
+            texts.append(spoken.text)
+            known = spoken.text == utterance.text
+            encode = self._tokenizer.encode if self._tokenizer else _nothing
+            targets.append(self._tokens[stored] if known else encode(spoken.text))
         batch = collate(ids, frames, targets)
+        if clean:
+            batch = batch._replace(clean_BTF=padded(clean))
         if self.lexicon is None:
             return batch
         phones_BP, lengths_B = _padded([self.lexicon.phones_of(text) for text in texts])
         return batch._replace(phones_BP=phones_BP, phone_lengths_B=lengths_B)
 
-    def _spliced(
-        self, stored: int, key: tuple[int, int, str, int]
-    ) -> tuple[NDArray[np.float32], str, list[int]] | None:
+    def _varied(self, stored: int, spoken: Spoken, key: tuple[int, int, str, int]) -> Spoken:
+        """The utterance as an epoch varies it: spliced or joined, trimmed, warped, masked."""
+        settings = self.settings
+        if (spliced := self._spliced(stored, key)) is not None:
+            spoken = spliced
+        if settings.trim_chance or settings.join_chance:
+            rng = rng_for(self.seed, "joined", key)
+            if rng.random() < settings.trim_chance:
+                spoken = trimmed(spoken, rng)
+            while rng.random() < settings.join_chance:
+                other = self._fitting(len(spoken.frames_TM), rng)
+                if other is None:
+                    break
+                spoken = joined(spoken, other, rng)
+        if settings.augmentation is not None:
+            rng = rng_for(self.seed, "frames", key)
+            frames_TM = augment_frames(spoken.frames_TM, settings.augmentation, rng, self._bin_hz)
+            spoken = spoken._replace(frames_TM=frames_TM)
+        return spoken
+
+    def _fitting(self, num_frames: int, rng: np.random.Generator) -> Spoken | None:
+        """Another utterance that fits behind one of so many frames."""
+        hops = 1000 / self.features.hop_milliseconds
+        room = self.settings.max_seconds * hops - num_frames - MOST_PAUSE_SECONDS * hops
+        copies = self._names[int(rng.integers(len(self._names)))]
+        stored = self._copies[copies][0]
+        if self.store.utterances[stored].num_frames > room:
+            return None
+        text = self.store.utterances[stored].text
+        return Spoken(self.store.frames(stored), self._clean_frames(stored), text)
+
+    def _clean_frames(self, stored: int) -> NDArray[np.float32] | None:
+        """The frames of the copy that was not varied, if the varied one is as long."""
+        if not self.with_clean:
+            return None
+        one = self.store.utterances[stored]
+        place = self._clean.get(one.utterance_id, stored)
+        same = self.store.utterances[place].num_frames == one.num_frames
+        return self.store.frames(place if same else stored)
+
+    def _spliced(self, stored: int, key: tuple[int, int, str, int]) -> Spoken | None:
         """A new sentence that begins as this utterance, if chance wants one and seams allow it."""
         if self._splicer is None or self._tokenizer is None:
             return None
@@ -183,7 +233,9 @@ class BatchMaker:
         if rng.random() >= self.settings.splice_chance:
             return None
         made = self._splicer.splice(stored, rng)
-        return None if made is None else (*made, self._tokenizer.encode(made[1]))
+        if made is None:
+            return None
+        return Spoken(made[0], made[0] if self.with_clean else None, made[1])
 
     def _seconds(self, stored: int) -> float:
         frames = self.store.utterances[stored].num_frames
@@ -218,17 +270,26 @@ class BatchMaker:
 
 def collate(utterance_ids: list[str], frames: list[np.ndarray], targets: list[list[int]]) -> Batch:
     """Pad stacked frames (T, F) and tokens into a batch, to one of few sizes."""
+    return Batch(
+        tuple(utterance_ids),
+        padded(frames),
+        torch.tensor([len(f) for f in frames]),
+        *_padded(targets),
+    )
+
+
+def padded(frames: list[np.ndarray]) -> Tensor:
+    """Frames (T, F) padded with zeros to one of few lengths, (B, T, F)."""
     longest = few_sizes(max(len(f) for f in frames))
     # Filled by numpy: torch would spread it over threads that the training itself computes with.
     features_BTF = np.zeros((len(frames), longest, frames[0].shape[1]), np.float32)
     for row, frame_TF in enumerate(frames):
         features_BTF[row, : len(frame_TF)] = frame_TF
-    return Batch(
-        tuple(utterance_ids),
-        torch.from_numpy(features_BTF),
-        torch.tensor([len(f) for f in frames]),
-        *_padded(targets),
-    )
+    return torch.from_numpy(features_BTF)
+
+
+def _nothing(_: str) -> list[int]:
+    return []
 
 
 def _padded(rows: list[list[int]]) -> tuple[Tensor, Tensor]:

@@ -108,6 +108,8 @@ class TransducerConfig:
     """An auxiliary CTC head on the encoder, for training."""
     phones: int = Field(default=0, ge=0)
     """Phones that another auxiliary CTC head tells apart, for training; 0 leaves it out."""
+    phone_steps: int | None = Field(default=None, ge=1)
+    """Steps in which an encoder frame says phones; None: as many as it has feature frames."""
 
     @property
     def structure(self) -> dict[str, Any]:
@@ -237,11 +239,16 @@ class Transducer(nn.Module):
         self.phones = None
         if config.phones:
             each = config.phones + 1
-            self.phones = nn.Linear(config.joiner_dim, self.encoder.stride * each)
+            self.phones = nn.Linear(config.joiner_dim, self.phone_steps * each)
         self.mean_F: Tensor
         self.scale_F: Tensor
         self.register_buffer("mean_F", torch.zeros(self.encoder.feature_dim))
         self.register_buffer("scale_F", torch.ones(self.encoder.feature_dim))
+
+    @property
+    def phone_steps(self) -> int:
+        """Steps in which an encoder frame says phones."""
+        return self.config.phone_steps or self.encoder.stride
 
     def normalize(self, features_BTF: Tensor) -> Tensor:
         """Features with the training set's mean and deviation taken out."""
@@ -274,9 +281,9 @@ class Transducer(nn.Module):
         return self.joiner.predictor_proj(predicted_BUD)
 
     def phone_logits(self, projected_BTD: Tensor) -> Tensor:
-        """Scores of blank and phones, as often as features come: (B, T * stride, 1 + phones).
+        """Scores of blank and phones: (B, T * phone_steps, 1 + phones).
 
-        Phones follow one another faster than encoder frames, so each frame scores `stride` steps.
+        Phones may follow one another faster than encoder frames, so a frame scores some steps.
 
         Args:
             projected_BTD: Encoder frames as `step` returns them.
@@ -287,7 +294,7 @@ class Transducer(nn.Module):
         if self.phones is None:
             raise ConfigError("Scores of phones need a model that was made with a number of them.")
         logits_BTV = self.phones(projected_BTD)
-        return logits_BTV.unflatten(2, (self.encoder.stride, -1)).flatten(1, 2)
+        return logits_BTV.unflatten(2, (self.phone_steps, -1)).flatten(1, 2)
 
     def packed_logits(
         self, encoded: Encoded, predicted_BUD: Tensor, target_lengths_B: Tensor

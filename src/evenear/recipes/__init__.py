@@ -4,7 +4,7 @@
 from collections.abc import Callable
 
 from evenear.errors import ConfigError, nearest_names
-from evenear.recipes import convrnnt, english_small, speaker
+from evenear.recipes import convrnnt, english, english_small, speaker
 from evenear.training.settings import TrainingConfig
 from evenear.training.tasks.speaker import SpeakerTrainingConfig
 
@@ -14,11 +14,13 @@ AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig
 """A run of any task."""
 
 RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
+    "evenear-en": english.recipe,
     "evenear-en-small": english_small.recipe,
     "evenear-en-small-conformer": english_small.conformer,
     "evenear-en-small-continued": english_small.continued,
     "evenear-en-small-lstm": english_small.lstm,
     "evenear-en-small-words": english_small.words,
+    "evenear-en-tuned": english.tuned,
     "evenear-speaker": speaker.recipe,
     "evenear-speaker-resnet": speaker.resnet,
     "tiny": english_small.tiny,

@@ -204,7 +204,7 @@ class LexiconSearch(Search[LexiconState]):
         lengths_B: Sequence[int] | None = None,
     ) -> list[LexiconState]:
         """Read frames; return the next state of each stream."""
-        num_frames, stride = projected_BTD.shape[1], self.model.encoder.stride
+        num_frames, stride = projected_BTD.shape[1], self.model.phone_steps
         states = list(states)
         if not states or not num_frames:
             return states

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a recognizer is trained to lower: the transducer loss and auxiliary CTC losses.
 
-    loss = mean over utterances of  transducer + ctc_weight * ctc + phone_weight * phones
+    loss = mean over utterances of
+           transducer + ctc_weight * ctc + phone_weight * phones + distillation_weight * distance
 
 `ctc` is over tokens, `phones` over the phones of a pronunciation dictionary: they tell few frames
 of few speakers apart by what they share with others, which spelling hides. Utterances with a word
@@ -21,6 +22,7 @@ from evenear.data.batches import Batch
 from evenear.encoders.base import Encoded
 from evenear.losses.transducer import packed_transducer_loss
 from evenear.models.transducer import Transducer
+from evenear.training.distillation import Teacher
 from evenear.training.settings import ObjectiveConfig
 from evenear.training.task import Losses
 
@@ -34,28 +36,57 @@ class TransducerObjective:
         model: The transducer.
         config: Weights of the terms, and FastEmit.
         autocast: Arithmetic of encoder and joiner; None: that of the weights.
+        teacher: The encoder that the model's own is to become like; None: nobody.
     """
 
     def __init__(
-        self, model: Transducer, config: ObjectiveConfig, *, autocast: torch.dtype | None = None
+        self,
+        model: Transducer,
+        config: ObjectiveConfig,
+        *,
+        autocast: torch.dtype | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         self.model, self.config, self.autocast = model, config, autocast
+        self.teacher = teacher
 
     @property
     def term_weights(self) -> dict[str, float]:
         """Weights of the terms in their sum."""
         return {
-            "transducer": 1.0,
+            "transducer": self.config.transducer_weight,
             "ctc": self.config.ctc_weight,
             "phones": self.config.phone_weight,
+            "distillation": self.config.distillation_weight,
         }
 
-    def losses(self, batch: Batch, hidden_tokens: Tensor | None = None) -> Losses:
-        """Losses of a batch. `hidden_tokens` (B, U) marks tokens the predictor may not see."""
+    def losses(
+        self,
+        batch: Batch,
+        hidden_tokens: Tensor | None = None,
+        *,
+        is_detached: bool = False,
+        is_taught: bool = True,
+    ) -> Losses:
+        """Losses of a batch.
+
+        Args:
+            batch: The batch.
+            hidden_tokens: Marks tokens (B, U) that the predictor may not see.
+            is_detached: The heads learn without moving the encoder.
+            is_taught: The teacher is heard, if there is one.
+        """
         device_type = batch.features_BTF.device.type
         enabled = self.autocast is not None
+        terms: dict[str, Tensor] = {}
         with torch.autocast(device_type, dtype=self.autocast, enabled=enabled):
             encoded = self.model.encode(batch.features_BTF, batch.lengths_B)
+            if self.teacher is not None and is_taught and batch.clean_BTF is not None:
+                terms["distillation"] = self.teacher.distances(
+                    encoded, batch.clean_BTF, batch.lengths_B
+                )
+            if is_detached:
+                encoded = encoded._replace(encoded_BTD=encoded.encoded_BTD.detach())
             predicted_BUD = self.model.predict(batch.targets_BU, hidden_tokens)
             logits_NV = self.model.packed_logits(encoded, predicted_BUD, batch.target_lengths_B)
             ctc_logits_BTV = self.model.ctc(encoded.encoded_BTD) if self.model.ctc else None
@@ -68,7 +99,7 @@ class TransducerObjective:
             blank_id=self.model.blank_id,
             fastemit=self.config.fastemit,
         )
-        terms = {"transducer": transducer_B}
+        terms["transducer"] = transducer_B
         if ctc_logits_BTV is not None:
             terms["ctc"] = _ctc(
                 Encoded(ctc_logits_BTV, encoded.lengths_B),
@@ -84,8 +115,8 @@ class TransducerObjective:
     def _phones(self, encoded: Encoded) -> Encoded:
         """Scores of phones, and how many steps of each utterance are real."""
         projected_BTD = self.model.joiner.encoder_proj(encoded.encoded_BTD)
-        stride = self.model.encoder.stride
-        return Encoded(self.model.phone_logits(projected_BTD), encoded.lengths_B * stride)
+        steps = self.model.phone_steps
+        return Encoded(self.model.phone_logits(projected_BTD), encoded.lengths_B * steps)
 
 
 def _ctc(logits: Encoded, targets_BU: Tensor, lengths_B: Tensor, blank_id: int) -> Tensor:

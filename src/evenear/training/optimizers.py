@@ -30,13 +30,24 @@ def build_optimizers(model: nn.Module, settings: OptimizerConfig) -> list[torch.
         assert isinstance(model, Transducer), "only of transducers is known what Muon may move"
         hidden = matrices_between_layers(model)
     taken = {id(parameter) for parameter in hidden}
-    rest = [parameter for parameter in model.parameters() if id(parameter) not in taken]
+    of_encoder = {id(parameter) for parameter in model.encoder.parameters()}
+    parts = [
+        (settings.encoder_ratio, [p for p in model.parameters() if id(p) in of_encoder]),
+        (1.0, [p for p in model.parameters() if id(p) not in of_encoder]),
+    ]
+    if settings.encoder_ratio == 1.0:
+        parts = [(1.0, list(model.parameters()))]
     groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+        {
+            "params": [p for p in part if (p.ndim > 1) == decays and id(p) not in taken],
+            "weight_decay": settings.weight_decay if decays else 0.0,
+            "rate_ratio": ratio,
+        }
+        for ratio, part in parts
+        for decays in (True, False)
     ]
     adam = torch.optim.AdamW(
-        [{**group, "rate_ratio": 1.0} for group in groups],
+        [group for group in groups if group["params"]],
         lr=0.0,
         betas=settings.betas,
         eps=1e-9,
@@ -44,8 +55,12 @@ def build_optimizers(model: nn.Module, settings: OptimizerConfig) -> list[torch.
     )
     if not hidden:
         return [adam]
+    muons = [
+        {"params": [p for p in part if id(p) in taken], "rate_ratio": settings.muon_ratio * ratio}
+        for ratio, part in parts
+    ]
     muon = torch.optim.Muon(
-        [{"params": hidden, "rate_ratio": settings.muon_ratio}],
+        [group for group in muons if group["params"]],
         lr=0.0,
         weight_decay=settings.weight_decay,
         adjust_lr_fn="match_rms_adamw",

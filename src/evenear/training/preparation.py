@@ -168,6 +168,8 @@ def build_model(config: TrainingConfig, corpus: Corpus, *, phones: int = 0) -> T
     with torch.random.fork_rng(devices=[]):
         torch.random.set_rng_state(torch_rng_for(config.seed, "weights").get_state())
         model = Transducer(transducer)
+    if config.data.store.features.kind == "whisper":
+        return model  # these come scaled, as the pretrained encoders know them
     mean_F, scale_F = feature_statistics(corpus.train, config.data.store.features.stack)
     model.mean_F.copy_(mean_F)
     model.scale_F.copy_(scale_F)

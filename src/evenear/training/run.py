@@ -9,14 +9,17 @@ import torch
 
 from evenear.atomic import write_bytes
 from evenear.checkpoint import Bundle, load_model, save_model
+from evenear.checkpoint.pretrained import load_pretrained
 from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.splicing import Seams
+from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.errors import CheckpointError, ConfigError
 from evenear.lexicon import Lexicon
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
+from evenear.training.distillation import Teacher
 from evenear.training.optimizers import build_optimizers
 from evenear.training.preparation import (
     TOKENIZER_NAME,
@@ -52,6 +55,7 @@ class Run:
         folder: Path,
         *,
         start_from: str | Path | None = None,
+        encoder_from: Path | None = None,
         splice_with: str | Path | None = None,
         pronunciations: Path | None = None,
         threads: int | None = None,
@@ -67,6 +71,8 @@ class Run:
             folder: Where the run's files go.
             start_from: A trained model (its folder or name) whose tokenizer and weights to begin
                 with; None begins with random weights.
+            encoder_from: A Whisper model whose encoder to begin with, and which teaches where the
+                objective says so; None begins as `start_from` says.
             splice_with: A trained model (its folder or name) that finds where recorded sentences
                 can be parted, to make new ones of them; None makes none.
             pronunciations: A dictionary whose phones an auxiliary loss tells apart; None: no such.
@@ -99,6 +105,7 @@ class Run:
             config,
             folder,
             start_from=bundle,
+            encoder_from=encoder_from,
             seams=seams,
             lexicon=lexicon,
             device=device,
@@ -112,6 +119,7 @@ class Run:
         folder: Path,
         *,
         start_from: Bundle | None = None,
+        encoder_from: Path | None = None,
         seams: Seams | None = None,
         lexicon: Lexicon | None = None,
         device: str = "cpu",
@@ -119,8 +127,10 @@ class Run:
         """Build the model of a run over a prepared corpus, which several runs may share.
 
         Raises:
-            CheckpointError: The model to start from is of another shape.
+            CheckpointError: The model or the encoder to start from is of another shape.
+            ConfigError: The objective wants a teacher, and there is none.
         """
+        teacher = _teacher(config, encoder_from)
         features = config.data.store.features
         batches = BatchMaker(
             corpus.train,
@@ -131,6 +141,7 @@ class Run:
             repeats=corpus.repeats,
             seams=seams,
             lexicon=lexicon,
+            with_clean=teacher is not None,
         )
         plain = BatchConfig(seconds=120.0, min_seconds=0.0, max_seconds=60.0, augmentation=None)
         dev = BatchMaker(corpus.dev, None, plain, features, seed=config.seed)
@@ -143,7 +154,11 @@ class Run:
         model = build_model(config, corpus, phones=len(lexicon.phones) if lexicon else 0)
         if start_from is not None:
             _copy_weights(start_from, model)
-        task = TransducerTask(config, model.to(device), batches, recognize)
+        elif teacher is not None:
+            model.encoder.load_state_dict(teacher.encoder.state_dict())
+        elif encoder_from is not None:
+            load_pretrained(_transformer(model), encoder_from)
+        task = TransducerTask(config, model.to(device), batches, recognize, teacher)
         optimizers = build_optimizers(model, config.optimizer)
         trainer = Trainer(task, optimizers, config, folder, device=device)
         return cls(config, corpus, task, trainer, folder)
@@ -190,6 +205,32 @@ def _check_features(finder: Bundle, config: TrainingConfig) -> None:
             f"The model {finder.name} to splice with reads other features than this run stores.",
             hint="Splice with a model that was trained on the same data.store.features.",
         )
+
+
+def _teacher(config: TrainingConfig, path: Path | None) -> Teacher | None:
+    """The pretrained encoder as a teacher, if the objective wants one."""
+    if not config.objective.distillation_weight:
+        return None
+    if path is None or not isinstance(config.model.encoder, TransformerConfig):
+        raise ConfigError(
+            "Distillation needs a pretrained encoder of the kind transformer to learn from.",
+            hint="Name a Whisper model with --encoder-from, or set "
+            "objective.distillation_weight=0.",
+        )
+    encoder = config.model.encoder.build()
+    load_pretrained(encoder, path)
+    return Teacher(encoder)
+
+
+def _transformer(model: Transducer) -> TransformerEncoder:
+    """The encoder, if it can begin with Whisper's weights."""
+    if not isinstance(model.encoder, TransformerEncoder):
+        raise ConfigError(
+            f"Pretrained weights fit encoders of the kind transformer, not "
+            f"{model.config.encoder.kind}.",
+            hint="Use the recipe evenear-en, or leave --encoder-from out.",
+        )
+    return model.encoder
 
 
 def _copy_weights(bundle: Bundle, model: Transducer) -> None:

@@ -37,6 +37,8 @@ class ModelConfig:
     encoder: EncoderConfig
     predictor: PredictorConfig = Field(discriminator="kind")
     joiner_dim: int = Field(default=512, ge=1)
+    phone_steps: int | None = Field(default=None, ge=1)
+    """Steps in which an encoder frame says phones; None: as many as it has feature frames."""
 
     def transducer(
         self, *, vocabulary_size: int, blank_id: int, with_ctc: bool, phones: int = 0
@@ -50,6 +52,7 @@ class ModelConfig:
             blank_id=blank_id,
             ctc=with_ctc,
             phones=phones,
+            phone_steps=self.phone_steps,
         )
 
 
@@ -57,11 +60,19 @@ class ModelConfig:
 class ObjectiveConfig:
     """The loss."""
 
+    transducer_weight: float = Field(default=1.0, ge=0)
     ctc_weight: float = Field(default=0.3, ge=0)
     """Weight of the auxiliary CTC loss; 0 leaves the head out."""
     phone_weight: float = Field(default=0.3, ge=0)
     """Weight of the auxiliary CTC loss over phones, if pronunciations are given."""
     fastemit: float = Field(default=0.0, ge=0)
+    distillation_weight: float = Field(default=0.0, ge=0)
+    """Weight of the distance to what a pretrained encoder makes of the whole clean utterance."""
+    distilled_part: float = Field(default=1.0, ge=0, le=1)
+    """Part of the run in which the teacher is heard; it costs a quarter of an update."""
+    detached_updates: int = Field(default=0, ge=0)
+    """First updates in which the heads learn and do not move the encoder: fresh heads would destroy
+    what a pretrained one knows."""
 
 
 @config
@@ -75,6 +86,8 @@ class OptimizerConfig:
     final_ratio: float = Field(default=0.02, ge=0, le=1)
     muon_ratio: float = Field(default=0.0, ge=0)
     """Muon moves the matrices between layers, at this times the rate; 0 leaves them to AdamW."""
+    encoder_ratio: float = Field(default=1.0, ge=0)
+    """The encoder's rate is this times that of the rest; 0 freezes it."""
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = Field(default=1e-2, ge=0)
     max_gradient_norm: float = Field(default=5.0, gt=0)

@@ -16,6 +16,7 @@ from evenear.data.batches import Batch, BatchMaker
 from evenear.metrics.words import WordErrors
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
+from evenear.training.distillation import Teacher
 from evenear.training.objectives import TransducerObjective
 from evenear.training.settings import TrainingConfig
 from evenear.training.task import Losses, Task
@@ -31,6 +32,7 @@ class TransducerTask(Task):
         model: The transducer.
         batches: Plans and makes the training batches.
         recognize: Recognizes the held-out speakers with a model; counts words.
+        teacher: The encoder that the model's own is to become like; None: nobody.
     """
 
     score_name = "dev_wer"
@@ -41,11 +43,14 @@ class TransducerTask(Task):
         model: Transducer,
         batches: BatchMaker,
         recognize: Callable[[Transducer], WordErrors],
+        teacher: Teacher | None = None,
     ) -> None:
         self.config, self.batches, self.recognize = config, batches, recognize
         self.model: Transducer = model
         autocast = torch.bfloat16 if config.precision == "bfloat16" else None
-        self.objective = TransducerObjective(model, config.objective, autocast=autocast)
+        self.objective = TransducerObjective(
+            model, config.objective, autocast=autocast, teacher=teacher
+        )
         self.term_weights: Mapping[str, float] = self.objective.term_weights
 
     @property
@@ -74,7 +79,13 @@ class TransducerTask(Task):
             rng = torch_rng_for(self.config.seed, "hidden tokens", update)
             drawn_BU = torch.rand(batch.targets_BU.shape, generator=rng)
             hidden_BU = (drawn_BU < chance).to(batch.targets_BU.device)
-        return self.objective.losses(batch, hidden_BU)
+        settings = self.config.objective
+        return self.objective.losses(
+            batch,
+            hidden_BU,
+            is_detached=update <= settings.detached_updates,
+            is_taught=update <= settings.distilled_part * self.config.num_updates,
+        )
 
     def evaluate(self, model: nn.Module) -> float:
         """WER of the held-out speakers."""
