@@ -30,7 +30,7 @@ def build_optimizers(model: nn.Module, settings: OptimizerConfig) -> list[torch.
         assert isinstance(model, Transducer), "only of transducers is known what Muon may move"
         hidden = matrices_between_layers(model)
     taken = {id(parameter) for parameter in hidden}
-    of_encoder = {id(parameter) for parameter in model.encoder.parameters()}
+    of_encoder = {id(p) for name, p in model.named_parameters() if name.startswith("encoder.")}
     parts = [
         (settings.encoder_ratio, [p for p in model.parameters() if id(p) in of_encoder]),
         (1.0, [p for p in model.parameters() if id(p) not in of_encoder]),
