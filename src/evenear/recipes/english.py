@@ -49,7 +49,7 @@ def recipe() -> TrainingConfig:
     )
     return TrainingConfig(
         name="evenear-en",
-        num_updates=1600,
+        num_updates=1400,
         data=DataConfig(
             store=StoreConfig(features=features, copies=4, synthesized_copies=2, waveform=waveform),
             batches=batches,
@@ -60,7 +60,7 @@ def recipe() -> TrainingConfig:
             ctc_weight=0.5,
             phone_weight=0.5,
             distillation_weight=30.0,
-            distilled_part=0.6,
+            distilled_part=0.35,
             detached_updates=300,
         ),
         optimizer=OptimizerConfig(
