@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import polars as pl
 import pytest
 
 from audit.planted import planted
-from evenear.audit import Assignment, Cohorts, cohorts_by, intersect
+from evenear.audit import Assignment, Cohorts, Table, cohorts_by, intersect
 from evenear.audit.cohorts import number_texts
 from evenear.audit.sums import cohort_sums
 from evenear.errors import CohortError, TableError
@@ -60,6 +61,25 @@ def test_many_numbers_are_cut_into_ranges_of_equally_many_speakers():
     assert sum(one.speakers for one in ranges) == 200
     assert len(ranges) == 4
     assert all(abs(one.speakers - 50) <= 1 for one in ranges)
+
+
+def test_numbers_that_change_within_speakers_are_cut_into_ranges_of_equally_many_rows():
+    """Cut at the means of speakers, the outer ranges held nearly everything."""
+    table = planted(100)
+    snr = pl.Series("snr", np.random.default_rng(0).normal(20.0, 8.0, table.num_utterances))
+    noisy = Table(table.frame.with_columns(snr))
+    ranges = cohort_sums(noisy, cohorts_by(noisy, ["snr"]))
+    quarter = table.num_utterances / 4
+    assert [one.utterances for one in ranges] == pytest.approx([quarter] * 4, abs=2)
+
+
+def test_numbers_that_are_mostly_alike_are_still_cut():
+    table = planted(60)
+    years = pl.Series("years", [0] * 40 + list(range(1, 21)))
+    table = table.with_attributes(table.speakers.select("speaker").hstack([years]))
+    (cut,) = cohorts_by(table, ["years"]).assignments
+    assert cut.frame["value"].n_unique() >= 2
+    assert cut.frame["value"].null_count() == 0
 
 
 def test_few_numbers_stay_as_they_are():

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import gzip
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from evenear.audit.cleaning import Notes
-from evenear.audit.formats import file_format, read_frames
+from evenear.audit.formats import file_format, plain_name, read_frames
 from evenear.errors import TableError
 
 ROWS = [{"id": f"u{row}", "text": f"wörd {row}", "zip": f"{row:05d}"} for row in range(50)]
@@ -200,3 +201,22 @@ def test_what_is_damaged_or_nested_without_end_is_refused(tmp_path):
     for path in (cut, damaged, nested, lines, tmp_path):
         with pytest.raises(TableError):
             read(path)
+
+
+def test_numbers_too_large_for_any_column_become_text(tmp_path):
+    path = write(tmp_path / "r.json", json.dumps([{"id": -(2**127) - 1}, {"id": 1}]))
+    assert [row["id"] for row in read(path)] == [str(-(2**127) - 1), "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("deepspeech-0.7.3.tsv", "deepspeech-0.7.3"),
+        ("dec-9-2019.jsonl.gz", "dec-9-2019"),
+        ("hyp.seglst.json", "hyp"),
+        ("results", "results"),
+        (".jsonl", ".jsonl"),
+    ],
+)
+def test_only_what_says_how_a_file_is_written_is_no_part_of_its_name(name, plain):
+    assert plain_name(Path(name)) == plain

@@ -51,10 +51,25 @@ def test_smaller_gaps_and_more_power_take_more_speakers():
     assert speakers_needed(table, points=0.02, share=0.1).total > basis
 
 
-def test_a_detectable_gap_grows_with_the_standard_error():
-    assert detectable_gap(0.0) == 0.0
-    assert detectable_gap(0.1) == pytest.approx(math.expm1(0.2802), rel=1e-3)
-    assert math.isfinite(detectable_gap(1e9))
+def test_a_detectable_gap_clears_the_bar_in_four_of_five_draws():
+    rng = np.random.default_rng(0)
+    studentized_R, errors_R = rng.normal(size=4000), rng.gamma(50.0, 0.1 / 50.0, 4000)
+    gap = detectable_gap(studentized_R, errors_R, critical=2.5)
+    shown_R = studentized_R + math.log1p(gap) / errors_R
+    assert (shown_R > 2.5 - 1e-9).mean() == pytest.approx(0.8, abs=1e-3)
+
+
+def test_a_detectable_gap_is_the_textbook_one_where_errors_are_normal_and_known():
+    draws_R = np.random.default_rng(0).normal(size=100_000)
+    gap = detectable_gap(draws_R, np.full(100_000, 0.1), critical=1.96)
+    assert gap == pytest.approx(math.expm1(0.2802), rel=0.01)
+
+
+def test_no_gap_is_detectable_where_nothing_is_known_or_nothing_can_be_confirmed():
+    nan_R, one_R = np.full(100, np.nan), np.ones(100)
+    assert detectable_gap(nan_R, nan_R, critical=2.0) == math.inf
+    assert detectable_gap(one_R, one_R, critical=math.inf) == math.inf
+    assert detectable_gap(np.empty(0), np.empty(0), critical=2.0) == math.inf
 
 
 @pytest.mark.parametrize("arguments", [{"points": 0.0}, {"points": 0.02, "share": 1.0}])

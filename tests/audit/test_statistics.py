@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import math
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -107,12 +109,12 @@ def test_a_gap_that_turns_round_is_not_confirmed():
     assert measure(both, ["gender"], confirm_fraction=0.5).worst is None
 
 
-def test_what_varies_within_speakers_is_tested_by_the_bootstrap():
+def test_what_varies_within_speakers_is_tested_by_flipping_signs():
     table = planted(100)
     harder = pl.when(pl.col("noise") == "high").then(pl.col("errors") * 2).otherwise("errors")
     table = Table(table.frame.with_columns(harder.alias("errors")))
     found = measure(table, ["noise"])
-    assert found.p_value_method == "bootstrap"
+    assert found.p_value_method == "sign flips"
     assert found.worst is not None
     assert found.worst.value == "high"
     within = (1 + found.worst.gap_high) / (1 + found.worst.gap_low)
@@ -131,7 +133,25 @@ def test_a_cohort_without_errors_gets_an_upper_bound():
     assert 3.0 / male.words < male.high < 0.05
     assert male.gap_high == pytest.approx(male.high / female.wer - 1.0)
     assert female.gap is None
-    assert female.confirmed is male.confirmed is None
+    assert female.size == math.inf
+    assert female.gap_low > 1.0
+    assert female.confirmed
+    assert male.confirmed
+    assert found.worst is female
+
+
+def test_one_error_of_a_clean_cohort_hardly_changes_what_is_said():
+    """Without errors, the largest gap could not be tested at all."""
+    table = planted(60)
+    clean = pl.when(pl.col("gender") == "male").then(0).otherwise("errors").alias("errors")
+    clean = Table(table.frame.with_columns(clean))
+    first = clean.frame.filter(pl.col("gender") == "male")["utterance_id"][0]
+    error = pl.when(pl.col("utterance_id") == first).then(1).otherwise("errors").alias("errors")
+    without = measure(clean, ["gender"]).rows[1]
+    one = measure(Table(clean.frame.with_columns(error)), ["gender"]).rows[1]
+    assert one.confirmed
+    assert without.confirmed
+    assert without.p_adjusted <= one.p_adjusted
 
 
 def test_a_value_that_everyone_shares_has_a_rate_but_no_gap():
@@ -170,6 +190,26 @@ def test_a_gap_that_could_just_be_seen_is_about_as_wide_as_its_interval():
     (row, _) = measure(planted(300), ["gender"]).rows
     half = (row.gap_high - row.gap_low) / 2
     assert half < row.detectable_gap < 2.5 * half
+
+
+def test_the_more_cohorts_are_tried_the_larger_a_gap_must_be():
+    table = planted(300)
+    alone, among = (measure(table, names).of("gender")[0] for names in (["gender"], ALL))
+    assert among.detectable_gap > 1.05 * alone.detectable_gap
+
+
+@pytest.mark.parametrize("to", ["rest", "overall"])
+def test_a_gap_of_the_detectable_size_is_confirmed_about_four_times_out_of_five(to):
+    def row(seed, effect):
+        table = planted(120, seed=seed, utterances=4, effects={("age", "teens"): effect})
+        return next(one for one in measure(table, to=to).rows if one.value == "teens")
+
+    typical = np.median([row(seed, 1.0).detectable_gap for seed in range(8)])
+    effect = 1.0 + typical
+    if to == "overall":  # a quarter of speakers are teens
+        effect = 0.75 * effect / (1.0 - 0.25 * effect)
+    seen = sum(row(seed, effect).confirmed for seed in range(100, 140))
+    assert 24 <= seen <= 39  # 80 % of 40 is 32
 
 
 def test_a_surer_audit_sees_only_larger_gaps():
@@ -251,3 +291,35 @@ def test_results_are_values():
     found = measure(planted(40))
     with pytest.raises(dataclasses.FrozenInstanceError):
         found.rows[0].gap = 0.0
+
+
+def test_every_attribute_is_tested_as_it_varies():
+    found = measure(planted(100), ["gender", "noise"])
+    assert {row.tested_by for row in found.of("gender")} == {"permutation"}
+    assert {row.tested_by for row in found.of("noise")} == {"sign flips"}
+    assert found.p_value_method == "permutation and sign flips"
+
+
+def test_one_contradiction_is_named_and_hardly_changes_anything():
+    """One of 1,200 utterances once switched every cohort to a weaker test, in silence."""
+    table = planted(150, effects={("gender", "female"): 1.5})
+    odd = table.frame["utterance_id"][3]
+    other = pl.when(pl.col("gender") == "male").then(pl.lit("female")).otherwise(pl.lit("male"))
+    turned = pl.when(pl.col("utterance_id") == odd).then(other).otherwise("gender").alias("gender")
+    mixed = Table(table.frame.with_columns(turned))
+    before, after = (measure(one, ["gender", "age"]) for one in (table, mixed))
+    for row, same in zip(before.rows, after.rows, strict=True):
+        assert same.tested_by == "permutation"
+        assert same.p_adjusted == pytest.approx(row.p_adjusted, abs=0.03)
+    assert before.warnings == ()
+    (warning,) = after.warnings
+    assert "gender changes within 1 of 150 speakers, such as 's0000'" in warning
+
+
+def test_an_attribute_without_values_is_named():
+    table = planted(60)
+    empty = pl.lit(None, dtype=pl.String).alias("accent")
+    found = measure(Table(table.frame.with_columns(empty)), ["gender", "accent"])
+    assert found.without_values == ("accent",)
+    assert found.attributes == ("gender",)
+    assert any("accent has no value in any utterance" in line for line in found.warnings)

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -165,3 +167,27 @@ def test_subgroups_of_attributes_that_a_table_lacks_name_the_nearest():
     found = find_subgroups(table, ["age"], QUICK)
     with pytest.raises(TableError, match="no attribute 'age'"):
         found.assign(type(table)(table.frame.rename({"age": "ages"})))
+
+
+def test_the_largest_of_many_kinds_are_searched_and_the_others_are_one():
+    rng = np.random.default_rng(3)
+    accents = np.array([f"accent {k:02d}" for k in range(20)])
+    weights = np.array([0.15, 0.15, *[0.7 / 18] * 18])
+    table = corpus(
+        800, accent=rng.choice(accents, 800, p=weights), town=[f"t{k}" for k in range(800)]
+    )
+    worse = pl.when(pl.col("accent") == "accent 01").then(pl.col("errors") * 3 + 1)
+    table = replace(
+        table, frame=table.frame.with_columns(worse.otherwise("errors").alias("errors"))
+    )
+    found = find_subgroups(table, settings=SubgroupSettings(min_speakers=60, num_permutations=9))
+    assert found.subgroups[0].conditions[0].text == "accent accent 01"
+    (column,) = [one.column for one in found.subgroups[0].conditions]
+    assert column.largest == ("accent 00", "accent 01") or column.largest == (
+        "accent 01",
+        "accent 00",
+    )
+    assert found.left_out == ("town",)
+    assert "not over town, whose kinds have too few speakers each" in found.summary
+    assigned = found.assign(table).assignments[0]
+    assert assigned.frame["value"].null_count() == 0

@@ -56,7 +56,7 @@ def test_every_format_gives_the_same_trials(tmp_path, suffix):
     found = read_trials(path)
     assert found.frame.equals(trials_of(frame).frame)
     assert found.speakers["speaker"].to_list() == ["001", "002", "é"], "zeros in front were lost"
-    assert found.name == "scores"
+    assert found.name == "scores.v1"
     assert read_trials(path, name="ours").name == "ours"
 
 

@@ -112,8 +112,7 @@ def _rows(table: Table, assignment: Assignment, covariates: Sequence[str]) -> pl
             raise CohortError(f"{name!r} cannot be adjusted for itself.", hint="Leave it out.")
     wanted = ["speaker", "utterance_id", "words", "errors", *attributes]
     values = assignment.frame.drop_nulls("value")
-    rows = table.frame.select(wanted).join(values, on=assignment.key, how="inner")
-    rows = rows.filter(pl.col("words") > 0)
+    rows = table.spoken.select(wanted).join(values, on=assignment.key, how="inner")
     keys = ["speaker", "value", *attributes]
     if UTTERANCE_LENGTH in covariates:
         rows = rows.with_columns(pl.col("words").cast(pl.Float64).log().alias(UTTERANCE_LENGTH))

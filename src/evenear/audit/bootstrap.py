@@ -78,7 +78,7 @@ class Contrast(NamedTuple):
 class ContrastIntervals(NamedTuple):
     """What is known of K contrasts, on the scale of natural logarithms; NaN where nothing is.
 
-    `studentized_RK` are the resampled (theta* - theta) / se*, for tests over all contrasts at once.
+    `studentized_RK` are the resampled (theta* - theta) / se*, and `drawn_errors_RK` their se*.
     """
 
     estimates_K: np.ndarray
@@ -86,6 +86,7 @@ class ContrastIntervals(NamedTuple):
     lows_K: np.ndarray
     highs_K: np.ndarray
     studentized_RK: np.ndarray
+    drawn_errors_RK: np.ndarray
 
     def ratio(self, k: int) -> tuple[float | None, float | None, float | None]:
         """Estimate, low and high of one contrast as ratios; None where nothing is known."""
@@ -144,17 +145,19 @@ def contrast_intervals(
         strata_S: As in `resample_speakers`.
     """
     if not contrasts:
-        nothing = np.empty(0)
-        return ContrastIntervals(nothing, nothing, nothing, nothing, np.empty((num_resamples, 0)))
+        nothing, no_draws = np.empty(0), np.empty((num_resamples, 0))
+        return ContrastIntervals(nothing, nothing, nothing, nothing, no_draws, no_draws)
     entropy = int(rng.integers(2**63))
     parts = []
     for stack in _stacks(contrasts):
         draws = np.random.Generator(np.random.Philox(entropy))
         parts.append(_bootstrap(stack, draws, num_resamples, strata_S))
     estimates_K, errors_K = (np.concatenate([part[place] for part in parts]) for place in (0, 1))
-    studentized_RK = np.concatenate([part[2] for part in parts], axis=1)
+    studentized_RK, drawn_RK = (
+        np.concatenate([part[place] for part in parts], axis=1) for place in (2, 3)
+    )
     lows_K, highs_K = _intervals(estimates_K, errors_K, studentized_RK, level)
-    return ContrastIntervals(estimates_K, errors_K, lows_K, highs_K, studentized_RK)
+    return ContrastIntervals(estimates_K, errors_K, lows_K, highs_K, studentized_RK, drawn_RK)
 
 
 class _Stack(NamedTuple):
@@ -218,15 +221,16 @@ def _stacks(contrasts: Sequence[Contrast]) -> Iterator[_Stack]:
 
 def _bootstrap(
     stack: _Stack, rng: np.random.Generator, num_resamples: int, strata_S: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Estimates, their standard errors, and the resampled studentized differences."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Estimates, their standard errors, resampled studentized differences and their errors."""
     num_speakers = len(stack.columns_SKM)
     theta_1K, error_1K = stack.estimate(np.ones((1, num_speakers)))
-    studentized = []
+    studentized, errors = [], []
     for counts_RS in resample_speakers(num_speakers, num_resamples, rng, strata_S=strata_S):
         theta_RK, error_RK = stack.estimate(counts_RS)
         studentized.append(_ratio(theta_RK - theta_1K, error_RK))
-    return theta_1K[0], error_1K[0], np.concatenate(studentized)
+        errors.append(error_RK)
+    return theta_1K[0], error_1K[0], np.concatenate(studentized), np.concatenate(errors)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def _numbers(table: Table) -> Iterator[pl.DataFrame]:
         )
         rate = (pl.col("words") / pl.col(seconds)).alias("words per second")
         yield sums.filter(pl.col(seconds) > 0).select("speaker", rate)
-    per_utterance = table.frame.group_by("speaker").agg(pl.col("words").mean())
+    per_utterance = table.spoken.group_by("speaker").agg(pl.col("words").mean())
     yield per_utterance.rename({"words": "words per utterance"})
 
 

@@ -25,9 +25,11 @@ __all__ = [
     "Cohorts",
     "Key",
     "cohorts_by",
-    "even_ranges",
+    "even_cuts",
     "intersect",
     "number_texts",
+    "range_cuts",
+    "range_names",
     "ranges",
 ]
 
@@ -99,7 +101,7 @@ def cohorts_by(table: Table, attributes: Iterable[str], *, num_ranges: int = 4) 
     """Cohorts by columns of the table; `age×gender` (or `age*gender`) is an intersection.
 
     A column of numbers with more than a dozen values is cut into `num_ranges` ranges of about
-    equally many speakers.
+    equally many speakers, or of about equally many utterances where it changes within speakers.
 
     Raises:
         TableError: There is no such attribute.
@@ -143,13 +145,37 @@ def number_texts(numbers: Sequence[float], *, digits: int = 6) -> list[str]:
     )
 
 
-def even_ranges(numbers: pl.Series, num_ranges: int = 4) -> tuple[list[float], list[str]]:
-    """Where to cut numbers so that each range has about equally many of them; names of ranges."""
+def even_cuts(numbers: pl.Series, num_ranges: int = 4) -> list[float]:
+    """Where to cut numbers so that each range has about equally many of them."""
     numbers = numbers.drop_nulls().cast(pl.Float64)
     numbers = numbers.filter(numbers.is_finite())
     steps = [step / num_ranges for step in range(1, num_ranges)]
-    cuts = sorted({float(numbers.quantile(step, "nearest") or 0.0) for step in steps})
-    return cuts, _range_names(cuts)
+    cuts = {numbers.quantile(step, "nearest") for step in steps}
+    above = numbers.filter(numbers > numbers.min()) if len(numbers) else numbers
+    found = {float(cut) for cut in cuts if cut is not None and cut != numbers.min()}
+    return sorted(found) or [float(above.min())][: len(above)]  # pyright: ignore[reportArgumentType]
+
+
+def range_cuts(table: Table, attribute: str, num_ranges: int = 4) -> list[float]:
+    """Where to cut a column of numbers, so that each range holds about as much as any other.
+
+    Speakers are counted if each has one number. Else rows are: the means of speakers lie closer
+    together than what they are means of, and cut at these the outer ranges would hold nearly all.
+    """
+    numbers = table.frame.select("speaker", pl.col(attribute).cast(pl.Float64).alias("number"))
+    numbers = numbers.filter(pl.col("number").is_finite())
+    by_speaker = numbers.unique()
+    is_of_speakers = by_speaker["speaker"].n_unique() == by_speaker.height
+    return even_cuts((by_speaker if is_of_speakers else numbers)["number"], num_ranges)
+
+
+def range_names(cuts: Sequence[float]) -> list[str]:
+    """Names of the ranges between cuts, lowest first."""
+    if not cuts:
+        return ["any"]
+    text = number_texts(cuts)
+    between = [f"{low} to below {high}" for low, high in itertools.pairwise(text)]
+    return [f"below {text[0]}", *between, f"{text[-1]} and above"]
 
 
 def ranges(numbers: pl.Expr, cuts: Sequence[float], names: Sequence[str]) -> pl.Expr:
@@ -177,12 +203,5 @@ def _assignment(table: Table, attribute: str, num_ranges: int) -> Assignment:
 
 
 def _ranges(table: Table, attribute: str, num_ranges: int) -> pl.Series:
-    per_speaker = table.frame.group_by("speaker").agg(pl.col(attribute).mean())
-    in_ranges = ranges(pl.col(attribute), *even_ranges(per_speaker[attribute], num_ranges))
-    return table.frame.select(in_ranges).to_series()
-
-
-def _range_names(cuts: Sequence[float]) -> list[str]:
-    text = number_texts(cuts)
-    between = [f"{low} to below {high}" for low, high in itertools.pairwise(text)]
-    return [f"below {text[0]}", *between, f"{text[-1]} and above"]
+    cuts = range_cuts(table, attribute, num_ranges)
+    return table.frame.select(ranges(pl.col(attribute), cuts, range_names(cuts))).to_series()

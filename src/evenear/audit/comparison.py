@@ -8,6 +8,11 @@ Both systems heard the same speakers, so draws of speakers are paired and what i
 cancels. The test of a change swaps the two systems' results speaker by speaker (if nothing changed,
 it does not matter which is which), with max-T over all cohorts.
 
+Everyone can gain and a gap still widen. The test of a gap change asks whether the ratio of errors
+after to errors before is the cohort's own: it is the test of gaps (`significance`) with errors
+before in the place of words, so that what all cohorts gained alike counts for nothing. It has a
+family of its own.
+
 A gap can also shrink because the better cohort got worse. So every row shows both levels, and
 `got_worse` lists who lost.
 
@@ -30,9 +35,10 @@ from evenear.audit.bootstrap import Contrast, contrast_intervals
 from evenear.audit.cohorts import Assignment, Cohorts
 from evenear.audit.gap import FORMULAS, Base
 from evenear.audit.multiplicity import check_resamples, max_t_p_values
-from evenear.audit.sums import CohortSums, cohort_sums
+from evenear.audit.pairing import paired
+from evenear.audit.significance import significance
+from evenear.audit.sums import CohortSums, cohort_sums, whole_sums
 from evenear.audit.table import Table
-from evenear.errors import TableError
 from evenear.seeding import rng_for
 
 __all__ = ["EVERYONE", "Change", "Changes", "compare"]
@@ -63,6 +69,10 @@ class Change:
     gap_change_high: float | None = None
     confirmed: bool | None = None
     """Whether the change is real at the family-wise level of the comparison."""
+    gap_p_adjusted: float | None = None
+    gap_confirmed: bool | None = None
+    """Whether the gap change is real (in its direction) at that level; None if it cannot be
+    tested."""
     suppressed: bool = False
 
     @property
@@ -71,6 +81,15 @@ class Change:
         if self.change is None and self.wer_before == 0.0 and self.wer_after:
             return math.inf
         return self.change or 0.0
+
+    @property
+    def gap_size(self) -> float:
+        """The gap change; infinite where a gap came from none, 0 where nothing is known."""
+        grew = bool(self.wer_after) and self.gap_before is not None
+        shrank = bool(self.wer_before) and self.gap_after is not None
+        if grew == shrank:
+            return self.gap_change or 0.0
+        return math.inf if grew else -1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +118,11 @@ class Changes:
     def got_worse(self) -> tuple[Change, ...]:
         """Cohorts that certainly lost: their change is confirmed, and for the worse."""
         return tuple(row for row in self.rows if row.confirmed and row.size > 0.0)
+
+    @property
+    def fell_behind(self) -> tuple[Change, ...]:
+        """Cohorts whose gap certainly grew: its change is confirmed, and against them."""
+        return tuple(row for row in self.rows if row.gap_confirmed and row.gap_size > 0.0)
 
     def may_be_worse(self, margin: float = 0.0) -> tuple[Change, ...]:
         """Cohorts of which a loss beyond `margin` cannot be ruled out, the too small included."""
@@ -148,13 +172,15 @@ def compare(
         CohortError: There are too few resamples to confirm anything at this level.
     """
     check_resamples(num_resamples, level)
-    first, second, warnings = _paired(before, after)
+    first, second, warnings = paired(before, after)
     everyone = Assignment(EVERYONE, first.speakers.select("speaker", pl.lit("all").alias("value")))
     cohorts = Cohorts((everyone,)) + cohorts
     pairs = list(zip(cohort_sums(first, cohorts), cohort_sums(second, cohorts), strict=True))
     large = [old.attribute == EVERYONE or old.is_large(min_speakers, min_words) for old, _ in pairs]
     shown = [pair for pair, is_large in zip(pairs, large, strict=True) if is_large]
-    measured = iter(_rows(shown, to, seed, num_resamples, level))
+    totals = whole_sums(second)[0], whole_sums(first)[0]
+    settings = {"seed": seed, "num_resamples": num_resamples, "level": level}
+    measured = iter(_rows(shown, totals, to, settings))
     rows = [
         next(measured) if is_large else _suppressed(old)
         for (old, _), is_large in zip(pairs, large, strict=True)
@@ -172,71 +198,19 @@ def compare(
     )
 
 
-def _paired(before: Table, after: Table) -> tuple[Table, Table, list[str]]:
-    """Both tables reduced to the utterances that both have."""
-    counts = after.frame.select(
-        "utterance_id",
-        pl.col("errors").alias("_errors"),
-        pl.col("words").alias("_words"),
-        pl.col("speaker").alias("_speaker"),
-    )
-    both = before.frame.join(counts, on="utterance_id", how="inner", maintain_order="left")
-    if both.height == 0:
-        raise TableError(
-            f"{before.name} and {after.name} have no utterance in common: "
-            f"{before.frame['utterance_id'][0]!r} against {after.frame['utterance_id'][0]!r}.",
-            hint="Utterance ids must be written alike in both.",
-        )
-    other = both.filter(pl.col("words") != pl.col("_words"))
-    if other.height:
-        raise TableError(
-            f"The two must be scored on the same references; {other.height} of {both.height} "
-            f"utterances have other word counts, such as {other['utterance_id'][0]!r}.",
-            hint="Read both with the same normalizer and the same references.",
-        )
-    _check_speakers(both)
-    both = both.drop("_speaker")
-    lost = before.num_utterances + after.num_utterances - 2 * both.height
-    warnings = (
-        [f"{lost:,} utterances are in one of the two only and were left out."] if lost else []
-    )
-    first = both.drop("_errors", "_words")
-    second = both.with_columns(pl.col("_errors").alias("errors")).drop("_errors", "_words")
-    return Table(first, before.normalizer), Table(second, after.normalizer), warnings
-
-
-def _check_speakers(both: pl.DataFrame) -> None:
-    """Refuse utterances that two speakers said; who has no name is named by the utterance."""
-    id_ = pl.col("utterance_id")
-    other = both.filter(
-        pl.col("speaker") != pl.col("_speaker"),
-        *(
-            (pl.col(name) != id_) & (pl.col(name) != pl.concat_str(pl.lit("speaker of "), id_))
-            for name in ("speaker", "_speaker")
-        ),
-    )
-    if other.height:
-        first = other.row(0, named=True)
-        raise TableError(
-            f"An utterance must have one speaker in both; {other.height} of {both.height} do not, "
-            f"such as {first['utterance_id']!r}: {first['speaker']!r} and {first['_speaker']!r}.",
-            hint="Give both tables a column utterance_id: rows without one are paired by number.",
-        )
-
-
 def _rows(
     shown: Sequence[tuple[CohortSums, CohortSums]],
+    totals: tuple[np.ndarray, np.ndarray],
     to: Base,
-    seed: int,
-    num_resamples: int,
-    level: float,
+    settings: dict[str, Any],
 ) -> list[Change]:
     """Rows of everyone (first) and of the cohorts."""
-    settings = {"num_resamples": num_resamples, "level": level}
+    seed, num_resamples, level = settings["seed"], settings["num_resamples"], settings["level"]
+    draws = {"num_resamples": num_resamples, "level": level}
     changes = contrast_intervals(
         [Contrast.of((1.0, new.own), (-1.0, old.own)) for old, new in shown],
         rng_for(seed, "compare"),
-        **settings,
+        **draws,
     )
     gaps = contrast_intervals(
         [
@@ -244,20 +218,44 @@ def _rows(
             for old, new in shown[1:]
         ],
         rng_for(seed, "compare"),
-        **settings,
+        **draws,
     )
     p_values_K = _swap_tests(shown, seed, num_resamples)
-    return [
-        _row(
-            pair,
-            to,
-            changes.relative(k),
-            gaps.relative(k - 1) if k else None,
-            None if math.isnan(p_values_K[k]) else float(p_values_K[k]),
-            level=level,
-        )
-        for k, pair in enumerate(shown)
+    rows = [
+        _row(pair, changes.relative(k), p_values_K[k], level=level) for k, pair in enumerate(shown)
     ]
+    tests = _gap_tests(shown[1:], totals, seed, num_resamples)
+    return [
+        rows[0],
+        *(
+            _with_gap(row, pair, to, gaps.relative(k), (tests[0][k], tests[1][k]), level=level)
+            for k, (row, pair) in enumerate(zip(rows[1:], shown[1:], strict=True))
+        ),
+    ]
+
+
+def _gap_tests(
+    shown: Sequence[tuple[CohortSums, CohortSums]],
+    totals: tuple[np.ndarray, np.ndarray],
+    seed: int,
+    num_resamples: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics of the gap changes and their adjusted p-values."""
+    if not shown:
+        return np.empty(0), np.empty(0)
+    found = significance(
+        [_errors_over_errors(old, new) for old, new in shown],
+        totals,
+        seed=seed,
+        num_resamples=num_resamples,
+    )
+    return found.observed_K, max_t_p_values(np.abs(found.observed_K), np.abs(found.null_RK))
+
+
+def _errors_over_errors(old: CohortSums, new: CohortSums) -> CohortSums:
+    """A cohort whose "rate" is that of its errors after to its errors before."""
+    known = replace(new.known, words_S=old.known.errors_S)
+    return replace(new, words_S=old.errors_S, known=known)
 
 
 def _swap_tests(
@@ -291,15 +289,9 @@ _Known = tuple[float | None, float | None, float | None]
 
 
 def _row(
-    pair: tuple[CohortSums, CohortSums],
-    to: Base,
-    change: _Known,
-    gap_change: _Known | None,
-    p_value: float | None,
-    *,
-    level: float,
+    pair: tuple[CohortSums, CohortSums], change: _Known, p_value: float, *, level: float
 ) -> Change:
-    """One row; the row of everyone has no gap."""
+    """One row, its gap left out."""
     old, new = pair
     row = Change(
         attribute=old.attribute,
@@ -312,18 +304,40 @@ def _row(
         change=new.errors / old.errors - 1.0 if old.errors else None,
         change_low=change[1],
         change_high=change[2],
-        p_adjusted=p_value,
-        confirmed=None if p_value is None else p_value <= 1.0 - level,
     )
-    if gap_change is None:
+    if math.isnan(p_value):
         return row
-    return replace(
+    is_sure = bool(p_value <= 1.0 - level) and row.size != 0.0
+    return replace(row, p_adjusted=float(p_value), confirmed=is_sure)
+
+
+def _with_gap(
+    row: Change,
+    pair: tuple[CohortSums, CohortSums],
+    to: Base,
+    gap_change: _Known,
+    test: tuple[float, float],
+    *,
+    level: float,
+) -> Change:
+    """The row with its gaps; a verdict never goes against the sign of its statistic."""
+    old, new = pair
+    row = replace(
         row,
         gap_before=old.gap(to),
         gap_after=new.gap(to),
         gap_change=gap_change[0],
         gap_change_low=gap_change[1],
         gap_change_high=gap_change[2],
+    )
+    statistic, p_value = test
+    if math.isnan(p_value):
+        return row
+    agrees = np.sign(statistic) == np.sign(row.gap_size) != 0.0
+    return replace(
+        row,
+        gap_p_adjusted=float(p_value),
+        gap_confirmed=bool(agrees and p_value <= 1.0 - level),
     )
 
 

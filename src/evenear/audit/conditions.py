@@ -2,8 +2,10 @@
 """Conditions on attributes, such as `age is teens and gender is female`, and what meets them.
 
 Every column becomes a column of kinds: text as it is, numbers cut into four ranges of about equally
-many speakers. A condition names one or several kinds. Where a kind is unknown, whether a
-conjunction holds is unknown too, unless another of its conditions already fails.
+many speakers. Of text with more than a dozen kinds the largest are kept and the others are one; if
+none is large (names, ids), the column is left out and named. A condition names one or several
+kinds. Where a kind is unknown, whether a conjunction holds is unknown too, unless another of its
+conditions already fails.
 
 Legend: C cells (speakers, or pieces of a speaker's speech that are alike), K conditions.
 """
@@ -14,12 +16,13 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from evenear.audit.cohorts import Assignment, number_texts, ranges
+from evenear.audit.cohorts import MAX_NUMBERS, Assignment, number_texts, range_cuts, ranges
 from evenear.audit.table import Table
 from evenear.config import config
 from evenear.errors import CohortError
 
 __all__ = [
+    "OTHER",
     "Cells",
     "Condition",
     "SearchColumn",
@@ -28,9 +31,9 @@ __all__ = [
     "search_columns",
 ]
 
-_MAX_KINDS = 12
-"""Text with more kinds is names, not kinds; numbers with more are cut into ranges."""
-_NUM_RANGES = 4
+
+OTHER = "other"
+"""All kinds of a column that are not among its largest."""
 
 
 @config
@@ -40,12 +43,16 @@ class SearchColumn:
     name: str
     cuts: tuple[float, ...] = ()
     """Where numbers are cut; none for text."""
+    largest: tuple[str, ...] = ()
+    """The kinds that are told apart, where there are too many; all if none are named."""
 
     def kinds(self) -> pl.Expr:
         """The column as text, null where unknown."""
         if not self.cuts:
             text = pl.col(self.name).cast(pl.String)
-            return pl.when(text != "NaN").then(text).alias(self.name)
+            kind = pl.when(text.is_in(list(self.largest))).then(text).otherwise(pl.lit(OTHER))
+            known = kind if self.largest else text
+            return pl.when(text.is_not_null() & (text != "NaN")).then(known).alias(self.name)
         known = pl.when(pl.col(self.name).cast(pl.Float64).is_finite()).then(self.name)
         return ranges(known, self.cuts, self.labels).alias(self.name)
 
@@ -127,9 +134,14 @@ class Cells:
 
 
 def search_columns(
-    table: Table, attributes: Sequence[str] | None = None
+    table: Table, attributes: Sequence[str] | None = None, *, min_speakers: int = 2
 ) -> tuple[SearchColumn, ...]:
     """The columns that can be searched: all that have kinds or are numbers, if none are named.
+
+    Args:
+        table: What to search.
+        attributes: Columns to search.
+        min_speakers: Of text with more than a dozen kinds, those with so many speakers are kept.
 
     Raises:
         TableError: There is no such attribute.
@@ -137,29 +149,47 @@ def search_columns(
     """
     for name in attributes or ():
         table.require_attribute(name)
-    found = []
-    for name in attributes or table.attributes:
-        column = table.frame[name].drop_nulls()
-        if column.dtype.is_numeric() and column.n_unique() > _MAX_KINDS:
-            cuts = _cuts(table, name)
-            if cuts:
-                found.append(SearchColumn(name=name, cuts=cuts))
-        elif attributes or 2 <= column.n_unique() <= _MAX_KINDS:
-            found.append(SearchColumn(name=name))
+    columns = (_search_column(table, name, min_speakers) for name in table.attributes)
+    if attributes:
+        columns = (_search_column(table, name, 1) for name in attributes)
+    found = tuple(one for one in columns if one is not None)
     if not found:
         raise CohortError(
             "Searching subgroups needs attributes of a few kinds each, such as age or gender; this "
             "table has none.",
             hint="Join some with `Table.with_attributes`.",
         )
-    return tuple(found)
+    return found
+
+
+def _search_column(table: Table, name: str, min_speakers: int) -> SearchColumn | None:
+    """One column, or None if its kinds are names or are all alike."""
+    column = table.frame[name].drop_nulls()
+    if column.dtype.is_nested():
+        return None
+    if column.dtype.is_numeric() and column.n_unique() > MAX_NUMBERS:
+        cuts = tuple(range_cuts(table, name))
+        return SearchColumn(name=name, cuts=cuts) if cuts else None
+    if column.n_unique() <= MAX_NUMBERS:
+        return SearchColumn(name=name) if column.n_unique() >= 2 else None
+    kinds = (
+        table.frame.select("speaker", pl.col(name).cast(pl.String).alias("kind"))
+        .drop_nulls()
+        .unique()
+        .group_by("kind")
+        .agg(pl.len().alias("speakers"))
+        .filter(pl.col("speakers") >= min_speakers)
+        .sort("speakers", "kind", descending=[True, False])
+    )
+    largest = tuple(kinds["kind"].head(MAX_NUMBERS))
+    return SearchColumn(name=name, largest=largest) if largest else None
 
 
 def search_cells(table: Table, columns: Sequence[SearchColumn]) -> Cells:
     """Add up the table into cells."""
     names = [f"kind {row}" for row in range(len(columns))]
     cells = (
-        table.frame.select(
+        table.spoken.select(
             "speaker",
             "words",
             "errors",
@@ -167,7 +197,6 @@ def search_cells(table: Table, columns: Sequence[SearchColumn]) -> Cells:
         )
         .group_by("speaker", *names)
         .agg(pl.col("words", "errors").sum())
-        .filter(pl.col("words") > 0)
         .sort("speaker", *names)
     )
     kinds = [tuple(cells[name].drop_nulls().unique().sort()) for name in names]
@@ -206,12 +235,3 @@ def assign_conditions(
 def _codes(column: pl.Series, known: tuple[str, ...]) -> np.ndarray:
     rows = {kind: row for row, kind in enumerate(known)}
     return np.array([rows.get(kind, -1) for kind in column], dtype=np.int64)
-
-
-def _cuts(table: Table, name: str) -> tuple[float, ...]:
-    means = table.frame.group_by("speaker").agg(pl.col(name).cast(pl.Float64).mean()).drop_nulls()
-    numbers = means[name].filter(means[name].is_finite())
-    steps = [step / _NUM_RANGES for step in range(1, _NUM_RANGES)]
-    cuts = {float(numbers.quantile(step, "nearest") or 0.0) for step in steps if len(numbers)}
-    lowest = numbers.min()
-    return tuple(sorted(cut for cut in cuts if cut != lowest))

@@ -20,7 +20,7 @@ import polars as pl
 
 from evenear.errors import TableError
 
-__all__ = ["BATCH_BYTES", "BATCH_ROWS", "Note", "file_format", "read_frames"]
+__all__ = ["BATCH_BYTES", "BATCH_ROWS", "Note", "file_format", "plain_name", "read_frames"]
 
 Note = Callable[[str, int], None]
 """Takes a sentence with `{}` where a number of cases belongs, and the number to add to it."""
@@ -69,6 +69,17 @@ def file_format(path: Path) -> str:
             hint="Rename it to what it is, such as results.jsonl.",
         )
     return kind
+
+
+def plain_name(path: Path) -> str:
+    """What to call the results in a file: its name without what says how it is written.
+
+    Only endings that are formats are taken off: deepspeech-0.7.3.tsv is deepspeech-0.7.3.
+    """
+    name = path.name
+    while (suffix := Path(name).suffix.lower()) and (suffix in _FORMATS or suffix == ".gz"):
+        name = name[: -len(suffix)]
+    return name or path.name
 
 
 def read_frames(path: Path, note: Note) -> Iterator[pl.DataFrame]:
@@ -235,7 +246,7 @@ def _from_dicts(rows: list[dict[str, Any]]) -> pl.DataFrame:
         values = [row.get(name) for row in rows]
         try:
             columns.append(pl.Series(name, values, strict=True))
-        except (TypeError, pl.exceptions.PolarsError):
+        except (TypeError, OverflowError, pl.exceptions.PolarsError):
             texts = [None if value is None else str(value) for value in values]
             columns.append(pl.Series(name, texts, dtype=pl.String))
     return pl.DataFrame(columns)

@@ -49,6 +49,10 @@ class Gap:
     utterances: int
     words: int | None = None
     errors: int | None = None
+    insertions: int | None = None
+    deletions: int | None = None
+    substitutions: int | None = None
+    """These three make the errors; None where the table does not tell them apart."""
     wer: float | None = None
     low: float | None = None
     high: float | None = None
@@ -63,7 +67,9 @@ class Gap:
     """Of this cohort among all that were tried."""
     confirmed: bool | None = None
     """Whether the gap is real (in its direction) at the family-wise level of the audit; None if
-    that cannot be tested, because one side has no errors or there is only one."""
+    that cannot be tested, because neither side has errors or there is only one."""
+    tested_by: str | None = None
+    """"permutation" of speakers, or "sign flips" where the attribute changes within speakers."""
     suppressed: bool = False
     """Whether the cohort, or the rest, is too small to say anything about."""
     discovered_gap: float | None = None
@@ -71,11 +77,16 @@ class Gap:
     shrunken_wer: float | None = None
     """WER pulled toward the attribute's mean as far as noise demands: for ranking."""
     detectable_gap: float | None = None
-    """The smallest gap that this many speakers would show four times out of five."""
+    """The smallest gap that this audit would confirm four times out of five in such a cohort, at
+    the bar that all cohorts together set; None if no gap would do."""
     adjusted_ratio: float | None = None
     """Ratio of error rates after adjusting for other columns (mixed-effects Poisson)."""
     adjusted_low: float | None = None
     adjusted_high: float | None = None
+    silent_utterances: int = 0
+    """Utterances whose reference has no words: they are in no count above, and in no rate."""
+    silent_errors: int = 0
+    """Words that were recognized in them."""
 
     @property
     def size(self) -> float:
@@ -118,7 +129,7 @@ class Gaps:
     num_tried: int
     """Cohorts that the adjusted p-values account for."""
     p_value_method: str
-    """"permutation" or "bootstrap", whichever the attributes allow."""
+    """"permutation", "sign flips" or both, as the attributes vary."""
     confirm_fraction: float
     """Share of the speakers that numbers come from; 0 if all of them give everything."""
     adjusted_for: tuple[str, ...] = ()
@@ -127,6 +138,8 @@ class Gaps:
     """Column within whose values speakers were drawn and permuted."""
     min_speakers: int
     min_words: int
+    without_values: tuple[str, ...] = ()
+    """Attributes of which no value is known: they have no rows."""
     name: str = "results"
     normalizer: str = "basic"
     warnings: tuple[str, ...] = ()

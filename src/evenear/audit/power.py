@@ -2,7 +2,18 @@
 """How many speakers it takes to see a gap, and how small a gap the ones at hand can show.
 
 What limits an audit is the number of speakers, because speakers differ more than their utterances.
-One speaker's share of uncertainty is read off the table at hand,
+
+How small a gap the cohorts at hand can show is read off the draws of speakers that intervals rest
+on. A log gap of theta is confirmed if theta plus its error exceeds c standard errors, with c the
+bar that the largest of all tried cohorts must clear (so it grows with their number), and in each
+draw both the error and the standard error are known:
+
+    theta_r = c * se*_r - (theta*_r - theta),
+
+of which four fifths lie below the answer. No normal distribution is assumed, and that errors and
+standard errors grow together is accounted for.
+
+How many speakers a plan needs is read off one speaker's share of uncertainty,
 
     v = S * sum_s ((errors_s - WER * words_s) / errors) ** 2,
 
@@ -11,7 +22,7 @@ n speakers against m others has the standard error sqrt(v / n + v / m), and a ga
 probability `power` if it is (z(level) + z(power)) standard errors wide. That is for one comparison
 planned beforehand; searching through many takes more.
 
-Legend: S speakers.
+Legend: S speakers, R draws of them.
 
 Source: J. Cohen, "Statistical Power Analysis for the Behavioral Sciences", 1988, chapter 2, with
 the variance of a ratio of sums over clusters.
@@ -28,6 +39,9 @@ from evenear.audit.table import Table
 from evenear.errors import CohortError
 
 __all__ = ["SpeakersNeeded", "detectable_gap", "speaker_variance", "speakers_needed"]
+
+_SAYS_NOTHING = math.log(1e6)
+"""A gap of a millionfold is none that could be there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +74,22 @@ def speaker_variance(errors_S: np.ndarray, words_S: np.ndarray) -> float:
     return float((residuals_S**2).sum() / errors**2 * count**2 / (count - 1))
 
 
-def detectable_gap(standard_error: float, *, power: float = 0.8, level: float = 0.95) -> float:
-    """The smallest relative gap that would be seen, from the standard error of its logarithm."""
-    return math.expm1(min(_reach(power, level) * standard_error, 700.0))
+def detectable_gap(
+    studentized_R: np.ndarray, errors_R: np.ndarray, *, critical: float, power: float = 0.8
+) -> float:
+    """The smallest relative gap that would be confirmed so often; infinite if there is none.
+
+    Args:
+        studentized_R: How far each draw's log gap lies from that of the table, in its own errors.
+        errors_R: The standard error of each draw's log gap.
+        critical: How many standard errors it takes to be confirmed.
+        power: How often.
+    """
+    with np.errstate(invalid="ignore"):
+        needed_R = (critical - studentized_R) * errors_R
+    needed_R = np.where(np.isfinite(needed_R), needed_R, np.inf)
+    needed = float(np.quantile(needed_R, power, method="higher")) if len(needed_R) else math.inf
+    return math.expm1(needed) if needed < _SAYS_NOTHING else math.inf
 
 
 def speakers_needed(

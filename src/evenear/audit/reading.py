@@ -29,7 +29,7 @@ from evenear.audit.cleaning import (
     key_text,
 )
 from evenear.audit.columns import missing_columns, name_columns, with_our_names
-from evenear.audit.formats import file_format, read_frames
+from evenear.audit.formats import file_format, plain_name, read_frames
 from evenear.audit.pairs import paired_frame
 from evenear.audit.table import COUNT_COLUMNS, TEXT_COLUMNS, Table
 from evenear.errors import TableError, nearest_names
@@ -88,7 +88,7 @@ def read_table(
     frame = _without_duplicates(reader.frame(), duplicates, notes)
     return _finished(
         frame,
-        name or path.name.split(".")[0],
+        name or plain_name(path),
         "as counted" if reader.counted else normalizer,
         notes,
     )
@@ -298,12 +298,7 @@ def _aligned(frame: pl.DataFrame, normalizer: str, notes: Notes) -> pl.DataFrame
         counts = count_word_errors(lot["reference"], lot["hypothesis"], normalizer=normalizer)
         columns = {name: getattr(counts, name) for name in COUNT_COLUMNS}
         lots.append(lot.hstack(pl.DataFrame(columns)))
-    frame = pl.concat(lots)
-    notes(
-        "{} utterances have a reference without words: whatever was recognized counts as inserted.",
-        frame.select((pl.col("words") == 0).sum()).item(),
-    )
-    return frame
+    return pl.concat(lots)
 
 
 def _without_duplicates(frame: pl.DataFrame, duplicates: Duplicates, notes: Notes) -> pl.DataFrame:

@@ -42,7 +42,7 @@ def split_speakers(table: Table, *, confirm_fraction: float = 0.5, seed: int = 0
             f"got {confirm_fraction}.",
             hint="Half of them, 0.5, is a good choice.",
         )
-    names = table.speakers["speaker"]
+    names = table.frame["speaker"].unique()
     if len(names) < 2:
         raise CohortError(
             f"Discovering and confirming needs at least 2 speakers, got {len(names)}.",

@@ -10,7 +10,8 @@ listed without numbers.
 
 With `confirm_fraction`, the direction of each gap is taken from some speakers and every number from
 the others. A gap is `confirmed` if its adjusted p-value is at most 1 - level: over all rows of an
-audit, the chance of any false confirmation is at most that.
+audit, the chance of any false confirmation is at most that. Estimate, interval and test rest on the
+same utterances (those with words), and a gap is never confirmed against the sign of its statistic.
 
 Legend: R resamples, S speakers, K cohorts.
 
@@ -23,21 +24,24 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
 from evenear.audit.adjustment import adjusted_ratios
 from evenear.audit.bootstrap import Contrast, ContrastIntervals, contrast_intervals
+from evenear.audit.caveats import caveats, without_values
 from evenear.audit.cohorts import Cohorts
 from evenear.audit.gap import Base, Gap, Gaps, Overall, Spread
-from evenear.audit.multiplicity import check_resamples, max_t_p_values, permuted_statistics
+from evenear.audit.multiplicity import check_resamples, critical_value, max_t_p_values
 from evenear.audit.power import detectable_gap
+from evenear.audit.significance import significance
 from evenear.audit.splits import split_speakers
 from evenear.audit.spread import rate_errors, shrink, spread_between
 from evenear.audit.sums import CohortSums, cohort_sums, whole_sums
 from evenear.audit.table import Table
+from evenear.audit.zeros import without_errors
 from evenear.errors import CohortError
 from evenear.seeding import rng_for
 
@@ -86,7 +90,8 @@ def gaps(
     how = _How(to, seed, num_resamples, level, _strata(measured, strata))
     found = cohort_sums(measured, cohorts)
     shown = [one for one in found if one.is_large(min_speakers, min_words)]
-    rows, method = _measured(measured, shown, discovered, how)
+    rows = _measured(measured, shown, discovered, how)
+    methods = sorted({row.tested_by for row in rows.values() if row.tested_by})
     failures = _adjust(rows, measured, cohorts, adjust_for, how)
     return Gaps(
         overall=overall(measured, seed=seed, num_resamples=num_resamples, level=level),
@@ -97,15 +102,16 @@ def gaps(
         seed=seed,
         num_resamples=num_resamples,
         num_tried=len(shown),
-        p_value_method=method,
+        p_value_method=" and ".join(methods) or "permutation",
         confirm_fraction=confirm_fraction,
         adjusted_for=tuple(adjust_for),
         strata=strata,
         min_speakers=min_speakers,
         min_words=min_words,
+        without_values=without_values(measured, cohorts),
         name=table.name,
         normalizer=table.normalizer,
-        warnings=(*table.warnings, *failures),
+        warnings=(*table.warnings, *caveats(measured, cohorts), *failures),
     )
 
 
@@ -119,7 +125,7 @@ def overall(
     _, low, high = found.ratio(0)
     return Overall(
         speakers=table.num_speakers,
-        utterances=table.num_utterances,
+        utterances=table.spoken.height,
         words=table.words,
         errors=table.errors,
         wer=table.wer,
@@ -167,58 +173,75 @@ def _measured(
     shown: Sequence[CohortSums],
     discovered: Mapping[tuple[str, str], float | None] | None,
     how: _How,
-) -> tuple[dict[tuple[str, str], Gap], str]:
-    """Rows by name, adjusted ratios left out, and where p-values come from."""
+) -> dict[tuple[str, str], Gap]:
+    """Rows by name, adjusted ratios left out."""
     contrasts = how.intervals(
         [Contrast.of((1.0, one.own), (-1.0, one.base(how.to))) for one in shown]
     )
-    tests = _tests(table, shown, contrasts, discovered, how)
+    tests = _tests(table, shown, discovered, how)
     names = [one.name for one in shown]
     rows = dict(zip(names, _rows(shown, contrasts, tests, how), strict=True))
     _shrink(rows, shown)
     for name in names if discovered is not None else ():
         rows[name] = replace(rows[name], discovered_gap=(discovered or {}).get(name))
-    return rows, tests.method
+    return rows
 
 
 class _Tests(NamedTuple):
-    method: str
+    methods_K: tuple[str, ...]
     single_K: np.ndarray
     adjusted_K: np.ndarray
-    agrees_K: np.ndarray
+    signs_K: np.ndarray
+    """Direction of each statistic; 0 where it is not the one that was asked for."""
+    detectable_K: np.ndarray
 
 
 def _tests(
     table: Table,
     shown: Sequence[CohortSums],
-    contrasts: ContrastIntervals,
     discovered: Mapping[tuple[str, str], float | None] | None,
     how: _How,
 ) -> _Tests:
     """Test each cohort: two-sided, or in the direction that discovery speakers gave it."""
-    if shown and all(one.known.by_speaker for one in shown):
-        method = "permutation"
-        observed_K, null_RK = permuted_statistics(
-            shown,
-            whole_sums(table),
-            rng_for(how.seed, "permutation"),
-            num_permutations=how.num_resamples,
-            strata_S=how.strata_S,
-        )
-    else:
-        method = "bootstrap"
-        with np.errstate(divide="ignore", invalid="ignore"):
-            observed_K = contrasts.estimates_K / contrasts.errors_K
-        null_RK = contrasts.studentized_RK
+    found = significance(
+        shown,
+        whole_sums(table),
+        seed=how.seed,
+        num_resamples=how.num_resamples,
+        strata_S=how.strata_S,
+    )
+    signs_K = np.sign(np.nan_to_num(found.observed_K))
     if discovered is None:
-        observed_K, null_RK = np.abs(observed_K), np.abs(null_RK)
+        observed_K, null_RK = np.abs(found.observed_K), np.abs(found.null_RK)
     else:
-        signs_K = np.array([np.sign(discovered.get(one.name) or 0.0) for one in shown])
-        observed_K, null_RK = observed_K * signs_K, null_RK * signs_K
+        wanted_K = np.array([np.sign(discovered.get(one.name) or 0.0) for one in shown])
+        observed_K, null_RK = found.observed_K * wanted_K, found.null_RK * wanted_K
+        signs_K = np.where(signs_K == wanted_K, signs_K, 0.0)
     single_K = np.full(len(shown), np.nan)
     for k in range(len(shown)):
         single_K[k] = max_t_p_values(observed_K[[k]], null_RK[:, [k]])[0]
-    return _Tests(method, single_K, max_t_p_values(observed_K, null_RK), observed_K > 0)
+    adjusted_K = max_t_p_values(observed_K, null_RK)
+    critical = critical_value(null_RK, how.level)
+    detectable_K = _detectable(shown, critical, how)
+    return _Tests(found.methods_K, single_K, adjusted_K, signs_K, detectable_K)
+
+
+def _detectable(shown: Sequence[CohortSums], critical: float, how: _How) -> np.ndarray:
+    """The gap that each cohort would show at the bar in use; tests are against the rest."""
+    beside = how.intervals([Contrast.of((1.0, one.own), (-1.0, one.rest)) for one in shown])
+    found_K = np.array(
+        [
+            detectable_gap(
+                beside.studentized_RK[:, k], beside.drawn_errors_RK[:, k], critical=critical
+            )
+            for k in range(len(shown))
+        ]
+    )
+    if how.to == "rest" or not np.isfinite(found_K).any():
+        return found_K
+    found_K[~np.isfinite(found_K)] = np.nan
+    shares_K = np.array([one.words / one.known.words_S.sum() for one in shown])
+    return (1.0 + found_K) / (1.0 + shares_K * found_K) - 1.0
 
 
 def _rows(
@@ -227,15 +250,13 @@ def _rows(
     rates = how.intervals([Contrast.of((1.0, one.own)) for one in shown])
     rows = []
     for k, one in enumerate(shown):
-        error, adjusted = contrasts.errors_K[k], _known(tests.adjusted_K[k])
+        adjusted = _known(tests.adjusted_K[k])
         row = Gap(
-            attribute=one.attribute,
-            value=one.value,
-            found_by=one.known.found_by,
-            speakers=one.speakers,
-            utterances=one.utterances,
             words=one.words,
             errors=one.errors,
+            insertions=one.kinds[0],
+            deletions=one.kinds[1],
+            substitutions=one.kinds[2],
             wer=one.wer,
             low=rates.ratio(k)[1],
             high=rates.ratio(k)[2],
@@ -245,32 +266,15 @@ def _rows(
             gap_high=contrasts.relative(k)[2],
             p_value=_known(tests.single_K[k]),
             p_adjusted=adjusted,
-            confirmed=None
-            if adjusted is None
-            else bool(tests.agrees_K[k]) and adjusted <= 1.0 - how.level,
-            detectable_gap=_known(detectable_gap(error, level=how.level)) if error > 0.0 else None,
+            tested_by=None if adjusted is None else tests.methods_K[k],
+            detectable_gap=_known(tests.detectable_K[k]),
+            **_size(one),
         )
-        rows.append(_without_errors(row, one, how) if one.errors == 0 else row)
+        row = without_errors(row, one, how.level)
+        is_sure = adjusted is not None and adjusted <= 1.0 - how.level
+        agrees = bool(tests.signs_K[k] == np.sign(row.size) != 0.0)
+        rows.append(replace(row, confirmed=None if adjusted is None else is_sure and agrees))
     return rows
-
-
-def _without_errors(row: Gap, one: CohortSums, how: _How) -> Gap:
-    """Bounds for a cohort without a single error: resampling it can only give 0 again.
-
-    The upper bound is that of a Poisson count of 0, with words counted as what they are worth in
-    the rest, where errors of a speaker go together.
-    """
-    rest_errors_S, rest_words_S = one.rest
-    errors = rest_errors_S.sum()
-    if errors == 0:
-        return replace(row, low=0.0, gap_low=None, gap_high=None)
-    columns = rest_errors_S[:, None], rest_words_S[:, None]
-    poisson = math.sqrt(errors) / rest_words_S.sum()
-    clumping = max(1.0, float(rate_errors(*columns)[0] / poisson) ** 2)
-    high = -math.log((1.0 - how.level) / 2.0) * clumping / one.words
-    base_wer = row.base_wer
-    gap_high = high / base_wer - 1.0 if base_wer else None
-    return replace(row, low=0.0, high=high, gap_low=-1.0, gap_high=gap_high)
 
 
 def _shrink(rows: dict[tuple[str, str], Gap], shown: Sequence[CohortSums]) -> None:
@@ -324,14 +328,20 @@ def _spreads(shown: Sequence[CohortSums], how: _How) -> tuple[Spread, ...]:
 
 
 def _suppressed(one: CohortSums) -> Gap:
-    return Gap(
-        attribute=one.attribute,
-        value=one.value,
-        found_by=one.known.found_by,
-        speakers=one.speakers,
-        utterances=one.utterances,
-        suppressed=True,
-    )
+    return Gap(suppressed=True, **_size(one))
+
+
+def _size(one: CohortSums) -> dict[str, Any]:
+    """What is known of any cohort, however small."""
+    return {
+        "attribute": one.attribute,
+        "value": one.value,
+        "found_by": one.known.found_by,
+        "speakers": one.speakers,
+        "utterances": one.utterances,
+        "silent_utterances": one.silent_utterances,
+        "silent_errors": one.silent_errors,
+    }
 
 
 def _by_attribute(shown: Sequence[CohortSums]) -> dict[str, list[CohortSums]]:

@@ -21,10 +21,11 @@ from typing import Literal
 
 import numpy as np
 
-from evenear.audit.cohorts import Cohorts
+from evenear.audit.cohorts import MAX_NUMBERS, Cohorts
 from evenear.audit.conditions import (
     Cells,
     Condition,
+    SearchColumn,
     assign_conditions,
     search_cells,
     search_columns,
@@ -82,6 +83,8 @@ class Subgroups(Rule):
     """The attributes that were searched."""
     how: str
     num_speakers: int
+    left_out: tuple[str, ...] = ()
+    """Attributes that were not searched: each of their kinds has too few speakers."""
 
     @property
     def found_by(self) -> Literal["subgroups"]:
@@ -94,6 +97,9 @@ class Subgroups(Rule):
         searched = (
             f"{self.how} over {', '.join(self.columns)} of {self.num_speakers:,} discovery speakers"
         )
+        if self.left_out:
+            left_out = ", ".join(self.left_out)
+            searched += f" (not over {left_out}, whose kinds have too few speakers each)"
         if not self.subgroups:
             return f"{searched} found no subgroup with enough speakers and more errors."
         best = self.subgroups[0]
@@ -155,7 +161,8 @@ def find_subgroups(
         CohortError: There is nothing to search.
     """
     settings = settings or SubgroupSettings()
-    cells = search_cells(table, search_columns(table, attributes))
+    columns = search_columns(table, attributes, min_speakers=settings.min_speakers)
+    cells = search_cells(table, columns)
     if cells.errors_C.sum() == 0:
         raise CohortError(
             f"Searching subgroups needs speech with errors; {table.num_utterances:,} utterances "
@@ -178,7 +185,16 @@ def find_subgroups(
         columns=tuple(one.name for one in cells.columns),
         how=method[settings.method],
         num_speakers=len(np.unique(cells.speakers_C)),
+        left_out=_left_out(table, columns) if attributes is None else (),
     )
+
+
+def _left_out(table: Table, columns: Sequence[SearchColumn]) -> tuple[str, ...]:
+    """Attributes of many kinds none of which has enough speakers."""
+    searched = {one.name for one in columns}
+    rest = [name for name in table.attributes if name not in searched]
+    rest = [name for name in rest if not table.frame.schema[name].is_nested()]
+    return tuple(name for name in rest if table.frame[name].n_unique() > MAX_NUMBERS)
 
 
 def _deals(cells: Cells, number: int, seed: int) -> Iterator[tuple[Outcome, np.random.Generator]]:

@@ -2,7 +2,8 @@
 """What each speaker contributes to each cohort: the only thing statistics need of a table.
 
 Millions of utterances become, for every cohort, one row per speaker: errors, words, utterances.
-Everything after that costs as much as there are speakers, not utterances.
+Everything after that costs as much as there are speakers, not utterances. Utterances without
+reference words are in no sum; they and what was recognized in them are counted beside.
 
 Legend: S speakers, in the order of `Table.speakers`.
 """
@@ -18,7 +19,11 @@ from evenear.audit.cohorts import Assignment, Cohorts
 from evenear.audit.gap import Base
 from evenear.audit.table import Table
 
-__all__ = ["CohortSums", "KnownSums", "cohort_sums", "whole_sums"]
+__all__ = ["MIXED_SPEAKERS", "CohortSums", "KnownSums", "cohort_sums", "whole_sums"]
+
+MIXED_SPEAKERS = 0.5
+"""Of an attribute that changes within more of its speakers than this, speech is more telling than
+speakers are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +33,15 @@ class KnownSums:
     attribute: str
     found_by: str
     by_speaker: bool
-    """Whether each speaker has one value, so that speakers can be permuted."""
+    """Whether most speakers have one value, so that speakers can be permuted."""
     errors_S: np.ndarray
     words_S: np.ndarray
+    utterances_S: np.ndarray
+
+    @property
+    def members(self) -> np.ndarray:
+        """Who is among them, as booleans."""
+        return self.utterances_S > 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +54,16 @@ class CohortSums:
     utterances: int
     errors_S: np.ndarray
     words_S: np.ndarray
+    members: np.ndarray
+    """Who is in the cohort with any speech, as booleans."""
+    only_S: np.ndarray
+    """Who is in it with all speech whose value is known, as booleans."""
+    kinds: tuple[int | None, int | None, int | None] = (None, None, None)
+    """Insertions, deletions and substitutions; None if the table does not tell them apart."""
+    silent_utterances: int = 0
+    """Utterances of the cohort whose reference has no words."""
+    silent_errors: int = 0
+    """Words that were recognized in them."""
 
     @property
     def attribute(self) -> str:
@@ -105,10 +126,24 @@ class CohortSums:
         """Each speaker's errors and words outside the cohort, where the value is known."""
         return self.known.errors_S - self.errors_S, self.known.words_S - self.words_S
 
+    @property
+    def rest_members(self) -> np.ndarray:
+        """Who has speech in the rest, as booleans."""
+        return self.known.members & ~self.only_S
+
 
 def cohort_sums(table: Table, cohorts: Cohorts) -> list[CohortSums]:
     """Sums of every cohort, attribute by attribute; numbers and ranges ascend, names follow."""
-    return [one for assignment in cohorts.assignments for one in _of_attribute(table, assignment)]
+    counts: dict[str, pl.DataFrame] = {"utterance_id": _counts(table)}
+    counts["speaker"] = (
+        counts["utterance_id"].group_by("speaker").agg(pl.exclude("utterance_id").sum())
+    )
+    speakers = table.speakers.select("speaker").with_row_index("speaker_row")
+    return [
+        one
+        for assignment in cohorts.assignments
+        for one in _of_attribute(counts[assignment.key], speakers, assignment)
+    ]
 
 
 def whole_sums(table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -117,37 +152,79 @@ def whole_sums(table: Table) -> tuple[np.ndarray, np.ndarray]:
     return _floats(speakers["errors"]), _floats(speakers["words"])
 
 
-def _of_attribute(table: Table, assignment: Assignment) -> list[CohortSums]:
-    speakers = table.speakers.with_row_index("speaker_row")
-    by_speaker = assignment.key == "speaker"
+_KINDS = ("insertions", "deletions", "substitutions")
+
+
+def _counts(table: Table) -> pl.DataFrame:
+    """What each utterance adds to a cohort; those without words add to counts of their own."""
+    has_words = (pl.col("words") > 0).fill_null(False)
+    spoken = ("words", "errors", *_KINDS)
+    absent = [name for name in _KINDS if name not in table.frame.columns]
+    frame = table.frame.with_columns(pl.lit(None, dtype=pl.Int64).alias(name) for name in absent)
+    return frame.select(
+        "utterance_id",
+        "speaker",
+        has_words.cast(pl.Int64).alias("utterances"),
+        *(pl.when(has_words).then(name).otherwise(0).alias(name) for name in spoken),
+        (has_words & pl.any_horizontal(pl.col(_KINDS).is_null())).alias("unsplit"),
+        (~has_words).cast(pl.Int64).alias("silent_utterances"),
+        pl.when(has_words).then(0).otherwise("errors").alias("silent_errors"),
+    )
+
+
+def _of_attribute(
+    counts: pl.DataFrame, speakers: pl.DataFrame, assignment: Assignment
+) -> list[CohortSums]:
     values = assignment.frame.drop_nulls("value")
-    if by_speaker:
-        cells = speakers.join(values, on="speaker", how="inner")
-    else:
-        cells = (
-            table.frame.select("utterance_id", "speaker", "words", "errors")
-            .join(values, on="utterance_id", how="inner")
-            .group_by("speaker", "value")
-            .agg(pl.len().cast(pl.Int64).alias("utterances"), pl.col("words", "errors").sum())
-            .join(speakers.select("speaker", "speaker_row"), on="speaker", how="inner")
-        )
+    cells = counts.join(values, on=assignment.key, how="inner")
+    if assignment.key == "utterance_id":
+        cells = cells.group_by("speaker", "value").agg(pl.exclude("utterance_id").sum())
+    cells = cells.join(speakers, on="speaker", how="left")
+    heard = cells.filter(pl.col("utterances") > 0)
     known = KnownSums(
         assignment.attribute,
         assignment.found_by,
-        by_speaker,
-        _spread(cells, "errors", speakers.height),
-        _spread(cells, "words", speakers.height),
+        _is_of_speakers(heard),
+        _spread(heard, "errors", speakers.height),
+        _spread(heard, "words", speakers.height),
+        _spread(heard, "utterances", speakers.height),
     )
     if assignment.reported is not None:
         cells = cells.filter(pl.col("value").is_in(list(assignment.reported)))
-    found = []
     parts = cells.partition_by("value", as_dict=True)
-    for (value,), cell in sorted(parts.items(), key=lambda part: _place(str(part[0][0]))):
-        errors_S = _spread(cell, "errors", speakers.height)
-        words_S = _spread(cell, "words", speakers.height)
-        utterances = int(cell["utterances"].sum())
-        found.append(CohortSums(str(value), known, cell.height, utterances, errors_S, words_S))
-    return found
+    return [
+        _cohort(str(value), known, cell, speakers.height)
+        for (value,), cell in sorted(parts.items(), key=lambda part: _place(str(part[0][0])))
+    ]
+
+
+def _is_of_speakers(cells: pl.DataFrame) -> bool:
+    """Whether an attribute is one of people: most have one value."""
+    values = cells.group_by("speaker").agg(pl.len().alias("values"))
+    mixed = int((values["values"] > 1).sum())
+    return mixed <= MIXED_SPEAKERS * values.height
+
+
+def _cohort(value: str, known: KnownSums, cells: pl.DataFrame, num_speakers: int) -> CohortSums:
+    heard = cells.filter(pl.col("utterances") > 0)
+    is_split = not cells["unsplit"].sum()
+    insertions, deletions, substitutions = (
+        int(heard[kind].sum()) if is_split else None for kind in _KINDS
+    )
+    return CohortSums(
+        value=value,
+        known=known,
+        speakers=heard.height,
+        utterances=int(heard["utterances"].sum()),
+        errors_S=_spread(heard, "errors", num_speakers),
+        words_S=_spread(heard, "words", num_speakers),
+        members=_spread(heard, "utterances", num_speakers) > 0,
+        only_S=(_spread(heard, "utterances", num_speakers) == known.utterances_S)
+        & (known.utterances_S > 0),
+        kinds=(insertions, deletions, substitutions),
+        silent_utterances=int(cells["silent_utterances"].sum()),
+        silent_errors=int(cells["silent_errors"].sum()),
+    )
 
 
 def _place(value: str) -> tuple[float, str]:

@@ -7,6 +7,10 @@ tables. Whatever had to be repaired while reading is told in `warnings`.
 
 Counts stay counts. `wer` is the sum of errors over the sum of words of a named normalizer, and
 None where there are no words.
+
+A rate counts errors per word, so it needs words: utterances whose reference has none (silence,
+music, a laugh) count in no rate, no interval and no test. What was recognized in them is counted
+beside the rates, as `silent`.
 """
 
 from collections.abc import Iterable
@@ -55,18 +59,28 @@ class Table:
 
     @property
     def num_speakers(self) -> int:
-        """Different speakers."""
+        """Different speakers who said words."""
         return self.speakers.height
+
+    @cached_property
+    def spoken(self) -> pl.DataFrame:
+        """The rows that rates are made of: utterances whose reference has words."""
+        return self.frame.filter(pl.col("words") > 0)
+
+    @cached_property
+    def silent(self) -> pl.DataFrame:
+        """The other rows: every word that was recognized in them is an error, of no rate."""
+        return self.frame.filter(~(pl.col("words") > 0).fill_null(False))
 
     @cached_property
     def words(self) -> int:
         """Reference words in all."""
-        return int(self.frame["words"].sum())
+        return int(self.spoken["words"].sum())
 
     @cached_property
     def errors(self) -> int:
-        """Word errors in all."""
-        return int(self.frame["errors"].sum())
+        """Word errors in utterances with words."""
+        return int(self.spoken["errors"].sum())
 
     @property
     def wer(self) -> float | None:
@@ -75,9 +89,12 @@ class Table:
 
     @cached_property
     def speakers(self) -> pl.DataFrame:
-        """One row per speaker, sorted by name: speaker, utterances, words, errors."""
+        """One row for each who said words, sorted by name: speaker, utterances, words, errors.
+
+        Only utterances with words are counted.
+        """
         return (
-            self.frame.group_by("speaker")
+            self.spoken.group_by("speaker")
             .agg(pl.len().cast(pl.Int64).alias("utterances"), pl.col("words", "errors").sum())
             .sort("speaker")
         )

@@ -15,9 +15,16 @@ from pathlib import Path
 import polars as pl
 
 from evenear.audit.cleaning import Notes, clean_attributes, key_text
-from evenear.audit.cohorts import MAX_NUMBERS, Assignment, Cohorts, even_ranges, ranges
+from evenear.audit.cohorts import (
+    MAX_NUMBERS,
+    Assignment,
+    Cohorts,
+    even_cuts,
+    range_names,
+    ranges,
+)
 from evenear.audit.columns import name_columns
-from evenear.audit.formats import file_format, read_frames
+from evenear.audit.formats import file_format, plain_name, read_frames
 from evenear.errors import TableError, nearest_names
 
 __all__ = ["Trials", "read_trials", "trials_of"]
@@ -73,7 +80,8 @@ class Trials:
                 )
             value = pl.col(name).cast(pl.String)
             if self._is_scale(name):
-                value = ranges(pl.col(name), *even_ranges(self.speakers[name]))
+                cuts = even_cuts(self.speakers[name])
+                value = ranges(pl.col(name), cuts, range_names(cuts))
             found.append(Assignment(name, self.speakers.select("speaker", value.alias("value"))))
         return Cohorts(tuple(found))
 
@@ -109,7 +117,7 @@ def read_trials(
     attributes = _read(speakers, notes) if isinstance(speakers, (str, Path)) else speakers
     found = trials_of(_read(path, notes), speakers=attributes, columns=columns)
     said = (*notes.sentences(), *found.warnings)
-    return Trials(found.frame, found.speakers, said, name or Path(path).name.split(".")[0])
+    return Trials(found.frame, found.speakers, said, name or plain_name(Path(path)))
 
 
 def trials_of(

@@ -206,7 +206,7 @@ def find_voices(table: Table, settings: VoiceSettings | None = None, *, seed: in
         TableError: The table has no embeddings.
     """
     settings = settings or VoiceSettings()
-    speakers, vectors_SD = speaker_vectors(table)
+    speakers, vectors_SD = speaker_vectors(table.only_speakers(table.speakers["speaker"]))
     shift_D, spread_D = vectors_SD.mean(axis=0), vectors_SD.std(axis=0)
     scale_D = np.where(spread_D > 1e-9, 1.0 / np.maximum(spread_D, 1e-9), 0.0)
     scaled_SD = scaled(vectors_SD, shift_D, scale_D)

@@ -352,7 +352,9 @@ def _call(plan: _Plan, name: str | None) -> tuple[str, str]:
             hint="Write it like --name first,second.",
         )
     if not name:
-        parts = [[*path.absolute().parts[1:-1], path.name.split(".")[0]] for path in paths]
+        from evenear.audit.formats import plain_name
+
+        parts = [[*path.absolute().parts[1:-1], plain_name(path)] for path in paths]
         while len(parts) == 2 and parts[0][-1] == parts[1][-1] and min(map(len, parts)) > 1:
             parts = [[*one[:-2], f"{one[-2]}/{one[-1]}"] for one in parts]
         given = [one[-1] for one in parts]

@@ -161,10 +161,39 @@ def test_a_gap_to_no_errors_is_infinite_and_a_gate_on_its_test_is_an_error():
     row, *rows = report().gaps.rows
     one = replace(report(), gaps=replace(report().gaps, rows=(replace(row, **fields), *rows)))
     assert _value("gap(age)", one) == math.inf
-    for call in ("confirmed_gap()", "worse()", "worse(age)", "gap_low()", "gap_high(age)"):
+    for call in ("confirmed_gap()", "worse()", "worse(age)", "gap_low()"):
         with pytest.raises(CohortError, match=r"WER of 30.0 %, and its gap cannot be tested"):
             _value(call, one)
+    assert _value("gap_high(age)", one) == math.inf
     assert isinstance(_value("worse(gender)", one), float)
+
+
+def test_a_confirmed_gap_to_no_errors_is_infinite():
+    fields = {"wer": 0.3, "base_wer": 0.0, "gap": None, "confirmed": True}
+    fields |= {"gap_low": 4.0, "gap_high": None}
+    row, *rows = report().gaps.rows
+    one = replace(report(), gaps=replace(report().gaps, rows=(replace(row, **fields), *rows)))
+    assert _value("confirmed_gap(age)", one) == _value("gap_high(age)", one) == math.inf
+    assert _value("gap_low(age)", one) == 4.0
+    assert _value("worse(age)", one) >= 1
+
+
+def test_changes_of_gaps_can_be_asked_about():
+    changes = rich_report().changes
+    assert changes is not None
+    first, *others = changes.rows
+    known = [row.gap_change for row in changes.rows if row.gap_change is not None]
+    assert _value("gap_change()", rich_report()) == max(known)
+    row = replace(first, gap_change=0.3, gap_change_high=0.5, gap_confirmed=True, suppressed=False)
+    one = replace(rich_report(), changes=replace(changes, rows=(row, *others)))
+    name = f"{first.attribute}, '{first.value}'"
+    assert _value(f"gap_change({name})", one) == 0.3
+    assert _value(f"gap_change_high({name})", one) == 0.5
+    assert _value(f"fell_behind({name})", one) == 1
+    row = replace(row, gap_change=None, gap_change_high=None, gap_before=None, gap_after=0.1)
+    row = replace(row, wer_before=0.1, wer_after=0.0)
+    one = replace(rich_report(), changes=replace(changes, rows=(row, *others)))
+    assert _value(f"gap_change({name})", one) == -1.0
 
 
 def test_an_intersection_may_be_typed_with_a_star():

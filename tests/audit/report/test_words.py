@@ -10,6 +10,7 @@ from evenear.audit import Gap, cohorts_by, compare
 from evenear.audit.report.words import (
     cohort_name,
     count,
+    gap_verdict,
     headline,
     interval,
     number_of,
@@ -132,6 +133,41 @@ def test_a_comparison_says_who_got_worse():
     assert verdict(row) == "confirmed worse"
     said = headline(rich_report().gaps, replace(changes, rows=(row, *changes.rows[1:])))
     assert f"Confirmed to get worse: {cohort_name(row)} (from none to 30.0 %)." in said.lines
+
+
+def test_a_gap_to_no_errors_that_is_confirmed_is_the_headline():
+    found = report().gaps
+    fields = {"wer": 0.3, "base_wer": 0.0, "gap": None, "confirmed": True}
+    row = replace(found.rows[0], **fields)
+    said = headline(replace(found, rows=(row, *found.rows[1:])))
+    assert said.title == f"first makes all of its word errors for {cohort_name(row)}"
+    assert "against 0.0 for the rest" in said.lines[0]
+
+
+def test_attributes_without_values_are_not_sold_as_nothing_found():
+    said = headline(replace(report().gaps, rows=(), num_tried=0, without_values=("accent",)))
+    assert said.title == "Nothing can be said about the cohorts of first yet"
+    assert said.lines == ("No value is known of accent.",)
+
+
+def test_a_comparison_says_whose_gap_grew_and_whose_shrank():
+    changes = rich_report().changes
+    assert changes is not None
+    same = [replace(row, gap_confirmed=False) for row in changes.rows]
+    still = headline(rich_report().gaps, replace(changes, rows=tuple(same)))
+    assert "No gap was confirmed to grow." in still.lines
+    fields = {"gap_before": 0.027, "gap_after": 0.33, "gap_change": 0.295, "gap_confirmed": True}
+    row, other = (replace(one, suppressed=False) for one in same[:2])
+    row = replace(row, **fields)
+    other = replace(other, gap_before=0.2, gap_after=0.1, gap_change=-0.08, gap_confirmed=True)
+    said = headline(rich_report().gaps, replace(changes, rows=(row, other, *same[2:])))
+    assert f"Gaps confirmed to grow: {cohort_name(row)} (from +2.7 % to +33.0 %)." in said.lines
+    assert (
+        f"Gaps confirmed to shrink: {cohort_name(other)} (from +20.0 % to +10.0 %)." in said.lines
+    )
+    assert (gap_verdict(row), gap_verdict(other), gap_verdict(same[2])) == (
+        "gap grew", "gap shrank", ""
+    )  # fmt: skip
 
 
 def test_a_system_that_does_not_differ_gains_nothing():

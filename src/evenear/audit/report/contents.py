@@ -184,7 +184,7 @@ def _methods(found: Gaps, table: Table) -> tuple[str, ...]:
         f"Every interval is a {percent} interval from resampling speakers, not utterances, "
         f"{found.num_resamples:,} times (studentized, on the logarithm of the rate).",
         f"A gap is confirmed if its p-value, adjusted for all {found.num_tried} measured cohorts "
-        f"at once ({found.p_value_method} of speakers, max-T), is at most {1 - found.level:.2g}: "
+        f"at once ({_tests(found)}; max-T), is at most {1 - found.level:.2g}: "
         "the chance of any false confirmation in this report is at most that.",
         f"Cohorts with fewer than {found.min_speakers} speakers or {found.min_words:,} words, in "
         "them or in the rest, are listed without numbers.",
@@ -206,6 +206,16 @@ def _methods(found: Gaps, table: Table) -> tuple[str, ...]:
     lines.extend(_unknown(found))
     lines.append(f"Seed {found.seed}; the same table, settings and seed give the same report.")
     return tuple(lines)
+
+
+def _tests(found: Gaps) -> str:
+    ways = {
+        "permutation": "speakers trade places",
+        "sign flips": "where an attribute changes within speakers, what each erred more or less "
+        "changes its sign",
+    }
+    used = [text for way, text in ways.items() if way in found.p_value_method]
+    return "; ".join(used) or "speakers trade places"
 
 
 def _unknown(found: Gaps) -> list[str]:

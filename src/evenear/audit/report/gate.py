@@ -17,6 +17,8 @@ as percent: `10%` is 0.1. A value is a function of an attribute and one of its c
     wer_after, gap_after         under the second recognizer
     change, change_high          relative change of errors, its upper bound; change() is everyone's
     lost                         number of cohorts confirmed to get worse
+    gap_change, gap_change_high  relative change of a gap, its upper bound
+    fell_behind                  number of cohorts whose gap is confirmed to grow
 
 Names with spaces or signs are quoted: gap("first language", 'Québec French'). There is nothing to
 execute here: unknown words are errors, and so is a value that the audit cannot give, because a gate
@@ -28,7 +30,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from evenear.audit.comparison import Change
@@ -42,8 +44,11 @@ FUNCTIONS = (
     "change",
     "change_high",
     "confirmed_gap",
+    "fell_behind",
     "gap",
     "gap_after",
+    "gap_change",
+    "gap_change_high",
     "gap_high",
     "gap_low",
     "lost",
@@ -54,6 +59,11 @@ FUNCTIONS = (
     "worse",
 )
 """What a condition may ask for."""
+
+_OF_CHANGES = (
+    "wer_after", "gap_after", "change", "change_high", "lost", "gap_change", "gap_change_high",
+    "fell_behind",
+)  # fmt: skip
 
 _EXAMPLE = "Write it like gap(gender) > 0.1 or confirmed_gap() > 10%."
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -267,20 +277,22 @@ def _value(call: _Call, report: Report) -> float:
         _check_names(call, report.gaps.rows, ())
         spreads = [row for row in report.gaps.spreads if _asked(call, 0, row.attribute)]
         return _known(call, [row.standard_deviation for row in spreads])
-    if name in ("wer_after", "gap_after", "change", "change_high", "lost"):
+    if name in _OF_CHANGES:
         return _of_changes(call, report)
     rows = [row for row in _chosen(call, report.gaps.rows) if not row.suppressed]
     if name == "gap":
         return _known(call, [row.size if row.base_wer is not None else None for row in rows])
     if name in ("worse", "confirmed_gap"):
         _check_tested(call, rows)
-    if name in ("gap_low", "gap_high"):
-        _check_tested(call, [row for row in rows if getattr(row, name) is None])
+    if name == "gap_low":
+        _check_tested(call, [replace(row, confirmed=None) for row in rows if row.gap_low is None])
+    if name == "gap_high":
+        return _known(call, [_gap_high(row) for row in rows])
     if name == "worse":
         _known(call, [row.wer for row in rows])
         return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
     if name == "confirmed_gap":
-        return _known(call, [row.gap if row.confirmed else 0.0 for row in rows])
+        return _known(call, [row.size if row.confirmed else 0.0 for row in rows])
     field = "adjusted_ratio" if name == "ratio" else name
     return _known(call, [getattr(row, field) for row in rows])
 
@@ -305,7 +317,20 @@ def _of_changes(call: _Call, report: Report) -> float:
     if call.name == "lost":
         _known(call, [row.wer_after for row in rows])
         return float(sum(bool(row.confirmed) and row.size > 0.0 for row in rows))
+    if call.name == "fell_behind":
+        _known(call, [None if row.gap_confirmed is None else 0.0 for row in rows])
+        return float(sum(bool(row.gap_confirmed) and row.gap_size > 0.0 for row in rows))
+    if call.name == "gap_change":
+        return _known(call, [row.gap_size if row.wer_after is not None else None for row in rows])
+    if call.name == "gap_change_high":
+        highs = [row.gap_change_high for row in rows]
+        return _known(call, [math.inf if high is None else high for high in highs])
     return _known(call, [getattr(row, call.name) for row in rows])
+
+
+def _gap_high(row: Gap) -> float | None:
+    """The upper bound of a gap; infinite where only this cohort has errors."""
+    return math.inf if math.isinf(row.size) else row.gap_high
 
 
 def _gap_after(row: Change) -> float | None:
@@ -348,10 +373,10 @@ def _asked(call: _Call, place: int, name: str) -> bool:
 def _check_tested(call: _Call, rows: Sequence[Gap]) -> None:
     for row in rows:
         if row.confirmed is None and row.size > 0.0:
-            why = "nobody else has errors" if math.isinf(row.size) else "its speakers do not differ"
             raise CohortError(
                 f"This audit cannot say {call}: {row.attribute} {row.value!r} has a WER of "
-                f"{100.0 * (row.wer or 0.0):.1f} %, and its gap cannot be tested, because {why}.",
+                f"{100.0 * (row.wer or 0.0):.1f} %, and its gap cannot be tested: it takes two "
+                "speakers on either side.",
                 hint="Ask for wer() or gap() of it instead; a gap to no errors is infinite.",
             )
 

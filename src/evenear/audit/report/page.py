@@ -27,6 +27,7 @@ from evenear.audit.report.schema import to_json
 from evenear.audit.report.words import (
     cohort_name,
     count,
+    gap_verdict,
     interval,
     number_of,
     p_value,
@@ -90,6 +91,8 @@ def _view(report: Report) -> dict[str, Any]:
         "rates": _rates(changes.rows) if changes else None,
         "has_adjusted": any(row.adjusted_ratio is not None for row in found.rows),
         "has_discovered": any(row.discovered_gap is not None for row in found.rows),
+        "kinds": [row for row in found.rows if row.substitutions is not None and row.words],
+        "has_silence": any(row.silent_utterances for row in found.rows),
         "num_confirmed": sum(bool(row.confirmed) for row in found.rows),
         "filters": _filters(report),
     }
@@ -189,6 +192,7 @@ def environment() -> jinja2.Environment:
         "number_of": number_of,
         "cohort_name": cohort_name,
         "verdict": verdict,
+        "gap_verdict": gap_verdict,
         "hundred_words": hundred_words,
         "p_value": lambda value: p_value(value, sign="= "),
     }

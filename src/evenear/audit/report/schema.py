@@ -33,7 +33,7 @@ __all__ = [
     "to_json",
 ]
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +79,7 @@ class AuditDocument:
     strata: str | None = None
     min_speakers: int
     min_words: int
+    without_values: tuple[str, ...] = ()
     normalizer: str
     warnings: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -109,6 +110,7 @@ def to_document(report: Report) -> AuditDocument:
         strata=found.strata,
         min_speakers=found.min_speakers,
         min_words=found.min_words,
+        without_values=found.without_values,
         normalizer=found.normalizer,
         warnings=report.warnings,
         methods=report.methods,

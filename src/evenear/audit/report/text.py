@@ -9,6 +9,7 @@ from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import is_named_by_number
 from evenear.audit.report.words import (
     count,
+    gap_verdict,
     interval,
     number_of,
     p_value,
@@ -37,6 +38,7 @@ def to_text(report: Report) -> str:
             *_split(found),
         ],
         _cohorts(found),
+        _kinds(found),
         _small(found),
     ]
     if report.changes is not None:
@@ -69,7 +71,8 @@ def _split(found: Gaps) -> list[str]:
 def _cohorts(found: Gaps) -> list[str]:
     adjusted = any(row.adjusted_ratio is not None for row in found.rows)
     head = ["attribute", "cohort", "speakers", "words", "WER", "interval", "gap", "interval"]
-    sides = _LEFT * 2 + _RIGHT * 6
+    head += ["would show"]
+    sides = _LEFT * 2 + _RIGHT * 7
     if adjusted:
         head += ["adjusted ratio"]
         sides += _RIGHT
@@ -86,16 +89,38 @@ def _cohorts(found: Gaps) -> list[str]:
                 interval(row.low, row.high),
                 signed(row.gap),
                 interval(row.gap_low, row.gap_high, with_sign=True),
+                signed(row.detectable_gap, 0),
             ]
             if adjusted:
                 ratio = row.adjusted_ratio
                 cells.append("–" if ratio is None else f"{ratio:.2f}")
             rows.append([*cells, p_value(row.p_adjusted), verdict(row)])
-    return _columns([*head, "p adjusted", "verdict"], rows, sides + _RIGHT + _LEFT)
+    lines = _columns([*head, "p adjusted", "verdict"], rows, sides + _RIGHT + _LEFT)
+    if lines:
+        lines.append("A gap as large as “would show” would be confirmed four times out of five.")
+    return lines
+
+
+def _kinds(found: Gaps) -> list[str]:
+    """Which kinds of errors, cohort by cohort, and what was heard where nobody spoke."""
+    measured = [row for row in found.rows if not row.suppressed and row.substitutions is not None]
+    is_silent = any(row.silent_utterances for row in measured)
+    head = ["attribute", "cohort", "substituted", "deleted", "inserted"]
+    head += ["heard in speech without words"] if is_silent else []
+    rows = []
+    for row in measured:
+        parts = (row.substitutions, row.deletions, row.insertions)
+        cells = [percent((part or 0) / row.words if row.words else None) for part in parts]
+        if is_silent:
+            utterances = number_of(row.silent_utterances, "utterance")
+            cells.append(f"{number_of(row.silent_errors, 'word')} in {utterances}")
+        rows.append([row.attribute, row.value, *cells])
+    lines = _columns(head, rows, _LEFT * 2 + _RIGHT * (len(head) - 2))
+    return ["Errors per word, by kind:", *lines] if lines else []
 
 
 def _small(found: Gaps) -> list[str]:
-    lines = []
+    lines = [f"No value is known of {name}: nothing can be said." for name in found.without_values]
     for attribute in found.attributes:
         small = [row for row in found.of(attribute) if row.suppressed]
         if small:
@@ -118,12 +143,15 @@ def _changes(changes: Changes) -> list[str]:
             signed(row.gap_after),
             p_value(row.p_adjusted),
             verdict(row),
+            interval(row.gap_change_low, row.gap_change_high, with_sign=True),
+            p_value(row.gap_p_adjusted),
+            gap_verdict(row),
         ]
         for row in (changes.overall, *changes.rows)
         if not row.suppressed
     ]
-    sides = _LEFT * 2 + _RIGHT * 7 + _LEFT
-    return _columns([*head, "gap after", "p adjusted", "verdict"], rows, sides)
+    head += ["gap after", "p adjusted", "verdict", "gap changes by", "p adjusted", "gap verdict"]
+    return _columns(head, rows, _LEFT * 2 + _RIGHT * 7 + _LEFT + _RIGHT * 2 + _LEFT)
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> list[str]:

@@ -18,6 +18,7 @@ __all__ = [
     "Headline",
     "cohort_name",
     "count",
+    "gap_verdict",
     "headline",
     "interval",
     "number_of",
@@ -54,8 +55,13 @@ def headline(
     worst = gaps.worst
     if worst is not None:
         title = f"{gaps.name} makes {_more(worst)} for {cohort_name(worst)} than for {_base(gaps)}"
+        if math.isinf(worst.size):
+            title = f"{gaps.name} makes all of its word errors for {cohort_name(worst)}"
         said = [f"{worst.value.capitalize()}: {description}."] if description else []
         lines = [*said, _levels(gaps, worst), *_others(gaps, worst)]
+    elif not gaps.rows and gaps.without_values:
+        title = f"Nothing can be said about the cohorts of {gaps.name} yet"
+        lines = [f"No value is known of {', '.join(gaps.without_values)}."]
     elif not gaps.rows:
         title = f"No cohorts that {gaps.name} fails were found"
         lines = ["That is not evidence that there are none: searches see large effects only."]
@@ -137,6 +143,13 @@ def verdict(row: Gap | Change) -> str:
     return "confirmed worse" if row.size > 0.0 else "confirmed better"
 
 
+def gap_verdict(row: Change) -> str:
+    """What may be said about the change of a gap, in a word or two; nothing if not confirmed."""
+    if not row.gap_confirmed:
+        return ""
+    return "gap grew" if row.gap_size > 0.0 else "gap shrank"
+
+
 def _more(row: Gap) -> str:
     gap = row.gap or 0.0
     if gap >= 1.0:
@@ -156,7 +169,9 @@ def _levels(gaps: Gaps, row: Gap) -> str:
     text = f"{_rate(row.wer)} word errors per 100 words"
     if row.low is not None and row.high is not None:
         text += f" ({percent(gaps.level, 0)} interval {_rate(row.low)} to {_rate(row.high)})"
-    text += f", against {_rate(row.base_wer)} for {_base(gaps)}: a gap of {signed(row.gap)}"
+    text += f", against {_rate(row.base_wer)} for {_base(gaps)}"
+    if row.gap is not None:
+        text += f": a gap of {signed(row.gap)}"
     if bounds := interval(row.gap_low, row.gap_high, with_sign=True):
         text += f" ({bounds})"
     people = number_of(row.speakers, "speaker")
@@ -172,7 +187,7 @@ def _others(gaps: Gaps, named: Gap | None) -> list[str]:
         lines.append(f"Also confirmed to fare worse: {_listed(reversed(worse), len(worse))}.")
     if better:
         lines.append(f"Confirmed to fare better: {_listed(better, len(better))}.")
-    alone = [row for row in gaps.rows if math.isinf(row.size)]
+    alone = [row for row in gaps.rows if math.isinf(row.size) and row.confirmed is None]
     if alone:
         names = [f"{cohort_name(row)} (WER {percent(row.wer)})" for row in alone]
         lines.append(f"Cannot be tested, because nobody else has errors: {_short(names)}.")
@@ -184,10 +199,14 @@ def _by_gap(row: Gap) -> float:
 
 
 def _listed(rows: Iterable[Gap], amount: int) -> str:
-    names = [f"{cohort_name(row)} ({signed(row.gap)})" for row in rows]
+    names = [f"{cohort_name(row)} ({_gap(row)})" for row in rows]
     if amount > _LISTED + 1:
         names = [*names[:_LISTED], f"{amount - _LISTED} more"]
     return ", ".join(names)
+
+
+def _gap(row: Gap) -> str:
+    return f"WER {percent(row.wer)} to none" if math.isinf(row.size) else signed(row.gap)
 
 
 def _silence(gaps: Gaps) -> str:
@@ -197,7 +216,7 @@ def _silence(gaps: Gaps) -> str:
         typical = signed(statistics.median(seen), 0)
         text += (
             " That is not evidence that all are served alike: in the typical one, a gap smaller "
-            f"than {typical} would often go unseen."
+            f"than {typical} would go unconfirmed more often than once in five."
         )
     return text
 
@@ -219,11 +238,16 @@ def _compared(changes: Changes) -> list[str]:
         f"From {changes.before} to {changes.after}, word errors change by {signed(whole.change)} "
         f"overall{f' ({bounds})' if bounds else ''}."
     )
+    return [text, *_lost(changes), *_moved_gaps(changes)]
+
+
+def _lost(changes: Changes) -> list[str]:
+    """Who makes more errors than before."""
     measured = [row for row in changes.rows if not row.suppressed]
     lost = changes.got_worse
     if lost:
         names = [f"{cohort_name(row)} ({_loss(row)})" for row in lost]
-        return [text, f"Confirmed to get worse: {_short(names)}."]
+        return [f"Confirmed to get worse: {_short(names)}."]
     unsure = sum(row in measured for row in changes.may_be_worse())
     if unsure:
         cohorts = number_of(len(measured), "measured cohort")
@@ -232,7 +256,26 @@ def _compared(changes: Changes) -> list[str]:
         tail = "each measured cohort gains, by its interval"
     else:
         tail = "no measured cohort loses, by its interval"
-    return [text, f"No cohort was confirmed to get worse; {tail}."] if measured else [text]
+    return [f"No cohort was confirmed to get worse; {tail}."] if measured else []
+
+
+def _moved_gaps(changes: Changes) -> list[str]:
+    """Whose gap grew or shrank, whatever everyone gained."""
+    lines = []
+    grown = sorted(changes.fell_behind, key=lambda row: -row.gap_size)
+    shrunk = [row for row in changes.rows if row.gap_confirmed and row.gap_size < 0.0]
+    if grown:
+        lines.append(f"Gaps confirmed to grow: {_short([_moved(row) for row in grown])}.")
+    elif any(row.gap_confirmed is not None for row in changes.rows):
+        lines.append("No gap was confirmed to grow.")
+    if shrunk:
+        shrunk.sort(key=lambda row: row.gap_size)
+        lines.append(f"Gaps confirmed to shrink: {_short([_moved(row) for row in shrunk])}.")
+    return lines
+
+
+def _moved(row: Change) -> str:
+    return f"{cohort_name(row)} (from {signed(row.gap_before)} to {signed(row.gap_after)})"
 
 
 def _loss(row: Change) -> str:
