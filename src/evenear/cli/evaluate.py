@@ -41,6 +41,12 @@ def evaluate(
 ) -> None:
     """Recognize a corpus chunk by chunk and count errors."""
     need("torch", extra="asr", purpose="Recognizing speech")
+    from evenear.cli.duo import evaluate_two_talkers, is_two_talkers
+
+    if is_two_talkers(model):
+        shared = {"limit": limit, "threads": threads, "as_json": as_json}
+        evaluate_two_talkers(model, data, chunk_milliseconds=chunk_milliseconds, **shared)
+        return
     from evenear.evaluation import load_utterances, recognize, summarize, write_rows
     from evenear.streaming import Recognizer
 

@@ -19,6 +19,7 @@ from evenear.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from evenear.recipes import AnyTrainingConfig
+    from evenear.training.duorun import TwoTalkerRun
     from evenear.training.run import Run
     from evenear.training.speakers import SpeakerRun
 
@@ -57,16 +58,18 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute: cpu, or a GPU as cuda.")] = "cpu",
 ) -> None:
-    """Train a recognizer or, by a recipe for one, a speaker verifier."""
+    """Train a recognizer or, by a recipe for one, a two-talker model or a speaker verifier."""
     need("tensorboard", extra="train", purpose="Training")
     from evenear.atomic import write_bytes
     from evenear.config import replace, set_path, to_json
     from evenear.recipes import recipe as find_recipe
+    from evenear.training.duorun import TwoTalkerRun
     from evenear.training.memory import keep_freed_memory
     from evenear.training.preparation import Source
     from evenear.training.run import Run
     from evenear.training.settings import TrainingConfig
     from evenear.training.speakers import SpeakerRun
+    from evenear.training.tasks.separator import TwoTalkerConfig
 
     config = replace(find_recipe(recipe), seed=seed)
     for assignment in settings or []:
@@ -88,7 +91,7 @@ def train(
             "device": device,
             "progress": lambda done: bar.advance(task, done),
         }
-        run: Run | SpeakerRun
+        run: Run | SpeakerRun | TwoTalkerRun
         if isinstance(config, TrainingConfig):
             run = Run.prepare(
                 config,
@@ -101,6 +104,14 @@ def train(
                 parting=lambda done: bar.update(looking, advance=done, visible=True),
                 **shared,
             )
+        elif isinstance(config, TwoTalkerConfig):
+            if any(given is not None for given in (encoder_from, splice_with, pronunciations)):
+                raise ConfigError(
+                    "--encoder-from, --splice-with and --pronunciations are for recognizers; "
+                    f"{recipe} makes a two-talker model, which begins with one.",
+                    hint="Give --start-from, and leave them out.",
+                )
+            run = TwoTalkerRun.prepare(config, sources, out, start_from=start_from, **shared)
         else:
             for_words = (start_from, encoder_from, splice_with, pronunciations)
             if any(given is not None for given in for_words):
@@ -120,7 +131,7 @@ def train(
             f"Stopped after update {run.trainer.update}. Go on with the same command and --resume."
         )
         sys.exit(1)
-    is_recognizer = isinstance(config, TrainingConfig)
+    is_recognizer = isinstance(config, TrainingConfig | TwoTalkerConfig)
     advice = f"evaluate {run.model_folder} DATA" if is_recognizer else "verify A.wav B.wav --model"
     note(f"The model is in {run.model_folder}. Try: evenear {advice}")
 
@@ -140,7 +151,7 @@ def _check_folder(out: Path, config: "AnyTrainingConfig", *, resume: bool) -> No
     expect_folder_to_write(out)
 
 
-def _watch(run: "Run | SpeakerRun", num_updates: int) -> bool:
+def _watch(run: "Run | SpeakerRun | TwoTalkerRun", num_updates: int) -> bool:
     """Train, showing a bar on a terminal and a line now and then elsewhere.
 
     Returns:

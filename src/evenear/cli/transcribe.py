@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["transcribe"]
 
+_DEFAULT_MODEL = "evenear-en-small"
 _SUFFIXES = {"text": ".txt", "seglst": ".seglst.json"}
 _ONE_RECORDING = ("srt", "vtt")
 """Formats that do not say which recording a line belongs to."""
@@ -24,7 +25,7 @@ _ONE_RECORDING = ("srt", "vtt")
 
 def transcribe(
     files: Annotated[list[Path], typer.Argument(help="Sound files: WAV, FLAC, OGG, MP3, Opus.")],
-    model: Annotated[str, typer.Option(help="A model's folder or name.")] = "evenear-en-small",
+    model: Annotated[str, typer.Option(help="A model's folder or name.")] = _DEFAULT_MODEL,
     form: Annotated[str, typer.Option("--format", help="One of: " + ", ".join(FORMATS))] = "text",
     out: Annotated[
         Path | None, typer.Option(help="Write a file for each input into this folder.")
@@ -33,9 +34,23 @@ def transcribe(
         int | None, typer.Option(min=1, help="Width of the search; 1 is greedy.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
+    two_talkers: Annotated[
+        bool, typer.Option("--two-talkers", help="Hear two people who may talk at once.")
+    ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="With --two-talkers: also write a page of the turns.")
+    ] = None,
 ) -> None:
     """Write down what is said in sound files."""
     _check(files, form, out)
+    if two_talkers:
+        from evenear.cli.duo import DEFAULT_DUO, transcribe_two_talkers
+
+        chosen = DEFAULT_DUO if model == _DEFAULT_MODEL else model
+        transcribe_two_talkers(files, chosen, form, out, html=html, threads=threads)
+        return
+    if html is not None:
+        raise ConfigError("A page is made of two channels.", hint="Add --two-talkers.")
     need("torch", extra="asr", purpose="Recognizing speech")
     from evenear.streaming import Recognizer
 

@@ -4,17 +4,20 @@
 from collections.abc import Callable
 
 from evenear.errors import ConfigError, nearest_names
-from evenear.recipes import convrnnt, english, english_small, speaker
+from evenear.recipes import convrnnt, duo, english, english_small, speaker
 from evenear.training.settings import TrainingConfig
+from evenear.training.tasks.separator import TwoTalkerConfig
 from evenear.training.tasks.speaker import SpeakerTrainingConfig
 
 __all__ = ["RECIPES", "AnyTrainingConfig", "recipe"]
 
-AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig
+AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig | TwoTalkerConfig
 """A run of any task."""
 
 RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-en": english.recipe,
+    "evenear-en-duo": duo.recipe,
+    "evenear-en-duo-turns": duo.turns,
     "evenear-en-small": english_small.recipe,
     "evenear-en-small-conformer": english_small.conformer,
     "evenear-en-small-continued": english_small.continued,
@@ -24,6 +27,7 @@ RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-speaker": speaker.recipe,
     "evenear-speaker-resnet": speaker.resnet,
     "tiny": english_small.tiny,
+    "tiny-duo": duo.tiny,
     "tiny-speaker": speaker.tiny,
     **{f"convrnnt-{name}": variant for name, variant in convrnnt.VARIANTS.items()},
     **{f"convrnnt-{name}": remedy for name, remedy in convrnnt.REMEDIES.items()},

@@ -19,7 +19,7 @@ Legend: N audio samples, T frames, F feature width, S channels (batch of one lis
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,13 @@ from evenear.streaming.turns import words_of
 from evenear.transcripts import Segment, Word
 from evenear.units import SAMPLE_RATE, FrameClock, Frames, Samples, Seconds
 
-__all__ = ["ChannelState", "TwoTalkerRecognizer", "TwoTalkerState", "TwoTalkerStream"]
+__all__ = [
+    "ChannelState",
+    "TwoTalkerRecognizer",
+    "TwoTalkerState",
+    "TwoTalkerStream",
+    "segments_of",
+]
 
 _LONGEST_SECONDS = 40.0
 
@@ -174,8 +180,8 @@ class TwoTalkerRecognizer:
         session = session_id or (Path(source).stem if named else "") or "recording"
         stream = self.stream()
         for samples_N in stream_audio(source, chunk_seconds=chunk_seconds):
-            yield from _segments(stream.accept(samples_N), session)
-        yield from _segments(stream.finish(), session)
+            yield from segments_of(stream.accept(samples_N), session)
+        yield from segments_of(stream.finish(), session)
 
     def _read(
         self, projected_STD: Tensor, state: TwoTalkerState
@@ -326,7 +332,7 @@ class TwoTalkerStream:
             raise StateError("This stream is finished.", hint="Make one for each recording.")
 
 
-def _segments(events: list[Event], session: str) -> Iterator[Segment]:
+def segments_of(events: Iterable[Event], session: str) -> Iterator[Segment]:
     """A segment for each final."""
     for event in events:
         if isinstance(event, Final):

@@ -32,6 +32,7 @@ SEPARATE = TwoTalkerObjective(
 RUN = TwoTalkerConfig(
     name="tiny",
     num_updates=4,
+    separator=tiny_two_talkers().settings.model.separator,
     batches=SMALL,
     objective=TwoTalkerObjective(separation_weight=1.0, phone_weight=0.0, ctc_weight=0.0),
     optimizer=OptimizerConfig(peak_rate=3e-3, warmup_updates=2),

@@ -21,7 +21,7 @@ from evenear.config import config, to_json
 from evenear.data.mixturebatches import MixtureBatch, MixtureBatchConfig, MixtureBatchMaker
 from evenear.metrics.turns import orc_errors
 from evenear.metrics.words import WordErrors
-from evenear.models.separator import NUM_CHANNELS, SeparatorTransducer
+from evenear.models.separator import NUM_CHANNELS, SeparatorConfig, SeparatorTransducer
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.search import Hypothesis, greedy_search
 from evenear.tokenizer import Tokenizer
@@ -39,6 +39,16 @@ class TwoTalkerConfig:
     name: str
     seed: int = 0
     num_updates: int = Field(ge=1)
+    separator: SeparatorConfig
+    turns: Literal["none", "between", "start-and-end"] = "start-and-end"
+    """Tokens that mark turns (see `models.separator`)."""
+    dev_speakers: int = Field(default=10, ge=1)
+    """Speakers held out of training to choose the model by."""
+    dev_mixtures: int = Field(default=60, ge=1)
+    recordings_of_speaker: int = Field(default=1000, ge=1)
+    """At most so many recordings of each speaker are decoded."""
+    excluded_splits: tuple[str, ...] = ("test",)
+    """Recordings whose `split` attribute is one of these are never read."""
     batches: MixtureBatchConfig = MixtureBatchConfig()
     objective: TwoTalkerObjective = TwoTalkerObjective()
     optimizer: OptimizerConfig = OptimizerConfig()
