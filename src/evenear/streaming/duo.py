@@ -10,7 +10,8 @@
 Each event says on which of the two channels it is. A
 turn begins with the channel's first token. It ends when the model says so, after a pause, or at
 `longest_seconds`; its words are final then. Turns are followed by greedy search; where the model
-has words, a search for words reads the same frames and is asked when the turn is over.
+has words, a search for words reads the same frames from a little before the turn's first token on,
+and is asked when the turn is over: silent channels cost no search.
 
 Everything about one listener is in the state, and every decision is made frame by frame, so chunks
 change nothing.
@@ -51,6 +52,8 @@ __all__ = [
 ]
 
 _LONGEST_SECONDS = 40.0
+_BEFORE_SECONDS = 0.6
+"""A first token comes so long after its sound, at most."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,10 @@ class ChannelState:
 
     tokens: Any
     """State of the greedy search since the turn began."""
-    words: Any
-    """State of the search for words, if there is one."""
+    words: Any = None
+    """State of the search for words, if there is one and a turn is open."""
+    recent: tuple[Tensor, ...] = ()
+    """The last frames before a turn, for the search for words."""
     started: Frames | None = None
     """The frame in which the open turn began."""
     shown: tuple[str, ...] = ()
@@ -104,6 +109,7 @@ class TwoTalkerRecognizer:
             self._words = build_search(bundle.channel, bundle.settings.word_search, None)
         endpoint = endpoint_seconds or bundle.settings.endpoint_seconds
         self._pause_frames = math.ceil(endpoint / self.clock.frame_seconds)
+        self._before_frames = math.ceil(_BEFORE_SECONDS / self.clock.frame_seconds)
         self._longest_frames = math.ceil(_LONGEST_SECONDS / self.clock.frame_seconds)
 
     @classmethod
@@ -192,15 +198,33 @@ class TwoTalkerRecognizer:
         for t in range(projected_STD.shape[1]):
             frame_S1D = projected_STD[:, t : t + 1]
             tokens = self._greedy.step(frame_S1D, [c.tokens for c in channels])
-            words = [c.words for c in channels]
-            if self._words is not None:
-                words = self._words.step(frame_S1D, words)
             num_frames += 1
             for number, channel in enumerate(channels):
-                channel = replace(channel, tokens=tokens[number], words=words[number])
+                channel = self._listened(
+                    replace(channel, tokens=tokens[number]),
+                    frame_S1D[number : number + 1],
+                    num_frames,
+                )
                 told, channels[number] = self._observe(number, channel, num_frames)
                 events += told
         return events, replace(state, channels=tuple(channels), num_frames=num_frames)
+
+    def _listened(
+        self, channel: ChannelState, frame_11D: Tensor, num_frames: Frames
+    ) -> ChannelState:
+        """Let the search for words read a frame, if a turn is open or begins here."""
+        if self._words is None:
+            return channel
+        if channel.words is not None:
+            (words,) = self._words.step(frame_11D, [channel.words])
+            return replace(channel, words=words)
+        recent = (*channel.recent, frame_11D)[-self._before_frames :]
+        if not self._greedy.best(channel.tokens).tokens:
+            return replace(channel, recent=recent)
+        start: Any = self._words.initial_state()
+        start = start._replace(num_frames=num_frames - len(recent))
+        (words,) = self._words.step(torch.cat(recent, dim=1), [start])
+        return replace(channel, words=words, recent=())
 
     def _observe(
         self, number: int, channel: ChannelState, num_frames: Frames
@@ -208,10 +232,6 @@ class TwoTalkerRecognizer:
         """Look at a channel after another frame."""
         heard = self._greedy.best(channel.tokens)
         if not heard.tokens:
-            if self._words is not None:
-                oldest = num_frames - self._pause_frames
-                words = self._words.without_stale(channel.words, oldest)
-                channel = replace(channel, words=words)
             return [], channel
         events: list[Event] = []
         if heard.tokens == (self.tokenizer.eot_id,):  # the end of nothing
@@ -275,10 +295,8 @@ class TwoTalkerRecognizer:
     def _fresh_channel(self, channel: ChannelState | None) -> ChannelState:
         """A channel on which no turn is open."""
         if channel is None:
-            words = self._words.initial_state() if self._words is not None else None
-            return ChannelState(self._greedy.initial_state(), words)
-        words = self._words.restart(channel.words) if self._words is not None else None
-        return ChannelState(self._greedy.restart(channel.tokens), words)
+            return ChannelState(self._greedy.initial_state())
+        return ChannelState(self._greedy.restart(channel.tokens))
 
 
 class TwoTalkerStream:

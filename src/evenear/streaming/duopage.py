@@ -95,8 +95,7 @@ def _waveform(samples_N: NDArray[np.float32], width: int) -> str:
         return ""
     edges_P = np.linspace(0, len(samples_N), width + 1).astype(int)
     peaks_P = [
-        float(np.abs(samples_N[a:b]).max(initial=0.0))
-        for a, b in itertools.pairwise(edges_P)
+        float(np.abs(samples_N[a:b]).max(initial=0.0)) for a, b in itertools.pairwise(edges_P)
     ]
     scale = 36 / max([*peaks_P, 1e-6])
     path = "".join(f"M{x} {40 - p * scale:.1f}V{40 + p * scale:.1f}" for x, p in enumerate(peaks_P))
