@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two talkers on the command line: `transcribe --two-talkers`, and `evaluate` of such a model."""
+"""Two talkers on the command line: `transcribe --two-talkers`, and `evaluate` of such a model.
+
+Legend: N audio samples.
+"""
 
 import json
 import sys
