@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A two-channel model comes back as it was saved, and is not taken for a recognizer."""
 
+import copy
+
 import pytest
 import torch
 
-from evenear.checkpoint import load_model
+from evenear.checkpoint import load_model, save_model
 from evenear.checkpoint.twotalkers import load_two_talkers, save_two_talkers
 from evenear.config import replace
 from evenear.errors import CheckpointError
-from laws import random_features
+from laws import FEATURES, random_features, tiny_bundle
 from two_talkers import tiny_two_talkers
 
 
@@ -64,3 +66,29 @@ def test_settings_of_another_model_are_refused(tmp_path):
     bundle = tiny_two_talkers()
     with pytest.raises(CheckpointError, match="another model"):
         saved(tmp_path / "m", model=replace(bundle.settings.model, turns="none"))
+
+
+@torch.no_grad()
+def test_a_frozen_recognizer_is_named_instead_of_held(tmp_path):
+    bundle, single = tiny_two_talkers(), tiny_bundle("convrnn-reduced-2")
+    save_model(
+        tmp_path / "single", model=single.model, features=FEATURES, tokenizer=single.tokenizer
+    )
+    named = str(tmp_path / "single")
+    whole, small = saved(tmp_path / "whole"), saved(tmp_path / "small", transducer_of=named)
+    assert size(small) < size(whole) / 2
+    first, second = load_two_talkers(whole), load_two_talkers(small)
+    for name, tensor in first.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+    changed = copy.deepcopy(single.model)
+    changed.joiner.output.bias.add_(1.0)
+    save_model(named, model=changed, features=FEATURES, tokenizer=single.tokenizer)
+    with pytest.raises(CheckpointError, match="another"):
+        load_two_talkers(small)
+    with pytest.raises(CheckpointError, match="as it is"):
+        saved(tmp_path / "again", transducer_of=named)
+    assert bundle.settings.transducer_of is None
+
+
+def size(folder) -> int:
+    return (folder / "weights.safetensors").stat().st_size

@@ -9,10 +9,14 @@
     provenance.json        how it came to be
     manifest.json          size and SHA-256 of every other file
 
-Words are large, and a model that was made from a recognizer hears the same phones, so the folder
-can name that recognizer (`words_of`) and use its words instead of holding them twice.
+A model that was made from a recognizer need not hold twice what the two share: the folder can name
+the recognizer whose words it uses (`words_of`), and the one that hears its channels, if that was
+frozen (`transducer_of`). Then it holds the weights of the separator alone.
+
+Legend: F feature width.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +26,7 @@ from typing import Any, Literal
 import safetensors.torch
 import torch
 from pydantic import Field
+from torch import nn
 
 from evenear.checkpoint.bundles import Bundle, load_model, load_weights
 from evenear.checkpoint.folders import (
@@ -33,7 +38,7 @@ from evenear.checkpoint.folders import (
     write_folder,
 )
 from evenear.checkpoint.weights import stored
-from evenear.config import config, from_dict, to_dict
+from evenear.config import config, from_dict, replace, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
 from evenear.features import FeatureConfig
 from evenear.language import WordModel
@@ -53,6 +58,7 @@ TWO_TALKERS = "two-talker recognizer"
 """The kind that the folder says it holds."""
 _WEIGHTS, _TOKENIZER, _CARD = "weights.safetensors", "tokenizer.model", "card.md"
 _WORDS, _PROVENANCE = "words.npz", "provenance.json"
+_TRANSDUCER = "transducer."
 
 
 @config
@@ -67,6 +73,10 @@ class TwoTalkerSettings:
     """How to search for words, if there are some."""
     words_of: str | None = None
     """The recognizer whose words are used; None: the folder's own, or none."""
+    transducer_of: str | None = None
+    """The recognizer that hears each channel as it is; None: the folder's own."""
+    transducer_digest: str = ""
+    """Digest of that recognizer's weights, with which the separator was trained."""
     endpoint_seconds: float = Field(default=0.8, gt=0)
     """A turn ends after so long without a token, if no end of turn was said before."""
 
@@ -127,11 +137,22 @@ def save_two_talkers(
         CheckpointError: The parts do not fit each other, or the folder cannot be written.
     """
     _check_fit(settings, tokenizer)
+    weights = model.state_dict()
+    if settings.transducer_of is not None:
+        named_model = load_model(settings.transducer_of).model
+        own = model.transducer.state_dict()
+        if any(not torch.equal(t, own[name]) for name, t in named_model.state_dict().items()):
+            raise CheckpointError(
+                f"The channels are not heard by {settings.transducer_of} as it is.",
+                hint="Leave transducer_of out: then the folder holds all weights.",
+            )
+        settings = replace(settings, transducer_digest=_digest(model.transducer))
+        weights = {n: t for n, t in weights.items() if not n.startswith(_TRANSDUCER)}
     if settings.model != model.config:
         raise CheckpointError("The settings are of another model than the one to be saved.")
     named = {"format": FORMAT, "kind": TWO_TALKERS, **to_dict(settings)}
     files = {
-        _WEIGHTS: safetensors.torch.save(stored(model.state_dict(), dtype)),
+        _WEIGHTS: safetensors.torch.save(stored(weights, dtype)),
         CONFIG: (json.dumps(named, indent=2) + "\n").encode(),
         _TOKENIZER: tokenizer.model,
         _CARD: card.encode(),
@@ -177,7 +198,16 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         )
     with torch.random.fork_rng(devices=[]):
         model = SeparatorTransducer(settings.model)
-    load_weights(folder, model, files[_WEIGHTS])
+    if settings.transducer_of is None:
+        load_weights(folder, model, files[_WEIGHTS])
+    else:
+        model.transducer.load_state_dict(load_model(settings.transducer_of).model.state_dict())
+        if _digest(model.transducer) != settings.transducer_digest:
+            raise CheckpointError(
+                f"{folder.name} was trained before another {settings.transducer_of} than this.",
+                hint="Install the version of evenear that it came with, or train it again.",
+            )
+        load_weights(folder, _WithoutTransducer(model), files[_WEIGHTS])
     return TwoTalkerBundle(
         model=model.eval(),
         settings=settings,
@@ -187,6 +217,25 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         name=folder.name,
         provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
     )
+
+
+class _WithoutTransducer(nn.Module):
+    """The weights of a model that are its own."""
+
+    def __init__(self, model: SeparatorTransducer) -> None:
+        super().__init__()
+        self.separator = model.separator
+        self.register_buffer("mean_F", model.mean_F)
+        self.register_buffer("scale_F", model.scale_F)
+
+
+def _digest(module: nn.Module) -> str:
+    """A digest of all weights, as they are in memory."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:32]
 
 
 def _check_fit(settings: TwoTalkerSettings, tokenizer: Tokenizer) -> None:

@@ -128,10 +128,13 @@ class TwoTalkerRun:
         model = self.trainer.averaged()
         assert isinstance(model, SeparatorTransducer)
         own = self.bundle.words if self.settings.words_of is None else None
+        settings = self.settings
+        if self.config.recognizer == "tuned":
+            settings = changed(settings, transducer_of=None)
         save_two_talkers(
             self.model_folder,
             model=model,
-            settings=self.settings,
+            settings=settings,
             tokenizer=self.bundle.tokenizer,
             words=own,
             provenance={
@@ -181,6 +184,7 @@ def begin_with(
         search=single.search,
         word_search=single.word_search,
         words_of=str(start_from) if is_shipped and single.words is not None else None,
+        transducer_of=str(start_from) if is_shipped else None,
     )
     return settings, model, single
 
