@@ -97,8 +97,24 @@ def test_a_model_without_our_special_pieces_is_refused():
         Tokenizer(writer.getvalue())
 
 
-def test_a_missing_file_and_too_little_text_are_explained(tmp_path):
+def test_a_vocabulary_is_no_larger_than_its_texts():
+    lines = ["A CAT AND A HAT", "THE HAT OF THE CAT"]
+    fitted = Tokenizer.train(lines, 500)
+    assert 13 <= len(fitted) < 60
+    assert [fitted.decode(fitted.encode(line)) for line in lines] == lines
+    assert Tokenizer.train(lines, 500).model == fitted.model
+
+
+def test_a_vocabulary_smaller_than_the_letters_is_refused_with_the_size_that_will_do():
+    lines = ["THE QUICK BROWN FOX"]
+    with pytest.raises(TokenizerError, match="at least 20 pieces") as caught:
+        Tokenizer.train(lines, 19)
+    assert "data.vocabulary_size=20" in caught.value.hint
+    assert len(Tokenizer.train(lines, 20)) == 20
+
+
+def test_a_missing_file_and_no_text_are_explained(tmp_path):
     with pytest.raises(TokenizerError, match="no tokenizer at"):
         Tokenizer.load(tmp_path / "none.model")
-    with pytest.raises(TokenizerError, match="vocabulary of 500"):
-        Tokenizer.train(["A CAT"], 500)
+    with pytest.raises(TokenizerError, match="no text"):
+        Tokenizer.train([], 500)

@@ -58,33 +58,36 @@ class Tokenizer:
     def train(cls, texts: Iterable[str], vocabulary_size: int) -> "Tokenizer":
         """Learn word pieces (unigram model) from normalized texts.
 
+        Args:
+            texts: Normalized texts.
+            vocabulary_size: Pieces, special ones included; there will be fewer if the texts do not
+                hold so many.
+
         Raises:
-            TokenizerError: The texts are too few for so large a vocabulary.
+            TokenizerError: There is no text, or it has more characters than there may be pieces.
         """
-        model = io.BytesIO()
-        try:
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(texts),
-                model_writer=model,
-                vocab_size=vocabulary_size,
-                model_type="unigram",
-                character_coverage=1.0,
-                user_defined_symbols=list(SPECIAL_PIECES),
-                unk_id=0,
-                bos_id=-1,
-                eos_id=-1,
-                pad_id=-1,
-                add_dummy_prefix=True,
-                normalization_rule_name="identity",
-                num_threads=1,
-                minloglevel=2,
+        texts = [text for text in texts if text]
+        needed = len({letter for text in texts for letter in text if letter != " "} | {_WORD_START})
+        needed += len(SPECIAL_PIECES) + 1
+        if not texts or needed > vocabulary_size:
+            raise TokenizerError(
+                f"These texts need at least {needed} pieces, one for each of their characters, and "
+                f"the vocabulary may have {vocabulary_size}."
+                if texts
+                else "There is no text to learn word pieces from.",
+                hint=f"--set data.vocabulary_size={needed}, or more" if texts else "",
             )
+        try:
+            return cls(_learned(texts, vocabulary_size, fit=False))
+        except RuntimeError:  # so many pieces there are not
+            pass
+        try:
+            return cls(_learned(texts, vocabulary_size, fit=True))
         except RuntimeError as error:
             raise TokenizerError(
-                f"These texts cannot fill a vocabulary of {vocabulary_size} pieces: {error}",
-                hint="Give more text or a smaller vocabulary.",
+                f"These texts give no vocabulary of {vocabulary_size} pieces: {error}",
+                hint="Give more text, or another data.vocabulary_size.",
             ) from None
-        return cls(model.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> "Tokenizer":
@@ -142,3 +145,26 @@ class Tokenizer:
                 word, first, _ = spans[-1]
                 spans[-1] = (word + text, first, position + 1)
         return [span for span in spans if span[0]]
+
+
+def _learned(texts: list[str], vocabulary_size: int, *, fit: bool) -> bytes:
+    """A sentencepiece model of so many pieces, or of as many as there are if it shall fit."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=model,
+        vocab_size=vocabulary_size,
+        model_type="unigram",
+        character_coverage=1.0,
+        user_defined_symbols=list(SPECIAL_PIECES),
+        unk_id=0,
+        bos_id=-1,
+        eos_id=-1,
+        pad_id=-1,
+        add_dummy_prefix=True,
+        normalization_rule_name="identity",
+        num_threads=1,
+        minloglevel=2,
+        **({"hard_vocab_limit": False} if fit else {}),
+    )
+    return model.getvalue()

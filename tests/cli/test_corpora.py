@@ -180,3 +180,30 @@ def test_a_split_that_is_not_there_is_refused(evenear, tmp_path):
         "data", "simulate", tmp_path / "in", "--out", tmp_path / "out", "--split", "nowhere"
     )
     assert result.code != 0
+
+
+def test_bad_rows_are_skipped_on_request_and_listed(evenear, tmp_path, broken):
+    out = tmp_path / "cuts.jsonl.gz"
+    assert evenear("data", "import", "utterances", broken, "--out", out).code == 1
+    done = evenear("data", "import", "utterances", broken, "--out", out, "--skip-bad")
+    assert done.code == 0
+    assert len(list(load_cuts(out))) == 1
+    assert done.err.count("skipped utterances.jsonl:") == 3
+    assert "3 rows were skipped" in done.err
+
+
+def test_a_corpus_without_a_good_row_is_an_error(evenear, tmp_path):
+    source = write_lines(tmp_path / "utterances.jsonl", ["{", "["])
+    done = evenear(
+        "data", "import", "utterances", source, "--out", tmp_path / "c.jsonl", "--skip-bad"
+    )
+    assert done.code == 1
+    assert "no utterance that could be read" in done.err
+
+
+def test_cuts_are_read_whole(evenear, tmp_path):
+    source = write_utterances(tmp_path / "corpus")
+    out = tmp_path / "cuts.jsonl"
+    done = evenear("data", "import", "lhotse", source, "--out", out, "--skip-bad")
+    assert done.code == 2
+    assert "data validate" in done.err

@@ -275,3 +275,27 @@ def test_the_shortest_utterances_can_be_varied(num_frames):
         assert seen_TM.shape[1] == 40
         assert (len(seen_TM) > 0) == (num_frames > 0)
         np.testing.assert_allclose(seen_TM, 1.0, rtol=1e-6)
+
+
+def test_a_telephone_lets_only_its_band_through():
+    settings = replace(NO_SOUND_CHANGE, telephone_chance=1.0)
+    for hz, passes in ((60.0, False), (1000.0, True), (6000.0, False)):
+        tone_N = (0.1 * np.sin(2 * np.pi * hz * np.arange(16_000) / 16_000)).astype(np.float32)
+        heard_N = augment_waveform(tone_N, settings, rng_for(0, "telephone"))[4000:]
+        ratio_db = 20 * np.log10(np.abs(heard_N).max() / 0.1)
+        assert (abs(ratio_db) < 1.0) if passes else (ratio_db < -20.0)
+
+
+def test_speech_may_become_a_hundredth_as_loud():
+    settings = replace(NO_SOUND_CHANGE, gain_db=(-40.0, -40.0))
+    tone_N = (0.5 * np.sin(np.arange(1600))).astype(np.float32)
+    np.testing.assert_allclose(
+        augment_waveform(tone_N, settings, rng_for(0, "quiet")), tone_N / 100, rtol=1e-5
+    )
+
+
+def test_without_telephones_nothing_is_drawn_for_them():
+    tone_N = (0.5 * np.sin(np.arange(1600))).astype(np.float32)
+    plain, other = WaveformAugmentation(), WaveformAugmentation(telephone_hz=(200.0, 500.0))
+    first_N, second_N = (augment_waveform(tone_N, s, rng_for(3, "x")) for s in (plain, other))
+    np.testing.assert_array_equal(first_N, second_N)

@@ -314,3 +314,26 @@ def test_phones_are_those_of_what_is_said(store):
             assert said == expected
     assert spliced > 5
     assert next(maker(store).batches(0)).phones_BP is None
+
+
+def test_what_is_in_no_epoch_is_counted_by_why_and_not_in_the_hours(tmp_path):
+    found = []
+    for name, seconds, text in (
+        ("short", 0.2, "WAIT"),
+        ("long", 3.0, "WAIT"),
+        ("much", 0.5, "MEET ME AT THE STATION " * 5),
+        ("fine", 1.0, "MEET ME AT THE STATION"),
+    ):
+        audio = write_tone(tmp_path / f"{name}.wav", seconds)
+        found.append(Utterance(name, "ann", text.strip(), audio, 0.0, seconds, {}))
+    stored = build_store(found, tmp_path / "store", StoreConfig(features=FEATURES, augment=False))
+    batches = maker(stored, min_seconds=0.3, max_seconds=2.0)
+    assert ids_of(stored, batches.plan(0)) == {"fine": 1}
+    assert batches.left_out == {
+        "shorter than 0.3 s": 1,
+        "longer than 2 s": 1,
+        "with a text of more than 80 tokens a second": 1,
+    }
+    assert batches.hours == pytest.approx(1.0 / 3600, rel=0.05)
+    with pytest.raises(ManifestError, match=r"none is: 4 longer than 0\.1 s"):
+        maker(stored, max_seconds=0.1)

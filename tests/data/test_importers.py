@@ -247,3 +247,61 @@ def test_text_renamed_to_wav_is_named_with_its_row(tmp_path):
     Path(tmp_path / "audio/u2.wav").write_text("not a sound", encoding="utf-8")
     with pytest.raises(ManifestError, match=r"utterances.jsonl:2 \(u2\).*not a sound"):
         import_utterances_jsonl(manifest)
+
+
+def test_a_folder_of_utterances_will_do(tmp_path):
+    path = write_utterances(tmp_path)
+    assert said(import_utterances_jsonl(tmp_path)) == said(import_utterances_jsonl(path))
+    with pytest.raises(ManifestError, match="must hold one of utterances"):
+        import_utterances_jsonl(path.parent / "audio")
+
+
+def test_all_nemo_manifests_of_a_folder_are_read_and_name_their_splits(tmp_path):
+    path = write_nemo(tmp_path)
+    names = [u.utterance_id for u in said(import_nemo(path))]
+    rows = path.read_text(encoding="utf-8").splitlines()
+    path.unlink()
+    write_lines(tmp_path / "test_manifest.json", rows[:1])
+    write_lines(tmp_path / "train_manifest.json", rows[1:])
+    found = said(import_nemo(tmp_path))
+    assert [u.utterance_id for u in found] == names
+    assert [u.attributes["split"] for u in found] == ["test", *["train"] * (len(rows) - 1)]
+    with pytest.raises(ManifestError, match="must hold NeMo manifests"):
+        import_nemo(tmp_path / "audio" if (tmp_path / "audio").is_dir() else empty(tmp_path))
+
+
+def empty(folder: Path) -> Path:
+    (folder / "empty").mkdir()
+    return folder / "empty"
+
+
+def test_the_splits_of_a_common_voice_folder_are_read(tmp_path):
+    path = write_common_voice(tmp_path)
+    assert said(import_common_voice(tmp_path)) == said(import_common_voice(path))
+    header, *rows = path.read_text(encoding="utf-8").splitlines()
+    for name, own in (
+        ("other", rows),
+        ("validated", rows),
+        ("test", rows[:1]),
+        ("train", rows[1:]),
+    ):
+        write_lines(tmp_path / f"{name}.tsv", [header, *own])
+    found = said(import_common_voice(tmp_path))
+    assert [u.attributes["split"] for u in found] == ["train"] * (len(rows) - 1) + ["test"]
+    for name in ("test", "train"):
+        (tmp_path / f"{name}.tsv").unlink()
+    with pytest.raises(ManifestError, match=r"holds other\.tsv, validated\.tsv"):
+        import_common_voice(tmp_path)
+
+
+def test_broken_rows_are_skipped_if_somebody_is_told(tmp_path):
+    path = write_utterances(tmp_path)
+    rows = path.read_text(encoding="utf-8").splitlines()
+    lost = rows[1].replace("audio/", "nowhere/")
+    write_lines(path, ["{", rows[0], lost, *rows[2:], rows[0]])
+    told: list[str] = []
+    found = said(import_utterances_jsonl(path, skipped=told.append))
+    assert len(found) == len(rows) - 1
+    assert [line.split(":")[1].split(" ")[0] for line in told] == ["1", "3", str(len(rows) + 2)]
+    with pytest.raises(ManifestError, match=":1"):
+        import_utterances_jsonl(path)

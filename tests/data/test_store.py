@@ -16,7 +16,7 @@ from evenear.data.manifests import Utterance
 from evenear.data.store import FrameStore, StoreConfig, build_store
 from evenear.errors import AudioError
 from evenear.features import FeatureConfig, log_mel
-from tiny_corpora import write_tone
+from tiny_corpora import spoken_tone, write_tone
 
 PLAIN = StoreConfig(augment=False)
 SHORT_SECONDS = 0.12
@@ -264,3 +264,18 @@ def test_a_store_of_many_parts_keeps_few_files_open(tmp_path):
             np.testing.assert_array_equal(store.frames(index), one.frames(0))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_parts_that_were_stored_before_there_were_telephones_are_found(tmp_path):
+    """A setting that came later and changes nothing must not make anybody store hours anew."""
+    utterances = [spoken_tone(tmp_path / "a.wav", "a", "A", 0.5)]
+    plain = StoreConfig(features=FeatureConfig(num_mel_bins=8), copies=1)
+    other = replace_config(
+        plain, waveform=replace_config(plain.waveform, telephone_hz=(200.0, 500.0))
+    )
+    varied = replace_config(plain, waveform=replace_config(plain.waveform, telephone_chance=0.5))
+    names = [
+        build_store(utterances, tmp_path / "store", settings).parts[0].name
+        for settings in (plain, other, varied)
+    ]
+    assert names[0] == names[1] != names[2]

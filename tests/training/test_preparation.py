@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speakers are held out whole, test data is never read, and preparing twice changes nothing."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -142,8 +143,66 @@ def test_two_sources_may_not_give_one_name_to_two_utterances(tmp_path):
 
 def test_nothing_to_hold_out_is_an_error_that_says_what_to_do(tmp_path):
     alone = rows_of(tmp_path / "c", [("a1", "ann", SENTENCE, "train")])
-    with pytest.raises(ManifestError, match="dev_speakers"):
+    with pytest.raises(ManifestError, match="at least two recorded ones, got 1"):
         prepare([Source(alone)], config().data, tmp_path / "run", seed=0)
+    with pytest.raises(ManifestError, match=r"data\.dev_speakers=2; 0 holds out utterances"):
+        split_speakers([spoken(f"s{k}", 0, 1.0) for k in range(3)], 3, seed=0)
+
+
+@pytest.mark.parametrize("split", ["test-clean", "dev_other", "eval", "valid"])
+def test_no_split_for_testing_is_ever_read_and_what_was_left_out_is_said(tmp_path, split):
+    rows = [("a1", "ann", SENTENCE, "train"), ("b1", "bob", f"{SENTENCE} and on", "train")]
+    unread = [("c1", "cy", "A WORD ONLY TESTERS SAY", split), ("c2", "cy", SENTENCE, split)]
+    source = Source(rows_of(tmp_path / "c", [*rows, *unread, ("a2", "ann", "?!", "train")]))
+    settings = replace(config().data, vocabulary_size=34)
+    found = prepare([source], settings, tmp_path / "run", seed=0)
+    assert names(found) == {"a1", "b1"}
+    assert found.left_out == {f"of the split {split}": 2, "without text": 1}
+
+
+def test_data_that_is_all_for_testing_is_said_to_be(tmp_path):
+    source = Source(rows_of(tmp_path / "c", [("c1", "cy", SENTENCE, "test-clean")]))
+    with pytest.raises(ManifestError, match="all rows were left out, 1 of the split test-clean"):
+        prepare([source], config().data, tmp_path / "run", seed=0)
+
+
+@pytest.mark.parametrize("who", ["ann", UNKNOWN_SPEAKER])
+def test_of_one_speaker_utterances_are_held_out_text_by_text(who):
+    said = [dataclasses.replace(spoken(who, k, 1.0), text=f"WORD {k % 20}") for k in range(40)]
+    train, dev = split_speakers(said, 12, seed=0)
+    assert len(train) + len(dev) == 40
+    assert len(dev) == 4
+    assert not {u.text for u in train} & {u.text for u in dev}
+    assert split_speakers(said[::-1], 12, seed=0)[1] == dev[::-1]
+
+
+def test_utterances_are_held_out_of_many_speakers_on_request():
+    said = [dataclasses.replace(spoken(f"s{k % 5}", k, 1.0), text=f"WORD {k}") for k in range(40)]
+    made = dataclasses.replace(spoken("m", 99, 1.0, synthesized=True), text=said[0].text)
+    train, dev = split_speakers([*said, made], 0, seed=0)
+    assert len(dev) == 4
+    assert all(not u.attributes for u in dev)
+    assert not {u.text for u in train} & {u.text for u in dev}
+
+
+def test_who_is_held_out_is_said(known, tmp_path):
+    assert known.held_out == "12 held-out utterances of 1 other speaker"
+    rows = [(f"a{k}", "ann", f"{SENTENCE} {'on ' * k}", "train") for k in range(3)]
+    settings = replace(config().data, vocabulary_size=34)
+    source = Source(rows_of(tmp_path / "c", rows))
+    found = prepare([source], settings, tmp_path / "run", seed=0)
+    assert "1 held-out utterance of 1 speaker trained on as well" in found.held_out
+
+
+def test_a_vocabulary_fits_a_small_text_by_itself(tmp_path):
+    sources = [Source(everyone(tmp_path / "c"))]
+    asked = replace(config().data, vocabulary_size=256)
+    first = prepare(sources, asked, tmp_path / "run", seed=0)
+    assert 30 < len(first.tokenizer) < 256
+    written = (tmp_path / "run" / "tokenizer.model").stat().st_mtime_ns
+    again = prepare(sources, asked, tmp_path / "run", seed=0)
+    assert again.tokenizer.model == first.tokenizer.model
+    assert (tmp_path / "run" / "tokenizer.model").stat().st_mtime_ns == written
 
 
 @given(
@@ -245,9 +304,3 @@ def test_a_fresh_model_knows_the_tokenizer_and_the_objective(known):
     assert model.ctc is not None
     without = replace(config(), objective=replace(config().objective, ctc_weight=0.0))
     assert build_model(without, known).ctc is None
-
-
-def test_holding_out_speakers_whom_nobody_names_says_so():
-    nobody = [spoken(UNKNOWN_SPEAKER, k, 1.0) for k in range(3)]
-    with pytest.raises(ManifestError, match="no row names one"):
-        split_speakers(nobody, 1, seed=0)

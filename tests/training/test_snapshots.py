@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A snapshot is whole or absent: full disks, cut-off files and flipped bits."""
 
+import json
 import resource
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evenear.config import set_path, to_json
 from evenear.errors import CheckpointError
 from evenear.seeding import torch_rng_for
 from evenear.training.snapshots import (
@@ -20,6 +22,7 @@ from evenear.training.snapshots import (
     load_snapshot,
     save_snapshot,
 )
+from training.tone_words import config
 
 
 def snapshot(update: int = 7) -> Snapshot:
@@ -194,6 +197,18 @@ def test_settings_that_differ_are_named_with_both_values(tmp_path):
     expect_settings(before, before.config_json, tmp_path)
     with pytest.raises(CheckpointError, match=r"data\.copies was 4 and is 8; seed was 0 and is 1"):
         expect_settings(before, '{"seed": 1, "data": {"copies": 8}}', tmp_path)
+
+
+def test_a_setting_that_came_later_has_its_default_in_older_snapshots(tmp_path):
+    before = snapshot(update=3)
+    now = config()
+    values = json.loads(to_json(now))
+    del values["data"]["store"]["waveform"]["telephone_chance"]
+    before.config_json = json.dumps(values)
+    expect_settings(before, to_json(now), tmp_path, type(now))
+    other = set_path(now, "data.store.waveform.telephone_chance=0.2")
+    with pytest.raises(CheckpointError, match=r"telephone_chance was 0\.0 and is 0\.2"):
+        expect_settings(before, to_json(other), tmp_path, type(other))
 
 
 @pytest.mark.parametrize(("then", "now", "is_fine"), [(3, 9, True), (4, 9, False), (3, 2, False)])

@@ -17,7 +17,7 @@ from evenear.cli.console import (
     note,
     progress_bar,
 )
-from evenear.errors import ConfigError
+from evenear.errors import ConfigError, ManifestError
 
 __all__ = ["Kind", "app", "import_corpus", "simulate_mixtures", "validate_corpus"]
 
@@ -40,6 +40,7 @@ def import_corpus(
     kind: Annotated[Kind, typer.Argument(help="What the corpus looks like.")],
     source: Annotated[Path, typer.Argument(help="Its folder or file.")],
     out: Annotated[Path, typer.Option(help="The manifest to write, for example cuts.jsonl.gz.")],
+    skip_bad: Annotated[bool, typer.Option(help="Leave broken rows out, and list them.")] = False,
 ) -> None:
     """Read a corpus and write it as a manifest of cuts."""
     need("lhotse", extra="asr", purpose="Reading corpora")
@@ -50,13 +51,27 @@ def import_corpus(
 
     read = {
         Kind.utterances: importers.import_utterances_jsonl,
-        Kind.lhotse: load_cuts,
         Kind.librispeech: importers.import_librispeech,
         Kind.kaldi: importers.import_kaldi,
         Kind.nemo: importers.import_nemo,
         Kind.commonvoice: importers.import_common_voice,
-    }[kind]
-    cuts = read(source)
+    }
+    skipped: list[str] = []
+    if kind in read:
+        cuts = read[kind](source, skipped=skipped.append if skip_bad else None)
+    elif skip_bad:
+        raise ConfigError(
+            "--skip-bad is for corpora of other kinds; cuts are read whole.",
+            hint=f"evenear data validate {source} names the broken rows.",
+        )
+    else:
+        cuts = load_cuts(source)
+    for problem in skipped:
+        note(f"skipped {problem}")
+    if not cuts:
+        raise ManifestError(f"{source} has no utterance that could be read.")
+    if skipped:
+        note(f"{len(skipped)} rows were skipped.")
     written = save_cuts(cuts, out)
     note(f"{len(cuts)} utterances. Check them with: evenear data validate {written}")
     typer.echo(str(written))

@@ -122,6 +122,8 @@ def train(
                 )
             run = SpeakerRun.prepare(config, sources, out, **shared)
     note(run.description)
+    if isinstance(run, Run) and run.left_out:
+        note(f"Left out: {run.left_out}.")
     if resume:
         run.trainer.resume()
         note(f"Going on after update {run.trainer.update}.")
@@ -147,7 +149,7 @@ def _check_folder(out: Path, config: "AnyTrainingConfig", *, resume: bool) -> No
             f"{out} holds a run already.", hint="Go on with --resume, or choose another folder."
         )
     if resume:
-        expect_settings(load_snapshot(snapshot), to_json(config), out)
+        expect_settings(load_snapshot(snapshot), to_json(config), out, type(config))
     expect_folder_to_write(out)
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variations of training speech: of its waveform (stored) and of its log-mel frames (fresh).
 
-Waveform: speed, simulated room, noise, gain. Frames: vocal-tract warping, tempo, SpecAugment. Every
-draw comes from a generator keyed by utterance, copy and epoch, so it does not depend on workers or
-order. The room is an exponentially decaying noise tail; the noise is colored or has the spectrum of
-the utterance itself, so nothing has to be downloaded.
+Waveform: speed, simulated room, telephone, noise, gain. Frames: vocal-tract warping, tempo,
+SpecAugment. Every draw comes from a generator keyed by utterance, copy and epoch, so it does not
+depend on workers or order. The room is an exponentially decaying noise tail; the noise is colored
+or has the spectrum of the utterance itself, so nothing has to be downloaded.
 
 Legend: N samples, T frames, M mel bins.
 
@@ -48,6 +48,10 @@ class WaveformAugmentation:
     noise_chance: float = Field(default=0.4, ge=0, le=1)
     noise_snr_db: tuple[float, float] = (5.0, 30.0)
     gain_db: tuple[float, float] = (-12.0, 6.0)
+    """Least and greatest gain; from -40 on, whispers into a far microphone are among it."""
+    telephone_chance: float = Field(default=0.0, ge=0, le=1)
+    """Chance that only a telephone's band is left, before the noise comes."""
+    telephone_hz: tuple[float, float] = (300.0, 3400.0)
 
 
 @config
@@ -77,6 +81,9 @@ def augment_waveform(
         samples_N = resample(samples_N, from_rate=round(SAMPLE_RATE * speed), to_rate=SAMPLE_RATE)
     if rng.random() < settings.room_chance:
         samples_N = _in_a_room(samples_N, float(rng.uniform(*settings.room_seconds)), rng)
+    # Without a chance nothing is drawn: what was made before there were telephones stays the same.
+    if settings.telephone_chance and rng.random() < settings.telephone_chance:
+        samples_N = _by_telephone(samples_N, settings.telephone_hz)
     if rng.random() < settings.noise_chance:
         samples_N = _with_noise(samples_N, float(rng.uniform(*settings.noise_snr_db)), rng)
     gain = 10.0 ** (float(rng.uniform(*settings.gain_db)) / 20)
@@ -164,6 +171,12 @@ def _in_a_room(samples_N: _Samples, rt60_seconds: float, rng: np.random.Generato
     response = np.concatenate([[1.0], late])
     heard_N = signal.fftconvolve(samples_N, response)[: len(samples_N)]
     return _same_power(heard_N, samples_N)
+
+
+def _by_telephone(samples_N: _Samples, band_hz: tuple[float, float]) -> _Samples:
+    """Only what a telephone lets through: 24 dB less for each octave beyond the band."""
+    sections = signal.butter(4, band_hz, "bandpass", fs=SAMPLE_RATE, output="sos")
+    return signal.sosfilt(sections, samples_N).astype(np.float32)
 
 
 def _with_noise(samples_N: _Samples, snr_db: float, rng: np.random.Generator) -> _Samples:

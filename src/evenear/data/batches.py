@@ -7,6 +7,7 @@ batch k of epoch e by computing the plan again and starting there: no batch is r
 Legend: B utterances, T frames, M mel bins, F feature width, U tokens, P phones.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from evenear.config import config
 from evenear.data.augmentation import FrameAugmentation, augment_frames
 from evenear.data.joining import MOST_PAUSE_SECONDS, Spoken, joined, trimmed
 from evenear.data.splicing import Seams, Splicer
+from evenear.data.splits import in_words
 from evenear.data.store import FrameStore
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig, bin_hz, stack_frames
@@ -29,6 +31,9 @@ from evenear.shapes import few_sizes
 from evenear.tokenizer import Tokenizer
 
 __all__ = ["Batch", "BatchConfig", "BatchMaker", "Pick", "collate", "padded"]
+
+_MOST_TOKENS_PER_SECOND = 80.0
+"""Nobody says more (fast speech has some 20 letters a second): such a text is of other speech."""
 
 
 class Batch(NamedTuple):
@@ -126,19 +131,31 @@ class BatchMaker:
         self._bin_hz = None if features.kind == "log-mel" else bin_hz(features)
         self._tokens: dict[int, list[int]] = {}
         self._copies: dict[str, list[int]] = {}
+        refused: dict[str, str] = {}
         for index, utterance in enumerate(store.utterances):
             if with_clean and utterance.copy == 0:
                 self._clean[utterance.utterance_id] = index
-            if settings.min_seconds <= self._seconds(index) <= settings.max_seconds:
-                self._copies.setdefault(utterance.utterance_id, []).append(index)
-                self._tokens[index] = tokenizer.encode(utterance.text) if tokenizer else []
+            tokens = tokenizer.encode(utterance.text) if tokenizer else []
+            if why := self._refusal(index, len(tokens)):
+                refused[utterance.utterance_id] = why
+                continue
+            self._copies.setdefault(utterance.utterance_id, []).append(index)
+            self._tokens[index] = tokens
         self._names = list(self._copies)
+        self.left_out = Counter(w for u, w in refused.items() if u not in self._copies)
+        """How many stored utterances are in no epoch, by why."""
         if not self._copies:
             raise ManifestError(
                 f"A batch needs an utterance between {settings.min_seconds} and "
-                f"{settings.max_seconds} seconds; of {len(store)} stored ones none is.",
+                f"{settings.max_seconds} seconds; of {len(store)} stored ones none is"
+                + (f": {in_words(self.left_out)}." if self.left_out else "."),
                 hint="Change data.batches.min_seconds or max_seconds, or cut the recordings.",
             )
+
+    @property
+    def hours(self) -> float:
+        """Hours of speech that epochs are made of, all copies counted."""
+        return sum(map(self._seconds, self._tokens)) / 3600
 
     def plan(self, epoch: int) -> list[list[Pick]]:
         """Batches of one epoch, as places in the store."""
@@ -236,6 +253,17 @@ class BatchMaker:
         if made is None:
             return None
         return Spoken(made[0], made[0] if self.with_clean else None, made[1])
+
+    def _refusal(self, stored: int, num_tokens: int) -> str | None:
+        """Why an utterance is not learned from, in words; None if it is."""
+        seconds, settings = self._seconds(stored), self.settings
+        if seconds > settings.max_seconds:
+            return f"longer than {settings.max_seconds:g} s"
+        if seconds < settings.min_seconds:
+            return f"shorter than {settings.min_seconds:g} s"
+        if num_tokens > _MOST_TOKENS_PER_SECOND * seconds:
+            return f"with a text of more than {_MOST_TOKENS_PER_SECOND:g} tokens a second"
+        return None
 
     def _seconds(self, stored: int) -> float:
         frames = self.store.utterances[stored].num_frames

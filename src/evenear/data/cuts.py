@@ -6,7 +6,7 @@ audio is decoded. lhotse is slow to import, so it is imported where it is used.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 __all__ = ["cut_from_json", "cuts_from_rows", "refused"]
 
 
-def cuts_from_rows(rows: Iterable[Row], *, read_headers: bool) -> Iterator["Cut"]:
+def cuts_from_rows(
+    rows: Iterable[Row], *, read_headers: bool, skipped: Callable[[str], None] | None = None
+) -> Iterator["Cut"]:
     """Cuts of rows, one by one.
 
     Args:
         rows: What a corpus declares.
         read_headers: Ask each audio file for its rate, channels and length. If False, this is done
             only for rows that do not say how long they are, or are a stretch of a longer file.
+        skipped: Told what is wrong with each broken row, which is then left out.
 
     Raises:
-        ManifestError: A row is broken; the message names it.
+        ManifestError: A row is broken and nobody wants it skipped; the message names it.
     """
     ids: set[str] = set()
     infos: dict[Path, AudioInfo] = {}
@@ -40,10 +43,17 @@ def cuts_from_rows(rows: Iterable[Row], *, read_headers: bool) -> Iterator["Cut"
         problems = list(row.problems)
         if row.utterance_id in ids:
             problems.append(row.problem("duplicate-id", f"{row.utterance_id!r} was there before."))
-        if problems:
-            raise refused(problems[0])
+        try:
+            if problems:
+                raise refused(problems[0])
+            cut = _cut(row, infos, read_headers=read_headers)
+        except ManifestError as error:
+            if skipped is None:
+                raise
+            skipped(error.message)
+            continue
         ids.add(str(row.utterance_id))
-        yield _cut(row, infos, read_headers=read_headers)
+        yield cut
 
 
 def cut_from_json(values: dict[str, Any], folder: Path) -> "Cut":

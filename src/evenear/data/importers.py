@@ -6,7 +6,8 @@ unless a header does not say how long its file is. All that is known of a speake
 stays with it as an attribute. Attributes are what the corpus says, in its own words; only the
 letters m and f of Kaldi and LibriSpeech are spelled out.
 
-The first broken row is an error that names it. `evenear.data.validation` names all of them.
+The first broken row is an error that names it, unless `skipped` is given: then it is called with
+what is wrong with each broken row, and the rest is read. `evenear.data.validation` names all.
 
 Source: Panayotov et al. 2015, LibriSpeech; https://kaldi-asr.org/doc/data_prep.html; Ardila et al.
 2020, Common Voice, arXiv:1912.06670; NVIDIA NeMo's documentation of ASR manifests.
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ROW_READERS",
+    "Skipped",
     "import_common_voice",
     "import_kaldi",
     "import_librispeech",
@@ -44,31 +46,40 @@ __all__ = [
     "read_librispeech_rows",
 ]
 
+Skipped = Callable[[str], None] | None
+"""Told what is wrong with each broken row; None: the first one is an error."""
+
 _AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 _GENDERS = {"m": "male", "f": "female"}
+_COMMON_VOICE_SPLITS = ("train.tsv", "dev.tsv", "test.tsv")
 _KALDI_NEEDED = ("wav.scp", "text", "utt2spk")
 _KALDI_DERIVED = ("utt2spk", "spk2utt", "utt2dur", "utt2num_frames", "utt2uniq", "utt2max_frames")
 
 
-def import_utterances_jsonl(path: str | Path) -> "CutSet":
+def import_utterances_jsonl(path: str | Path, *, skipped: Skipped = None) -> "CutSet":
     """Cuts of an `utterances.jsonl`: utterance_id, speaker, text, audio and any attributes.
 
+    A folder holds it, perhaps gzipped.
+
     Raises:
         ManifestError: The file is missing, or a row of it is broken.
     """
-    return _cuts(read_utterance_rows(_existing(path)))
+    return _cuts(read_utterance_rows(_utterance_file(_existing(path))), skipped)
 
 
-def import_nemo(path: str | Path) -> "CutSet":
+def import_nemo(path: str | Path, *, skipped: Skipped = None) -> "CutSet":
     """Cuts of a NeMo manifest: audio_filepath, duration, text, perhaps offset and speaker.
 
+    Of a folder, all manifests are read (train_manifest.json, test_manifest.json); the beginning of
+    the name is the attribute `split` of rows that have none.
+
     Raises:
         ManifestError: The file is missing, or a row of it is broken.
     """
-    return _cuts(read_nemo_rows(_existing(path)))
+    return _cuts(_nemo_rows(_existing(path)), skipped)
 
 
-def import_librispeech(folder: str | Path) -> "CutSet":
+def import_librispeech(folder: str | Path, *, skipped: Skipped = None) -> "CutSet":
     """Cuts of folders with `*.trans.txt` files beside their audio, as LibriSpeech is laid out.
 
     The gender comes from SPEAKERS.TXT in the folder or up to two above it; the attribute `split`
@@ -77,10 +88,10 @@ def import_librispeech(folder: str | Path) -> "CutSet":
     Raises:
         ManifestError: There is no transcript, or a row is broken.
     """
-    return _cuts(read_librispeech_rows(_existing(folder)))
+    return _cuts(read_librispeech_rows(_existing(folder)), skipped)
 
 
-def import_kaldi(folder: str | Path) -> "CutSet":
+def import_kaldi(folder: str | Path, *, skipped: Skipped = None) -> "CutSet":
     """Cuts of a Kaldi data directory: wav.scp, text, utt2spk, perhaps segments and spk2gender.
 
     Any other `spk2NAME` or `utt2NAME` becomes the attribute NAME. Commands in wav.scp are not run.
@@ -88,19 +99,20 @@ def import_kaldi(folder: str | Path) -> "CutSet":
     Raises:
         ManifestError: A file is missing, or a row is broken.
     """
-    return _cuts(read_kaldi_rows(_existing(folder)))
+    return _cuts(read_kaldi_rows(_existing(folder)), skipped)
 
 
-def import_common_voice(path: str | Path) -> "CutSet":
+def import_common_voice(path: str | Path, *, skipped: Skipped = None) -> "CutSet":
     """Cuts of a Common Voice table such as validated.tsv, whose clips are in `clips` beside it.
 
     `client_id` is the speaker, the table's name the attribute `split`; all other columns that are
-    not empty are attributes.
+    not empty are attributes. Of a folder, train.tsv, dev.tsv and test.tsv are read, or its only
+    table.
 
     Raises:
         ManifestError: The table lacks a column, or a row is broken.
     """
-    return _cuts(read_common_voice_rows(_existing(path)))
+    return _cuts(_common_voice_rows(_existing(path)), skipped)
 
 
 def read_librispeech_rows(folder: Path) -> Iterator[Row]:
@@ -243,10 +255,53 @@ class _KaldiTable:
         return self.values[key][1] if key in self.values else None
 
 
-def _cuts(rows: Iterator[Row]) -> "CutSet":
+def _cuts(rows: Iterator[Row], skipped: Skipped) -> "CutSet":
     from lhotse import CutSet
 
-    return CutSet(list(cuts_from_rows(rows, read_headers=True)))
+    return CutSet(list(cuts_from_rows(rows, read_headers=True, skipped=skipped)))
+
+
+def _utterance_file(path: Path) -> Path:
+    """The file itself, or the one that a folder holds."""
+    names = ("utterances.jsonl", "utterances.jsonl.gz")
+    if not path.is_dir():
+        return path
+    found = [path / name for name in names if (path / name).is_file()]
+    if not found:
+        raise ManifestError(f"The folder {path} must hold one of {', '.join(names)}.")
+    return found[0]
+
+
+def _nemo_rows(path: Path) -> Iterator[Row]:
+    """Rows of a manifest, or of all manifests of a folder."""
+    if not path.is_dir():
+        yield from read_nemo_rows(path)
+        return
+    found = sorted([*path.glob("*.json"), *path.glob("*.jsonl")])
+    if not found:
+        raise ManifestError(f"The folder {path} must hold NeMo manifests, as train_manifest.json.")
+    for manifest in found:
+        split = manifest.stem.removesuffix("manifest").rstrip("_-.")
+        for row in read_nemo_rows(manifest):
+            known = {"split": split} if split else {}
+            yield replace(row, attributes={**known, **row.attributes})
+
+
+def _common_voice_rows(path: Path) -> Iterator[Row]:
+    """Rows of a table, or of the tables of a folder that share no clip."""
+    tables = [path]
+    if path.is_dir():
+        tables = [path / name for name in _COMMON_VOICE_SPLITS]
+        tables = [table for table in tables if table.is_file()] or sorted(path.glob("*.tsv"))
+        if not tables or (len(tables) > 1 and tables[0].name not in _COMMON_VOICE_SPLITS):
+            names = ", ".join(table.name for table in tables) or "none"
+            raise ManifestError(
+                f"The folder {path} must hold train.tsv, dev.tsv and test.tsv, or one table, and "
+                f"holds {names}.",
+                hint="Give the path of the table to read.",
+            )
+    for table in tables:
+        yield from read_common_voice_rows(table)
 
 
 def _existing(path: str | Path) -> Path:

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from evenear.atomic import write_bytes, writing
 from evenear.audio import read_audio
-from evenear.config import config, to_json
+from evenear.config import config, to_dict, to_json
 from evenear.data.augmentation import WaveformAugmentation, augment_waveform
 from evenear.data.manifests import Utterance
 from evenear.features import FeatureConfig, log_mel
@@ -141,8 +141,19 @@ def _is_whole(part: Path) -> bool:
     return part.with_suffix(".npy").exists() and part.with_suffix(".jsonl").exists()
 
 
+def _settings_text(settings: StoreConfig) -> str:
+    """The settings; a later one that changes nothing is left out, so that older parts are found."""
+    if settings.waveform.telephone_chance:
+        return to_json(settings)
+    values = to_dict(settings)
+    values["waveform"] = {
+        name: value for name, value in values["waveform"].items() if "telephone" not in name
+    }
+    return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+
+
 def _part_name(group: Sequence[Utterance], settings: StoreConfig) -> str:
-    digest = hashlib.blake2b(to_json(settings).encode(), digest_size=10)
+    digest = hashlib.blake2b(_settings_text(settings).encode(), digest_size=10)
     for u in group:
         facts = {**asdict(u), "audio": str(u.audio), "attributes": dict(u.attributes)}
         digest.update(json.dumps(facts, sort_keys=True, default=str).encode())

@@ -6,8 +6,9 @@ Legend: T frames, M mel bins, F feature width.
 
 import math
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from evenear.atomic import write_bytes
 from evenear.data.manifests import Utterance, load_cuts, utterance
-from evenear.data.rows import UNKNOWN_SPEAKER
+from evenear.data.splits import HELD_BACK, in_words, is_held_back
 from evenear.data.store import FrameStore, build_store
 from evenear.errors import ConfigError, ManifestError
 from evenear.metrics.words import normalize
@@ -32,6 +33,7 @@ __all__ = [
     "build_model",
     "check_widths",
     "feature_statistics",
+    "nothing_left",
     "prepare",
     "split_speakers",
 ]
@@ -49,6 +51,19 @@ class Corpus:
     tokenizer: Tokenizer
     repeats: dict[str, float]
     """Times a training utterance occurs in an epoch, by its id."""
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    """How many rows of the sources were not taken, by why."""
+
+    @property
+    def held_out(self) -> str:
+        """Who is held out, in words."""
+        many = len({u.speaker for u in self.dev.utterances})
+        if {u.speaker for u in self.dev.utterances} & {u.speaker for u in self.train.utterances}:
+            return (
+                f"{_many(len(self.dev), 'held-out utterance')} of {_many(many, 'speaker')} "
+                "trained on as well: strangers will be heard worse"
+            )
+        return f"{_many(len(self.dev), 'held-out utterance')} of {_many(many, 'other speaker')}"
 
 
 @dataclass(frozen=True)
@@ -104,7 +119,7 @@ def prepare(
     Raises:
         ManifestError: Nothing is left to train on or to hold out, or two utterances share an id.
     """
-    utterances, repeats = _read(sources, settings.excluded_splits)
+    utterances, repeats, left_out = _read(sources, settings.excluded_splits)
     train, dev = split_speakers(utterances, settings.dev_speakers, seed=seed)
     tokenizer = _tokenizer(train, settings.vocabulary_size, folder / TOKENIZER_NAME)
     cores = os.cpu_count() or 1
@@ -113,7 +128,7 @@ def prepare(
     train_store = build_store(train, parts, kept, num_processes=cores, progress=progress)
     plain = replace(kept, augment=False)
     dev_store = build_store(dev, parts, plain, num_processes=cores, progress=progress)
-    return Corpus(train_store, dev_store, tokenizer, repeats)
+    return Corpus(train_store, dev_store, tokenizer, repeats, left_out)
 
 
 def split_speakers(
@@ -123,20 +138,24 @@ def split_speakers(
 
     They are drawn from those with at least half as much speech as the one with the most: a speaker
     of a few commands says little about a model of sentences.
+
+    Of a single recorded speaker, and if `num_dev` is 0, a tenth of the recorded utterances is held
+    out instead, with all others of the same text.
+
+    Raises:
+        ManifestError: There are too few speakers, or there is one utterance.
     """
     seconds: dict[str, float] = {}
     for u in utterances:
         if not u.attributes.get("synthesized", False):
             seconds[u.speaker] = seconds.get(u.speaker, 0.0) + u.seconds
-    if len(seconds) <= num_dev and seconds.keys() <= {UNKNOWN_SPEAKER}:
-        raise ManifestError(
-            f"Holding out {num_dev} recorded speakers needs to know them, and no row names one.",
-            hint="Give each row its speaker; evenear data validate lists what rows may hold.",
-        )
+    if num_dev == 0 or len(seconds) == 1:
+        return _split_utterances(utterances, seed=seed)
     if len(seconds) <= num_dev:
         raise ManifestError(
             f"Holding out {num_dev} recorded speakers needs more of them, got {len(seconds)}.",
-            hint="Give more data, or lower data.dev_speakers.",
+            hint=f"Give more data, or --set data.dev_speakers={max(0, len(seconds) - 1)}; "
+            "0 holds out utterances instead.",
         )
     most = max(seconds.values())
     heard = [s for s in seconds if 2 * seconds[s] >= most]
@@ -145,6 +164,28 @@ def split_speakers(
     return (
         [u for u in utterances if u.speaker not in held],
         [u for u in utterances if u.speaker in held],
+    )
+
+
+def _split_utterances(
+    utterances: Sequence[Utterance], *, seed: int
+) -> tuple[list[Utterance], list[Utterance]]:
+    """Hold out a tenth of what was recorded, text by text, and at least one text."""
+    recorded = [u for u in utterances if not u.attributes.get("synthesized", False)]
+    texts = sorted({u.text for u in recorded})
+    # One text said many times: then utterances are all that can be told apart.
+    keys = {u.utterance_id: u.text if len(texts) > 1 else u.utterance_id for u in utterances}
+    found = sorted({keys[u.utterance_id] for u in recorded})
+    if len(found) < 2:
+        raise ManifestError(
+            f"Holding out utterances needs at least two recorded ones, got {len(recorded)}.",
+            hint="Record more: minutes to adapt a model, hours to train one.",
+        )
+    found.sort(key=lambda key: rng_for(seed, "dev utterance", key).random())
+    held = set(found[: max(1, len(found) // 10)])
+    return (
+        [u for u in utterances if keys[u.utterance_id] not in held],
+        [u for u in recorded if keys[u.utterance_id] in held],
     )
 
 
@@ -177,29 +218,35 @@ def build_model(config: TrainingConfig, corpus: Corpus, *, phones: int = 0) -> T
 
 
 def _tokenizer(train: Sequence[Utterance], vocabulary_size: int, path: Path) -> Tokenizer:
-    """The tokenizer that is there, if it has the right size, or else a new one."""
-    if path.exists():
-        tokenizer = Tokenizer.load(path)
-        if len(tokenizer) == vocabulary_size:
-            return tokenizer
+    """The tokenizer that is there, if it has the size that fits, or else a new one."""
+    there = Tokenizer.load(path) if path.exists() else None
+    if there is not None and len(there) == vocabulary_size:
+        return there
+    tokenizer = Tokenizer.train([u.text for u in train], vocabulary_size)
+    if there is not None and len(there) == len(tokenizer):
+        return there
     path.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer = Tokenizer.train((u.text for u in train), vocabulary_size)
     write_bytes(path, tokenizer.model)
     return tokenizer
 
 
 def _read(
     sources: Sequence[Source], excluded_splits: Sequence[str]
-) -> tuple[list[Utterance], dict[str, float]]:
-    """Utterances with text, normalized, outside the excluded splits; and their repeats."""
+) -> tuple[list[Utterance], dict[str, float], Counter[str]]:
+    """Utterances with text, normalized, of splits to train on; their repeats; what was left out."""
     utterances: list[Utterance] = []
+    left_out: Counter[str] = Counter()
     repeats: dict[str, float] = {}
     ids: set[str] = set()
     for source in sources:
         for cut in iter(load_cuts(source.manifest)):
             u = utterance(cut)
-            text = normalize(u.text, "basic")
-            if not text or u.attributes.get("split") in excluded_splits:
+            text, split = normalize(u.text, "basic"), u.attributes.get("split")
+            if is_held_back(split) or split in excluded_splits:
+                left_out[f"of the split {split}"] += 1
+                continue
+            if not text:
+                left_out["without text"] += 1
                 continue
             if u.utterance_id in ids:
                 raise ManifestError(
@@ -211,4 +258,21 @@ def _read(
             utterances.append(replace(u, text=text))
             if source.repeats != 1.0:
                 repeats[u.utterance_id] = source.repeats
-    return utterances, repeats
+    if not utterances:
+        raise nothing_left(left_out)
+    return utterances, repeats, left_out
+
+
+def nothing_left(left_out: Mapping[str, int]) -> ManifestError:
+    """The error where no row can be trained on."""
+    if not left_out:
+        return ManifestError("The data to train on has no rows.")
+    return ManifestError(
+        f"Nothing is left to train on: all rows were left out, {in_words(left_out)}.",
+        hint=f"Splits whose names begin with {', '.join(HELD_BACK)} are never trained on. Give "
+        "other data, or name the split of rows to learn from otherwise.",
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -13,6 +13,7 @@ from evenear.checkpoint.pretrained import load_pretrained
 from evenear.config import replace
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.splicing import Seams
+from evenear.data.splits import in_words
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.errors import CheckpointError, ConfigError
 from evenear.lexicon import Lexicon
@@ -174,9 +175,14 @@ class Run:
         parameters = sum(p.numel() for p in self.task.model.parameters())
         return (
             f"{self.config.name}: {parameters / 1e6:.2f} M parameters, "
-            f"{self.corpus.train.hours:.2f} hours to train on (copies counted), "
-            f"{len(self.corpus.dev)} held-out utterances, {self.config.num_updates} updates"
+            f"{self.task.batches.hours:.2f} hours to train on (copies counted), "
+            f"{self.corpus.held_out}, {self.config.num_updates} updates"
         )
+
+    @property
+    def left_out(self) -> str:
+        """What of the sources will not be trained on, and why; empty if all will be."""
+        return in_words({**self.corpus.left_out, **self.task.batches.left_out})
 
     def train(self) -> Iterator[Progress]:
         """Train to the end; keep a model folder whenever the held-out speakers are heard best."""

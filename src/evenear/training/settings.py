@@ -24,10 +24,11 @@ class DataConfig:
     store: StoreConfig = StoreConfig()
     batches: BatchConfig = BatchConfig()
     vocabulary_size: int = Field(default=256, ge=8)
-    dev_speakers: int = Field(default=12, ge=1)
-    """Recorded speakers held out of training to choose checkpoints by."""
+    """Word pieces; fewer are made of texts that do not hold so many."""
+    dev_speakers: int = Field(default=12, ge=0)
+    """Recorded speakers held out of training to choose checkpoints by; 0: utterances instead."""
     excluded_splits: tuple[str, ...] = ("test",)
-    """Utterances whose `split` attribute is one of these are never read."""
+    """More splits that are never read, beside those of `evenear.data.splits`."""
 
 
 @config

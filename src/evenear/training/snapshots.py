@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All that a run needs to go on as if it had never stopped, in one file, whole or absent."""
 
+import contextlib
 import json
 import zipfile
 from dataclasses import asdict, dataclass, field
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 
 from evenear.atomic import writing
-from evenear.errors import CheckpointError
+from evenear.config import from_json, to_json
+from evenear.errors import CheckpointError, ConfigError
 
 __all__ = ["Snapshot", "changed_settings", "expect_settings", "load_snapshot", "save_snapshot"]
 
@@ -47,13 +49,26 @@ def changed_settings(before: str, after: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def expect_settings(snapshot: Snapshot, config_json: str, folder: Path) -> None:
+def expect_settings(
+    snapshot: Snapshot, config_json: str, folder: Path, kind: type[Any] | None = None
+) -> None:
     """Refuse to go on with other settings. A run that came to its end may get more updates.
+
+    Args:
+        snapshot: The run to go on with.
+        config_json: The settings to go on with.
+        folder: Where the snapshot is, for the message.
+        kind: The config's class; settings that it got since the snapshot was written have their
+            defaults there, which change nothing.
 
     Raises:
         CheckpointError: Some differ; the message names each, with both values.
     """
-    changed = changed_settings(snapshot.config_json, config_json)
+    before = snapshot.config_json
+    if kind is not None:
+        with contextlib.suppress(ConfigError):
+            before = to_json(from_json(kind, before))
+    changed = changed_settings(before, config_json)
     if set(changed) == {"num_updates"}:
         was, now = map(int, changed["num_updates"])
         if snapshot.update >= was and now > was:

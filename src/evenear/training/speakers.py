@@ -6,6 +6,8 @@ Every speed of speech is a store of its own, so what is stored of one serves all
 Legend: F feature width.
 """
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,17 @@ from evenear.config import replace
 from evenear.data.crops import CropMaker, StoredVoices
 from evenear.data.manifests import Utterance, load_cuts, utterance
 from evenear.data.rows import UNKNOWN_SPEAKER
+from evenear.data.splits import in_words, is_held_back
 from evenear.data.store import FrameStore, build_store
 from evenear.errors import ConfigError, ManifestError
 from evenear.seeding import torch_rng_for
 from evenear.training.optimizers import build_optimizers
-from evenear.training.preparation import Source, feature_statistics, split_speakers
+from evenear.training.preparation import (
+    Source,
+    feature_statistics,
+    nothing_left,
+    split_speakers,
+)
 from evenear.training.tasks.speaker import (
     SpeakerDataConfig,
     SpeakerLearner,
@@ -31,6 +39,8 @@ from evenear.training.tasks.speaker import (
 from evenear.training.trainer import Progress, Trainer
 
 __all__ = ["SpeakerRun", "Voices", "prepare_voices", "read_voices"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -161,10 +171,13 @@ def read_voices(sources: Sequence[Source], excluded_splits: Sequence[str] = ()) 
         ManifestError: An utterance does not say who speaks.
     """
     found = []
+    left_out: Counter[str] = Counter()
     for source in sources:
         for cut in iter(load_cuts(source.manifest)):
             one = utterance(cut)
-            if one.attributes.get("split") in excluded_splits:
+            split = one.attributes.get("split")
+            if is_held_back(split) or split in excluded_splits:
+                left_out[f"of the split {split}"] += 1
                 continue
             if one.speaker == UNKNOWN_SPEAKER:
                 raise ManifestError(
@@ -173,6 +186,10 @@ def read_voices(sources: Sequence[Source], excluded_splits: Sequence[str] = ()) 
                     hint="Give each row its speaker, or leave the corpus out.",
                 )
             found.append(one)
+    if not found:
+        raise nothing_left(left_out)
+    if left_out:
+        _log.warning("Left out: %s.", in_words(left_out))
     return found
 
 

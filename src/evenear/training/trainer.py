@@ -155,7 +155,7 @@ class Trainer:
             CheckpointError: There is none, it is damaged, or it is of another run.
         """
         snapshot = load_snapshot(self.snapshot_path)
-        expect_settings(snapshot, to_json(self.settings), self.folder)
+        expect_settings(snapshot, to_json(self.settings), self.folder, type(self.settings))
         if snapshot.identity != self._identity():
             raise CheckpointError(
                 f"The snapshot in {self.folder} is of a run on other speech, spliced or pronounced "

@@ -62,7 +62,7 @@ class SpeakerDataConfig:
     dev_speakers: int = Field(default=15, ge=2)
     """Recorded speakers held out of training to follow it by."""
     excluded_splits: tuple[str, ...] = ("test",)
-    """Utterances whose `split` attribute is one of these are never read."""
+    """More splits that are never read, beside those of `evenear.data.splits`."""
 
 
 @config
