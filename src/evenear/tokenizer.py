@@ -11,6 +11,7 @@ Source: Kudo and Richardson 2018, SentencePiece, arXiv:1808.06226.
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import sentencepiece
 
@@ -150,6 +151,7 @@ class Tokenizer:
 def _learned(texts: list[str], vocabulary_size: int, *, fit: bool) -> bytes:
     """A sentencepiece model of so many pieces, or of as many as there are if it shall fit."""
     model = io.BytesIO()
+    limit: dict[str, Any] = {"hard_vocab_limit": False} if fit else {}  # the model records it
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(texts),
         model_writer=model,
@@ -165,6 +167,6 @@ def _learned(texts: list[str], vocabulary_size: int, *, fit: bool) -> bytes:
         normalization_rule_name="identity",
         num_threads=1,
         minloglevel=2,
-        **({"hard_vocab_limit": False} if fit else {}),
+        **limit,
     )
     return model.getvalue()
