@@ -176,7 +176,7 @@ def _in_a_room(samples_N: _Samples, rt60_seconds: float, rng: np.random.Generato
 def _by_telephone(samples_N: _Samples, band_hz: tuple[float, float]) -> _Samples:
     """Only what a telephone lets through: 24 dB less for each octave beyond the band."""
     sections = signal.butter(4, band_hz, "bandpass", fs=SAMPLE_RATE, output="sos")
-    return signal.sosfilt(sections, samples_N).astype(np.float32)
+    return np.asarray(signal.sosfilt(sections, samples_N), dtype=np.float32)
 
 
 def _with_noise(samples_N: _Samples, snr_db: float, rng: np.random.Generator) -> _Samples:
