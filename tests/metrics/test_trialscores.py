@@ -112,3 +112,12 @@ def test_draws_take_as_many_speakers_as_there_are():
 def test_a_draw_without_pairs_of_different_speakers_has_no_eer():
     trials = TrialSet(*voices(num_speakers=2))
     assert np.isnan(trials.eer(np.array([2.0, 0.0])))
+
+
+def test_draws_from_bins_are_those_from_every_score():
+    trials = TrialSet(*voices(num_speakers=10, num_each=6, spread=1.6))
+    draws_RS = draws_of_speakers(10, 30, rng_for(0, "draws"))
+    exact_R = np.array([trials.eer(drawn_S) for drawn_S in draws_RS])
+    assert exact_R.std() > 0.01
+    np.testing.assert_allclose(trials.eers(draws_RS, num_bins=150), exact_R, atol=0.01)
+    assert np.isnan(trials.eers(np.eye(10))).all()

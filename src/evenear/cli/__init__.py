@@ -58,6 +58,7 @@ def _register() -> None:
         listen,
         mitigate,
         reproduce,
+        reproduce_arw,
         train,
         transcribe,
         verify,
@@ -76,6 +77,7 @@ def _register() -> None:
     app.command("calibrate")(verify.calibrate)
     app.command("embed")(verify.embed)
     app.add_typer(corpora.app, name="data")
+    reproduce.app.command("arw")(reproduce_arw.arw)
     app.add_typer(reproduce.app, name="reproduce")
     app.command("doctor")(doctor.doctor)
 

@@ -9,7 +9,8 @@
   drawn v_a times, a's target trials count v_a times and a's trials against b count v_a v_b times.
   Systems that scored the same trials are compared draw by draw (paired).
 
-Legend: N trials, R draws, S speakers, P points, G groups, K cohort voices, B utterances, D width.
+Legend: N trials, R draws, S speakers, P points, G groups, K cohort voices or pairs of
+speakers, B utterances, D width.
 
 Source: Matejka et al. 2017 (adaptive S-norm); Martin et al. 1997 (DET); Ferrer et al. 2021,
 arXiv:2102.01760 (joint resampling of both sides, in its code).
@@ -88,7 +89,7 @@ class TrialSet:
         first, second = np.triu_indices(len(speakers), k=1)
         if chosen_N is not None:
             first, second = first[chosen_N], second[chosen_N]
-        self.scores_N = np.einsum("nd,nd->n", embeddings_BD[first], embeddings_BD[second])
+        self.scores_N = (embeddings_BD @ embeddings_BD.T)[first, second]
         self.sides_2N = np.stack([numbers_B[first], numbers_B[second]])
         self.is_target_N = self.sides_2N[0] == self.sides_2N[1]
         self._order = ScoreOrder(self.scores_N, self.is_target_N)
@@ -102,6 +103,31 @@ class TrialSet:
         curve = self._order.curve(weights_N)
         return float("nan") if curve is None else curve.eer
 
+    def eers(self, draws_RS: np.ndarray, *, num_bins: int = 1000) -> np.ndarray:
+        """EER in each draw of speakers, (R,), from scores in bins: fast enough for many draws.
+
+        Bins hold equal numbers of targets, so an EER is off by less than half the share of targets
+        in a bin, and by far less where the curve is smooth. NaN where a draw leaves nothing.
+        """
+        edges_P = np.unique(np.quantile(self.scores_N[self.is_target_N], _shares(num_bins)))
+        bins_N = np.searchsorted(edges_P, self.scores_N, side="right")
+        size, num_speakers = len(edges_P) + 1, len(self.names)
+        targets_N = self.is_target_N
+        below = self.sides_2N[0][targets_N] * size + bins_N[targets_N]
+        target_SP = np.bincount(below, minlength=num_speakers * size).reshape(-1, size)
+        pairs_N = self.sides_2N[:, ~targets_N]
+        kinds, kind_N = np.unique(pairs_N[0] * num_speakers + pairs_N[1], return_inverse=True)
+        other_KP = np.bincount(kind_N * size + bins_N[~targets_N], minlength=len(kinds) * size)
+        other_KP = other_KP.reshape(-1, size).astype(np.float64)
+        first_K, second_K = np.divmod(kinds, num_speakers)
+        found = np.full(len(draws_RS), np.nan)
+        for r, drawn_S in enumerate(draws_RS):
+            target_P = drawn_S @ target_SP
+            other_P = (drawn_S[first_K] * drawn_S[second_K]) @ other_KP
+            if target_P.sum() > 0 and other_P.sum() > 0:
+                found[r] = _crossing(target_P, other_P)
+        return found
+
     def only(self, is_in_S: np.ndarray) -> "TrialSet":
         """Trials with both speakers in a group; speakers keep their numbers."""
         kept_N = is_in_S[self.sides_2N].all(axis=0)
@@ -111,6 +137,21 @@ class TrialSet:
         part.is_target_N = self.is_target_N[kept_N]
         part._order = ScoreOrder(part.scores_N, part.is_target_N)
         return part
+
+
+def _shares(num_bins: int) -> _Array:
+    return np.linspace(0.0, 1.0, num_bins + 1)[1:-1]
+
+
+def _crossing(target_P: _Array, other_P: _Array) -> float:
+    """EER of weights of targets and others in bins of rising scores."""
+    reject_P = np.append(0.0, target_P.cumsum() / target_P.sum())
+    accept_P = 1.0 - np.append(0.0, other_P.cumsum() / other_P.sum())
+    ahead_P = accept_P - reject_P
+    before = min(int(np.flatnonzero(ahead_P >= 0.0)[-1]), len(ahead_P) - 2)
+    fall = ahead_P[before] - ahead_P[before + 1]
+    share = ahead_P[before] / fall if fall > 0.0 else 0.0
+    return float(reject_P[before] + share * (reject_P[before + 1] - reject_P[before]))
 
 
 def _standing(scores_N: _Array, cohort_NK: np.ndarray, top: int) -> _Array:

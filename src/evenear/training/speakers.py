@@ -114,8 +114,7 @@ class SpeakerRun:
         crops = CropMaker(voices.train, config.crops, features, seed=config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(torch_rng_for(config.seed, "weights").get_state())
-            count = len(voices.train.speakers)
-            learner = SpeakerLearner(config.model, config.objective, count)
+            learner = SpeakerLearner(config, len(voices.train.speakers))
         plain = next(iter(voices.train.stores.values()))
         mean_F, scale_F = feature_statistics(plain, features.stack)
         learner.speaker.mean_F.copy_(mean_F)

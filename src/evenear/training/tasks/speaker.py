@@ -39,6 +39,7 @@ from evenear.training.task import Losses, Task
 
 __all__ = [
     "SpeakerDataConfig",
+    "SpeakerHeads",
     "SpeakerLearner",
     "SpeakerObjectiveConfig",
     "SpeakerTask",
@@ -107,21 +108,49 @@ class SpeakerTrainingConfig:
     snapshot_every: int = Field(default=100, ge=1)
 
 
+class SpeakerHeads(nn.Module):
+    """The losses, with what they learn: classes of training speakers, a scale and an offset."""
+
+    def __init__(
+        self, dim: int, objective: SpeakerObjectiveConfig, *, num_speakers: int, num_each: int
+    ) -> None:
+        super().__init__()
+        self.objective, self.num_each = objective, num_each
+        self.softmax = AamSoftmax(
+            dim, num_speakers, margin=objective.margin, scale=objective.softmax_scale
+        )
+        self.prototypical = AngularPrototypical()
+
+    def forward(self, embeddings_BD: Tensor, speakers_B: Tensor) -> dict[str, Tensor]:
+        """The loss of each utterance by name, each (B,); those of a speaker follow each other."""
+        return {
+            "softmax": self.softmax(embeddings_BD, speakers_B),
+            "metric": self._metric(embeddings_BD, speakers_B),
+        }
+
+    def _metric(self, embeddings_BD: Tensor, speakers_B: Tensor) -> Tensor:
+        if self.objective.metric == "pairwise":
+            logits_BB = self.prototypical.scaled(embeddings_BD @ embeddings_BD.T)
+            return accumulated_pairwise(logits_BB, speakers_B)
+        losses_NM = self.prototypical(embeddings_BD.unflatten(0, (-1, self.num_each)))
+        reweighting = self.objective.reweighting
+        if reweighting is not None and reweighting.variant == "pw-row":
+            losses_NM = row_shares(losses_NM)
+        return losses_NM.flatten()
+
+
 class SpeakerLearner(nn.Module):
     """The network and the heads of its losses, which training needs and nobody after it."""
 
-    def __init__(
-        self, settings: SpeakerConfig, objective: SpeakerObjectiveConfig, num_speakers: int
-    ) -> None:
+    def __init__(self, config: SpeakerTrainingConfig, num_speakers: int) -> None:
         super().__init__()
-        self.speaker = SpeakerModel(settings)
-        self.softmax = AamSoftmax(
-            settings.embedding_dim,
-            num_speakers,
-            margin=objective.margin,
-            scale=objective.softmax_scale,
+        self.speaker = SpeakerModel(config.model)
+        self.heads = SpeakerHeads(
+            config.model.embedding_dim,
+            config.objective,
+            num_speakers=num_speakers,
+            num_each=config.crops.num_each,
         )
-        self.prototypical = AngularPrototypical()
 
 
 class SpeakerTask(Task):
@@ -183,10 +212,7 @@ class SpeakerTask(Task):
         with torch.autocast(device, torch.bfloat16, enabled=is_narrow):
             embeddings_BD = self.model.speaker(batch.features_BTF)
         embeddings_BD = embeddings_BD.float()
-        terms = {
-            "softmax": self.model.softmax(embeddings_BD, batch.speakers_B),
-            "metric": self._metric(embeddings_BD, batch.speakers_B),
-        }
+        terms = self.model.heads(embeddings_BD, batch.speakers_B)
         return Losses(terms, {"embeddings": embeddings_BD.detach()})
 
     def weigh(self, batch: SpeakerBatch, losses: Losses, update: int) -> Tensor:
@@ -231,18 +257,6 @@ class SpeakerTask(Task):
         if self.reweighting is not None:
             self.reweighting.load_state_dict(state["reweighting"])
             self._bank_BD, self._fitted_epoch = state["bank"], state["fitted_epoch"]
-
-    def _metric(self, embeddings_BD: Tensor, speakers_B: Tensor) -> Tensor:
-        num_each = self.settings.crops.num_each
-        prototypical = self.model.prototypical
-        if self.settings.objective.metric == "pairwise":
-            logits_BB = prototypical.scaled(embeddings_BD @ embeddings_BD.T)
-            return accumulated_pairwise(logits_BB, speakers_B)
-        losses_NM = prototypical(embeddings_BD.unflatten(0, (-1, num_each)))
-        reweighting = self.settings.objective.reweighting
-        if reweighting is not None and reweighting.variant == "pw-row":
-            losses_NM = row_shares(losses_NM)
-        return losses_NM.flatten()
 
     def _fit_regions(self, epoch: int) -> None:
         """Regions are found once an epoch, from the embeddings of the latest utterances."""
