@@ -37,6 +37,7 @@ SEARCHES = {
 }
 WORDS = LexiconConfig(width=12, lm_weight=0.4, transducer_weight=0.5)
 MODELS = [("lstm", "stateless"), ("lstm-reduced-2", "lstm"), ("convrnn-reduced-2", "lstm")]
+MODELS += [("transformer", "lstm")]
 
 
 def recognizer(encoder="lstm-reduced-2", predictor="lstm", search="greedy") -> Recognizer:
@@ -138,7 +139,8 @@ def test_a_stream_reads_what_training_read_to_the_last_token(encoder, predictor,
     assert found.num_frames == int(encoded.lengths_B[0])
     words = [word for event in events if isinstance(event, Final) for word in event.words]
     assert lasting_words(words) == lasting_words(words_of(whole, bundle.tokenizer, patient.clock))
-    assert found.hypothesis.log_prob == pytest.approx(whole.log_prob, abs=1e-3)
+    if bundle.tokenizer.eot_id not in whole.tokens:  # after one, the search begins anew
+        assert found.hypothesis.log_prob == pytest.approx(whole.log_prob, abs=1e-3)
 
 
 def test_events_tell_one_story():

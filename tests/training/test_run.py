@@ -6,13 +6,18 @@ import json
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
-from evenear.checkpoint import load_model, shipped_models
+from evenear.checkpoint import load_model, save_model, shipped_models
+from evenear.checkpoint.pretrained import _ENDS, _LAYERS
 from evenear.config import replace, set_path
+from evenear.encoders.transformer import TransformerConfig
 from evenear.errors import CheckpointError, ConfigError
+from evenear.features import FeatureConfig
+from evenear.language import NgramModel
 from evenear.metrics.words import WordErrors
-from evenear.search import greedy_search
+from evenear.search import BeamConfig, greedy_search
 from evenear.training.preparation import Source
 from evenear.training.run import Run
 from evenear.training.settings import TrainingConfig
@@ -220,3 +225,95 @@ def test_a_run_resumes_only_with_its_pronunciations(manifest, tmp_path):
     for options in ({}, {"pronunciations": second}):
         with pytest.raises(CheckpointError, match="pronounced otherwise"):
             prepared(manifest, tmp_path / "run", settings, **options).trainer.resume()
+
+
+def test_the_model_says_where_it_comes_from(manifest, tmp_path):
+    run = prepared(manifest, tmp_path, config(num_updates=2, evaluate_every=1))
+    list(run.train())
+    told = load_model(run.model_folder).provenance
+    assert told["settings"]["seed"] == 0
+    assert told["sources"] == [f"{manifest}:1"]
+    assert told["device"] == "cpu"
+    assert told["threads"] == torch.get_num_threads()
+    assert told["dev_wer"] == run.trainer.best_score
+    assert told["hours_heard"] == pytest.approx(run.trainer.heard_seconds / 3600, abs=0.01)
+    assert told["start_from"] is None
+
+
+def test_a_model_that_is_trained_further_keeps_what_it_searches_with(learned, manifest, tmp_path):
+    bundle = load_model(learned.model_folder)
+    ngrams = NgramModel.train(["LOW MID HIGH", "HIGH LOW"], bundle.tokenizer)
+    save_model(
+        tmp_path / "told",
+        model=bundle.model,
+        features=bundle.features,
+        tokenizer=bundle.tokenizer,
+        language_model=ngrams,
+        search=BeamConfig(width=3, lm_weight=0.2),
+    )
+    settings = replace(learning_config(), num_updates=1)
+    run = prepared(manifest, tmp_path / "run", settings, start_from=tmp_path / "told")
+    list(run.train())
+    kept = load_model(run.model_folder)
+    assert kept.search == BeamConfig(width=3, lm_weight=0.2)
+    assert kept.language_model is not None
+    assert kept.provenance["start_from"] == "told"
+
+
+def test_a_pretrained_encoder_is_begun_with_and_teaches(manifest, tmp_path):
+    settings = pretrained_config()
+    weights = settings.model.encoder.build().state_dict()
+    path = whisper_file(tmp_path / "model.safetensors", weights)
+    run = prepared(manifest, tmp_path / "run", settings, encoder_from=path)
+    assert run.task.objective.teacher is not None
+    own = run.task.model.encoder.state_dict()
+    assert all(torch.equal(own[name], tensor) for name, tensor in weights.items())
+    steps = list(run.train())
+    assert len(steps) == 3
+    assert "distillation" in run.trainer.history[-1]
+    moved = run.task.model.encoder.state_dict()
+    assert not torch.equal(moved["norm.weight"], weights["norm.weight"])
+    assert load_model(run.model_folder).provenance["encoder_from"] == "model.safetensors"
+
+
+def test_a_teacher_that_nobody_named_is_asked_for(manifest, tmp_path):
+    with pytest.raises(ConfigError, match="needs a pretrained encoder"):
+        prepared(manifest, tmp_path, pretrained_config())
+
+
+def test_pretrained_weights_fit_no_other_kind_of_encoder(manifest, tmp_path):
+    settings = pretrained_config()
+    path = whisper_file(tmp_path / "model.safetensors", settings.model.encoder.build().state_dict())
+    with pytest.raises(ConfigError, match="of the kind transformer, not lstm"):
+        prepared(manifest, tmp_path / "run", config(), encoder_from=path)
+
+
+def pretrained_config() -> TrainingConfig:
+    """Three updates of a tiny Transformer with a teacher."""
+    base = config(num_updates=3, evaluate_every=3)
+    features = FeatureConfig(kind="whisper", num_mel_bins=20, stack=1)
+    encoder = TransformerConfig(
+        feature_dim=20, dim=16, num_heads=2, num_layers=1, ff_dim=24, block_frames=8
+    )
+    return replace(
+        base,
+        data=replace(base.data, store=replace(base.data.store, features=features)),
+        model=replace(base.model, encoder=encoder),
+        objective=replace(base.objective, distillation_weight=1.0, detached_updates=1),
+        optimizer=replace(base.optimizer, encoder_ratio=0.5, muon_ratio=0.0),
+    )
+
+
+def whisper_file(path: Path, weights: dict[str, torch.Tensor]) -> Path:
+    """Weights by Hugging Face's names."""
+    table = {ours: theirs for ours, theirs, _ in (*_LAYERS, *_ENDS)}
+    named = {}
+    for name, tensor in weights.items():
+        place, _, part = name.rpartition(".")
+        prefix, inner = "", place
+        if place.startswith("layers."):
+            _, number, inner = place.split(".", 2)
+            prefix = f"layers.{number}."
+        named[f"model.encoder.{prefix}{table[inner]}.{part}"] = tensor.contiguous()
+    safetensors.torch.save_file(named, path)
+    return path

@@ -134,10 +134,10 @@ def need(module: str, *, extra: str, purpose: str) -> ModuleType:
 
 @contextmanager
 def interrupts(said: str) -> Iterator[Callable[[], bool]]:
-    """Let the first Ctrl-C only be noticed, for work that must not be cut off anywhere.
+    """Let the first Ctrl-C, or a polite kill, only be noticed: such work is not cut off anywhere.
 
     Args:
-        said: What is said when that happens. A second Ctrl-C ends everything at once.
+        said: What is said when that happens. A second one ends everything at once.
 
     Yields:
         Whether it has happened.
@@ -150,11 +150,12 @@ def interrupts(said: str) -> Iterator[Callable[[], bool]]:
         noticed.append(number)
         note(said)
 
-    before = signal.signal(signal.SIGINT, notice)
+    before = [(number, signal.signal(number, notice)) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
         yield lambda: bool(noticed)
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before:
+            signal.signal(number, handler)
 
 
 def progress_bar(unit: str) -> Progress:

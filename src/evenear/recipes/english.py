@@ -49,7 +49,7 @@ def recipe() -> TrainingConfig:
     )
     return TrainingConfig(
         name="evenear-en",
-        num_updates=1400,
+        num_updates=1100,
         data=DataConfig(
             store=StoreConfig(features=features, copies=4, synthesized_copies=2, waveform=waveform),
             batches=batches,

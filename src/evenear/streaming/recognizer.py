@@ -28,6 +28,7 @@ from torch import Tensor
 from evenear.audio import AudioSource, stream_audio
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import replace
+from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.language import NgramModel
 from evenear.nn.state import split_state, stack_states
@@ -82,6 +83,7 @@ class Recognizer:
         lm_weight: float | None = None,
         language_model: NgramModel | None = None,
         turns: TurnConfig | None = None,
+        block_milliseconds: int | None = None,
         threads: int | None = None,
     ) -> "Recognizer":
         """Load a shipped model by its name, or one from a folder.
@@ -93,6 +95,9 @@ class Recognizer:
             lm_weight: Weight of the language model in the search; None: as recommended.
             language_model: Scores tokens instead of the model's own.
             turns: When words are final and turns end.
+            block_milliseconds: Sound that the encoder looks at together, where its kind lets one
+                choose: 160, 320 or 640 for `evenear-en`; longer is later and better. None: the
+                model's own.
             threads: Threads for all of torch in this process; None leaves them as they are.
 
         Raises:
@@ -100,6 +105,8 @@ class Recognizer:
             ConfigError: A setting is out of range.
         """
         bundle = load_model(name_or_folder)
+        if block_milliseconds is not None:
+            _set_block(bundle, block_milliseconds)
         if beam == 1 and lm_weight is None:
             settings = BeamConfig(width=1)
         elif isinstance(beam, int):
@@ -130,7 +137,7 @@ class Recognizer:
         """Hear equally many feature frames of each stream.
 
         Args:
-            features_BTF: Frames of the model's features, a multiple of the encoder's stride.
+            features_BTF: Frames of the model's features, whole blocks of the encoder.
             states: One for each row; they are not changed.
 
         Returns:
@@ -292,3 +299,15 @@ class Recognizer:
             found, turns = tracker.hand_out(turns, judged, count, num_frames)
             events, search = events + found, self.search.commit(search, judged, count)
         return events, search, turns
+
+
+def _set_block(bundle: Bundle, milliseconds: int) -> None:
+    """Let the encoder look at so much sound together."""
+    encoder = bundle.model.encoder
+    if not isinstance(encoder, TransformerEncoder):
+        raise ConfigError(
+            f"Only encoders of the kind transformer have blocks to choose; {bundle.name} is a "
+            f"{bundle.model.config.encoder.kind}.",
+            hint="Leave block_milliseconds out.",
+        )
+    encoder.set_block(round(milliseconds / 1000 / bundle.features.clock.frame_seconds))

@@ -73,11 +73,11 @@ class Stream:
         return self.recognizer.finish([self])[0]
 
     def features_of(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Feature frames (T, F) that new samples complete: a multiple of the encoder's stride."""
+        """Feature frames (T, F) that new samples complete: whole blocks of the encoder."""
         new_TF = self._features.accept(self._resampler.accept(samples_N))
         joined_TF = np.concatenate([self._waiting_TF, new_TF])
-        stride = self.recognizer.model.encoder.stride
-        num_ready = len(joined_TF) // stride * stride
+        block = self.recognizer.model.encoder.block_frames
+        num_ready = len(joined_TF) // block * block
         self._waiting_TF = joined_TF[num_ready:]
         return joined_TF[:num_ready]
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run from manifests to a model folder: prepares, trains, keeps the best averaged weights."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
+import evenear
 from evenear.atomic import write_bytes
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.checkpoint.pretrained import load_pretrained
-from evenear.config import replace
+from evenear.config import replace, to_dict
 from evenear.data.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.splicing import Seams
 from evenear.data.splits import in_words
@@ -47,6 +49,10 @@ class Run:
     task: TransducerTask
     trainer: Trainer
     folder: Path
+    start_from: Bundle | None = None
+    """The model it began with: what it searches with is kept."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Where speech, starting weights and pronunciations came from."""
 
     @classmethod
     def prepare(
@@ -110,6 +116,13 @@ class Run:
             seams=seams,
             lexicon=lexicon,
             device=device,
+            origin={
+                "sources": [f"{one.manifest}:{one.repeats:g}" for one in sources],
+                "start_from": bundle.name if bundle else None,
+                "encoder_from": encoder_from.name if encoder_from else None,
+                "splice_with": str(splice_with) if splice_with else None,
+                "pronunciations": pronunciations.name if pronunciations else None,
+            },
         )
 
     @classmethod
@@ -124,6 +137,7 @@ class Run:
         seams: Seams | None = None,
         lexicon: Lexicon | None = None,
         device: str = "cpu",
+        origin: Mapping[str, Any] | None = None,
     ) -> "Run":
         """Build the model of a run over a prepared corpus, which several runs may share.
 
@@ -162,7 +176,7 @@ class Run:
         task = TransducerTask(config, model.to(device), batches, recognize, teacher)
         optimizers = build_optimizers(model, config.optimizer)
         trainer = Trainer(task, optimizers, config, folder, device=device)
-        return cls(config, corpus, task, trainer, folder)
+        return cls(config, corpus, task, trainer, folder, start_from, origin or {})
 
     @property
     def model_folder(self) -> Path:
@@ -196,12 +210,35 @@ class Run:
     def _keep(self) -> None:
         model = self.trainer.averaged()
         assert isinstance(model, Transducer)
+        kept = self.start_from
         save_model(
             self.model_folder,
             model=model,
             features=self.config.data.store.features,
             tokenizer=self.corpus.tokenizer,
+            language_model=kept.language_model if kept else None,
+            search=kept.search if kept else None,
+            words=kept.words if kept and model.config.phones == kept.model.config.phones else None,
+            word_search=kept.word_search if kept else None,
+            provenance=self._provenance(),
         )
+
+    def _provenance(self) -> dict[str, Any]:
+        """How the model came to be; what only the caller knows is in `origin`."""
+        trainer = self.trainer
+        return {
+            **self.origin,
+            "settings": to_dict(self.config),
+            "updates": trainer.update,
+            "hours_heard": round(trainer.heard_seconds / 3600, 2),
+            "hours_of_speech": round(self.corpus.train.hours, 2),
+            "device": str(trainer.device),
+            "threads": torch.get_num_threads(),
+            "processes": trainer.processes.count,
+            trainer.task.score_name: trainer.best_score,
+            "evenear": evenear.__version__,
+            "torch": torch.__version__,
+        }
 
 
 def _check_features(finder: Bundle, config: TrainingConfig) -> None:
