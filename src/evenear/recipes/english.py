@@ -86,8 +86,14 @@ def tuned() -> TrainingConfig:
     return replace(
         base,
         name="evenear-en-tuned",
-        num_updates=1500,
+        num_updates=1200,
         data=replace(base.data, batches=replace(base.data.batches, augmentation=varied)),
         objective=replace(base.objective, distillation_weight=0.0, detached_updates=0),
-        optimizer=replace(base.optimizer, peak_rate=1e-3, encoder_ratio=0.2, decay_from=0.1),
+        optimizer=replace(
+            base.optimizer,
+            peak_rate=1.2e-3,
+            encoder_ratio=0.15,
+            warmup_updates=30,
+            decay_from=0.3,
+        ),
     )

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well does the shipped English model hear people it never heard, and what does search bring?
+"""How well does a shipped English model hear people it never heard, and what does search bring?
 
 Streams every utterance of a split through the model, 160 ms at a time on one thread, once for
 each kind of search, and prints pooled WER with speaker-resampled intervals for all and by cohort.
 Then transcribes four minutes of the split as one recording, as fast as it goes.
 
-    python benchmarks/evenear_en_small.py --data CORPORA/speechocean762 \
-        --out benchmarks/results/evenear_en_small.json
+    python benchmarks/english_models.py --model evenear-en --data CORPORA/speechocean762 \
+        --out benchmarks/results/evenear_en.json
 """
 
 import argparse
@@ -98,7 +98,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.limit:
         count = min(args.limit, len(utterances))
         utterances = [utterances[i * len(utterances) // count] for i in range(count)]
-    base = Recognizer.load(args.model, threads=1)
+    base = Recognizer.load(args.model, threads=1, block_milliseconds=args.block)
     results: dict[str, Any] = {}
     tables: dict[str, list[Row]] = {}
     for name, search in searches(base).items():
@@ -131,7 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--model", default="evenear-en-small")
+    parser.add_argument("--model", default="evenear-en")
+    parser.add_argument("--block", type=int, help="milliseconds; None: the model's own")
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--only", default="", help="searches to run, with commas")
     parser.add_argument("--rows", type=Path, help="write the shipped search's table here")
@@ -144,8 +145,10 @@ def main() -> None:
     ).stdout.strip()
     report = {
         "question": (__doc__ or "").splitlines()[0],
-        "command": f"python benchmarks/evenear_en_small.py --data {args.data.name} "
-        f"--split {args.split}" + (f" --limit {args.limit}" if args.limit else ""),
+        "command": f"python benchmarks/english_models.py --model {Path(args.model).name} "
+        f"--data CORPORA/speechocean762 --split {args.split}"
+        + (f" --block {args.block}" if args.block else "")
+        + (f" --limit {args.limit}" if args.limit else ""),
         "commit": commit,
         "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",
         "minutes": round((time.time() - began) / 60, 1),
