@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped `evenear-en` obeys the laws at each block, and hears nothing where nothing is said."""
+"""The shipped `evenear-en` obeys the laws at each block, and hears nothing in what is no speech."""
 
 import functools
 import json

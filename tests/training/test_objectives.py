@@ -232,3 +232,21 @@ def test_fastemit_changes_the_gradient_and_not_the_loss():
         gradients.append(trained.joiner.output.weight.grad)
     torch.testing.assert_close(totals[0], totals[1])
     assert not torch.allclose(gradients[0], gradients[1])
+
+
+def test_a_frozen_encoder_gets_no_gradient_and_the_heads_do():
+    trained = model()
+    objective = TransducerObjective(trained, ObjectiveConfig())
+    found = objective.losses(batch(0, 2), is_frozen=True).terms
+    sum(term.mean() for term in found.values()).backward()
+    assert all(p.grad is None for p in trained.encoder.parameters())
+    assert trained.joiner.output.weight.grad is not None
+    torch.testing.assert_close(found["ctc"], objective.losses(batch(0, 2)).terms["ctc"])
+
+
+def test_detached_heads_learn_and_do_not_move_the_encoder():
+    trained = model()
+    found = TransducerObjective(trained, ObjectiveConfig()).losses(batch(0, 2), is_detached=True)
+    sum(term.mean() for term in found.terms.values()).backward()
+    assert not any(p.grad is not None and p.grad.any() for p in trained.encoder.parameters())
+    assert trained.joiner.output.weight.grad is not None

@@ -23,6 +23,7 @@ RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-en-small-continued": english_small.continued,
     "evenear-en-small-lstm": english_small.lstm,
     "evenear-en-small-words": english_small.words,
+    "evenear-en-heads": english.heads,
     "evenear-en-tuned": english.tuned,
     "evenear-speaker": speaker.recipe,
     "evenear-speaker-resnet": speaker.resnet,

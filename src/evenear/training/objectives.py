@@ -66,6 +66,7 @@ class TransducerObjective:
         hidden_tokens: Tensor | None = None,
         *,
         is_detached: bool = False,
+        is_frozen: bool = False,
         is_taught: bool = True,
     ) -> Losses:
         """Losses of a batch.
@@ -74,13 +75,15 @@ class TransducerObjective:
             batch: The batch.
             hidden_tokens: Marks tokens (B, U) that the predictor may not see.
             is_detached: The heads learn without moving the encoder.
+            is_frozen: Nothing moves the encoder, so an update costs a third.
             is_taught: The teacher is heard, if there is one.
         """
         device_type = batch.features_BTF.device.type
         enabled = self.autocast is not None
         terms: dict[str, Tensor] = {}
         with torch.autocast(device_type, dtype=self.autocast, enabled=enabled):
-            encoded = self.model.encode(batch.features_BTF, batch.lengths_B)
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not is_frozen):
+                encoded = self.model.encode(batch.features_BTF, batch.lengths_B)
             if self.teacher is not None and is_taught and batch.clean_BTF is not None:
                 terms["distillation"] = self.teacher.distances(
                     encoded, batch.clean_BTF, batch.lengths_B

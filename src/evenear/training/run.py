@@ -254,6 +254,11 @@ def _teacher(config: TrainingConfig, path: Path | None) -> Teacher | None:
     """The pretrained encoder as a teacher, if the objective wants one."""
     if not config.objective.distillation_weight:
         return None
+    if config.optimizer.encoder_ratio == 0:
+        raise ConfigError(
+            "A frozen encoder cannot become like a teacher.",
+            hint="Set objective.distillation_weight=0, or optimizer.encoder_ratio above 0.",
+        )
     if path is None or not isinstance(config.model.encoder, TransformerConfig):
         raise ConfigError(
             "Distillation needs a pretrained encoder of the kind transformer to learn from.",

@@ -84,6 +84,7 @@ class TransducerTask(Task):
             batch,
             hidden_BU,
             is_detached=update <= settings.detached_updates,
+            is_frozen=self.config.optimizer.encoder_ratio == 0,
             is_taught=update <= settings.distilled_part * self.config.num_updates,
         )
 
