@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from evenear.audio import read_audio, resample, write_audio
 from evenear.checkpoint import shipped_models
+from evenear.config import replace
 from evenear.errors import AudioError, StateError
 from evenear.features import extract
 from evenear.nn.state import state_bytes
@@ -132,13 +133,17 @@ def test_a_stream_reads_what_training_read_to_the_last_token(encoder, predictor,
     with torch.inference_mode():
         encoded = bundle.model.encode(frames_TF, torch.tensor([frames_TF.shape[1]]))
     (whole,) = greedy_search(bundle.model, encoded)
-    patient = Recognizer(bundle, turns=TurnConfig(endpoint_seconds=99.0))
+    patient = Recognizer(bundle, turns=TurnConfig(endpoint_seconds=99.0, tail_seconds=0.0))
     stream = patient.stream()
     events = stream.accept(sound) + stream.finish()
     found = stream.state.search
     assert found.num_frames == int(encoded.lengths_B[0])
     words = [word for event in events if isinstance(event, Final) for word in event.words]
-    assert lasting_words(words) == lasting_words(words_of(whole, bundle.tokenizer, patient.clock))
+    expected = [
+        (text, start, min(end, num_samples / 16_000))  # a last frame may lie beyond the sound
+        for text, start, end in lasting_words(words_of(whole, bundle.tokenizer, patient.clock))
+    ]
+    assert lasting_words(words) == [(text, start, round(end, 6)) for text, start, end in expected]
     if bundle.tokenizer.eot_id not in whole.tokens:  # after one, the search begins anew
         assert found.hypothesis.log_prob == pytest.approx(whole.log_prob, abs=1e-3)
 
@@ -324,10 +329,28 @@ def test_no_word_but_the_last_waits_longer_than_it_may(search):
     assert 0.0 < max(waits) <= BRISK.final_seconds + 1e-9
 
 
+@pytest.mark.parametrize("search", [*SEARCHES, "words"])
+def test_a_stream_that_ends_with_its_speech_is_heard_as_if_silence_followed(search):
+    """The same words, but no moment after the end of the sound."""
+    ears, sound = recognizer(search=search), random_sound(3.3, seed=7)
+    cut_off = recognizer(search=search)
+    cut_off.turns = replace(BRISK, tail_seconds=0.0)
+    silence = np.zeros(round(BRISK.tail_seconds * 16_000), np.float32)
+    expected = hear(cut_off, np.concatenate([sound, silence]))
+    events = hear(ears, sound)
+    texts = [
+        [w.text for e in found if isinstance(e, Final) for w in e.words]
+        for found in (events, expected)
+    ]
+    assert texts[0] == texts[1] != []
+    assert all(0 <= e.seconds <= e.known_seconds <= 3.3 for e in events)
+    assert all(w.start_seconds < w.end_seconds <= 3.3 for e in events for w in e.words)
+
+
 def test_judging_less_than_all_changes_no_word_here():
     """What is final early is final for all readings: waiting for the pause gives the same."""
     bundle = tiny_word_bundle("lstm-reduced-2", "lstm")
-    patient = TurnConfig(endpoint_seconds=99.0, final_seconds=99.0)
+    patient = TurnConfig(endpoint_seconds=99.0, final_seconds=99.0, tail_seconds=0.0)
     ears, sound = Recognizer(bundle, beam=WORDS, turns=patient), random_sound(12.0, seed=7)
     events = hear(ears, sound)
     finals = [event for event in events if isinstance(event, Final)]

@@ -148,7 +148,7 @@ class Recognizer:
         projected_BTD, encoder = self.model.step(features_BTF, encoder)
         parts = [encoder] if alone else split_state(encoder, len(states))
         states = [s._replace(encoder=own) for s, own in zip(states, parts, strict=True)]
-        events, states = self._read(projected_BTD, states)
+        events, states = self._read(projected_BTD, states, self._tracker)
         for b, state in enumerate(states):
             best, num_frames = self.search.best(state.search), state.search.num_frames
             found, turns = self._tracker.partial(state.turns, best, num_frames)
@@ -157,13 +157,22 @@ class Recognizer:
         return events, states
 
     @torch.inference_mode()
-    def end(self, features_TF: Tensor, state: StreamState) -> tuple[list[Event], StreamState]:
-        """Hear the last frames of one stream, of any number, and what their end completes."""
+    def end(
+        self, features_TF: Tensor, state: StreamState, *, end_seconds: Seconds = math.inf
+    ) -> tuple[list[Event], StreamState]:
+        """Hear the last frames of one stream, of any number, and what their end completes.
+
+        Args:
+            features_TF: The frames; silence may follow the sound.
+            state: What is remembered of the stream.
+            end_seconds: Where the sound ended.
+        """
+        tracker = self._tracker.ended(end_seconds)
         projected_BTD, encoder = self.model.step(features_TF[None], state.encoder)
         projected_BTD = torch.cat([projected_BTD, self.model.flush(encoder)], dim=1)
-        (events,), (state,) = self._read(projected_BTD, [state._replace(encoder=encoder)])
+        (events,), (state,) = self._read(projected_BTD, [state._replace(encoder=encoder)], tracker)
         last, num_frames = self.search.settled(state.search), state.search.num_frames
-        found, turns = self._tracker.close(state.turns, last, num_frames)
+        found, turns = tracker.close(state.turns, last, num_frames)
         return events + found, state._replace(turns=turns)
 
     @torch.inference_mode()
@@ -203,7 +212,8 @@ class Recognizer:
         self._check(streams)
         events = []
         for stream in streams:
-            found, stream.state = self.end(torch.from_numpy(stream.last_features()), stream.state)
+            last_TF = torch.from_numpy(stream.last_features(self.turns.tail_seconds))
+            found, stream.state = self.end(last_TF, stream.state, end_seconds=stream.heard_seconds)
             events.append(found)
         return events
 
@@ -258,7 +268,7 @@ class Recognizer:
                 raise StateError("This stream is finished.", hint="Make one for each recording.")
 
     def _read(
-        self, projected_BTD: Tensor, states: Sequence[StreamState]
+        self, projected_BTD: Tensor, states: Sequence[StreamState], tracker: TurnTracker
     ) -> tuple[list[list[Event]], list[StreamState]]:
         """Search encoder frames one by one, since a turn may end at any of them."""
         events: list[list[Event]] = [[] for _ in states]
@@ -267,14 +277,16 @@ class Recognizer:
         for t in range(projected_BTD.shape[1]):
             searches = self.search.step(projected_BTD[:, t : t + 1], searches)
             for b in range(len(states)):
-                found, searches[b], turns[b] = self._follow(searches[b], turns[b])
+                found, searches[b], turns[b] = self._follow(searches[b], turns[b], tracker)
                 events[b] += found
         pairs = zip(states, searches, turns, strict=True)
         return events, [s._replace(search=search, turns=own) for s, search, own in pairs]
 
-    def _follow(self, search: Any, turns: TurnState) -> tuple[list[Event], Any, TurnState]:
+    def _follow(
+        self, search: Any, turns: TurnState, tracker: TurnTracker
+    ) -> tuple[list[Event], Any, TurnState]:
         """What a frame made known: of the turn, and of the words that can be final now."""
-        tracker, num_frames = self._tracker, search.num_frames
+        num_frames = search.num_frames
         best = self.search.best(search)
         events, turns, is_over = tracker.observe(turns, best, num_frames)
         if is_over:

@@ -17,7 +17,7 @@ from evenear.errors import AudioError
 from evenear.features import FeatureStream
 from evenear.streaming.events import Event
 from evenear.streaming.turns import TurnState
-from evenear.units import SAMPLE_RATE, Samples
+from evenear.units import SAMPLE_RATE, Samples, Seconds
 
 if TYPE_CHECKING:
     from evenear.streaming.recognizer import Recognizer
@@ -51,6 +51,7 @@ class Stream:
         features = recognizer.bundle.features
         self._features = FeatureStream(features)
         self._waiting_TF = np.zeros((0, features.dim), np.float32)
+        self._num_samples = 0
 
     def accept(self, samples: ArrayLike) -> list[Event]:
         """Hear a chunk; return what became known.
@@ -74,18 +75,34 @@ class Stream:
 
     def features_of(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
         """Feature frames (T, F) that new samples complete: whole blocks of the encoder."""
-        new_TF = self._features.accept(self._resampler.accept(samples_N))
+        new_TF = self._heard(self._resampler.accept(samples_N))
         joined_TF = np.concatenate([self._waiting_TF, new_TF])
         block = self.recognizer.model.encoder.block_frames
         num_ready = len(joined_TF) // block * block
         self._waiting_TF = joined_TF[num_ready:]
         return joined_TF[:num_ready]
 
-    def last_features(self) -> NDArray[np.float32]:
-        """The feature frames of the tail, (T, F), of any number; nothing can be heard any more."""
+    def last_features(self, tail_seconds: Seconds = 0.0) -> NDArray[np.float32]:
+        """The feature frames of the tail, (T, F), of any number; nothing can be heard any more.
+
+        Args:
+            tail_seconds: Silence to put behind the sound, if there was any.
+        """
         self.is_finished = True
-        tail_TF = self._features.accept(self._resampler.finish())
-        return np.concatenate([self._waiting_TF, tail_TF, self._features.finish()])
+        tail_TF = self._heard(self._resampler.finish())
+        num_silent = round(tail_seconds * SAMPLE_RATE) if self._num_samples else 0
+        silence_TF = self._features.accept(np.zeros(num_silent, np.float32))
+        return np.concatenate([self._waiting_TF, tail_TF, silence_TF, self._features.finish()])
+
+    @property
+    def heard_seconds(self) -> Seconds:
+        """How long the sound is that was heard."""
+        return self._num_samples / SAMPLE_RATE
+
+    def _heard(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The feature frames that samples of the right rate complete."""
+        self._num_samples += len(samples_N)
+        return self._features.accept(samples_N)
 
 
 def checked_samples(chunk: ArrayLike) -> NDArray[np.float32]:

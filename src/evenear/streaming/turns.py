@@ -12,6 +12,7 @@ All of this is decided frame by frame from the hypotheses, so chunks change noth
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -47,6 +48,10 @@ class TurnConfig:
     eager_seconds: float | None = Field(default=None, gt=0)
     """After so long without a token, less than `endpoint_seconds`, a turn may be over: then
     `EagerTurnEnd` says so, and `TurnResumed` or `TurnEnded` how it went on. None: never."""
+    tail_seconds: float = Field(default=0.6, ge=0)
+    """Digital silence that is heard after the end of a stream: a model says a word once it is sure,
+    so the last words of a recording that ends with them come out in what follows. No time of an
+    event or a word lies in it."""
     long_seconds: float = Field(default=20.0, gt=0)
     """From this length on, shorter and shorter pauses part the segments of a transcript."""
     longest_seconds: float = Field(default=40.0, gt=0)
@@ -91,16 +96,33 @@ class TurnTracker:
         tokenizer: Makes words of tokens.
         clock: The clock of encoder frames.
         channel: The channel of its events.
+        end_seconds: Where the sound ended, if it did; no moment is later.
     """
 
     def __init__(
-        self, config: TurnConfig, tokenizer: Tokenizer, clock: FrameClock, channel: int = 0
+        self,
+        config: TurnConfig,
+        tokenizer: Tokenizer,
+        clock: FrameClock,
+        *,
+        channel: int = 0,
+        end_seconds: Seconds = math.inf,
     ) -> None:
         self.config, self.tokenizer, self.clock = config, tokenizer, clock
-        self.channel = channel
+        self.channel, self.end_seconds = channel, end_seconds
         self._due_frames = max(1, round(_DUE_SECONDS / clock.frame_seconds))
         latest = self.config.final_seconds / clock.frame_seconds - self._due_frames
         self._latest_frames = max(1, math.floor(latest))
+
+    def ended(self, end_seconds: Seconds) -> "TurnTracker":
+        """The tracker for what is heard after the end of the sound."""
+        return TurnTracker(
+            self.config,
+            self.tokenizer,
+            self.clock,
+            channel=self.channel,
+            end_seconds=end_seconds,
+        )
 
     def observe(
         self, state: TurnState, best: Hypothesis, num_frames: Frames
@@ -119,7 +141,7 @@ class TurnTracker:
         if not best.tokens and not state.is_open:
             return events, state, False
         if not state.is_open:
-            start = self.clock.seconds_at(best.frames[0])
+            start = self._seconds(best.frames[0])
             events.append(self._event(TurnStarted, start, num_frames))
             state = state._replace(is_open=True, last_frame=best.frames[0])
         if best.tokens:
@@ -129,10 +151,10 @@ class TurnTracker:
             return events, state, True
         eager = self.config.eager_seconds is not None and paused >= self.config.eager_seconds
         if eager and not state.is_ending:
-            words = words_of(best, self.tokenizer, self.clock)
+            words = self._words(best)
             events.append(self._event(EagerTurnEnd, state.last_end, num_frames, words))
         elif state.is_ending and not eager:
-            since = self.clock.seconds_at(state.last_frame)
+            since = self._seconds(state.last_frame)
             events.append(self._event(TurnResumed, since, num_frames))
         return events, state._replace(is_ending=eager), False
 
@@ -166,7 +188,7 @@ class TurnTracker:
             reading.log_probs[:num_tokens],
             reading.log_prob,
         )
-        words = words_of(part, self.tokenizer, self.clock)
+        words = self._words(part)
         if not words:
             return [], state
         texts = tuple(word.text for word in words)
@@ -182,7 +204,7 @@ class TurnTracker:
             state = self._noted(state, reading)
         events, after = self.hand_out(state, reading, len(reading.tokens), num_frames)
         if not events and state.shown:  # a beam took back what was shown
-            events.append(self._event(Partial, self.clock.seconds_at(num_frames), num_frames))
+            events.append(self._event(Partial, self._seconds(num_frames), num_frames))
         if after.is_open:
             sure = math.exp(reading.log_probs[-1]) if self._said_so(reading) else None
             end = after.last_end
@@ -193,17 +215,36 @@ class TurnTracker:
         self, state: TurnState, best: Hypothesis, num_frames: Frames
     ) -> tuple[list[Event], TurnState]:
         """The open words, if they are others than those last shown."""
-        words = words_of(best, self.tokenizer, self.clock)
+        words = self._words(best)
         texts = tuple(word.text for word in words)
         if texts == state.shown:
             return [], state
-        now = self.clock.seconds_at(num_frames)
+        now = self._seconds(num_frames)
         return [self._event(Partial, now, num_frames, words)], state._replace(shown=texts)
+
+    def _seconds(self, frame: Frames) -> Seconds:
+        """The moment at which a frame begins, or the end of the sound."""
+        return min(self.clock.seconds_at(frame), self.end_seconds)
+
+    def _words(self, hypothesis: Hypothesis) -> tuple[Word, ...]:
+        """The words of a hypothesis; one that came out after the sound was at its end."""
+        words = words_of(hypothesis, self.tokenizer, self.clock)
+        if not words or words[-1].end_seconds <= self.end_seconds:
+            return words
+        last = max(0.0, self.end_seconds - self.clock.frame_seconds)
+        return tuple(
+            word
+            if word.end_seconds <= self.end_seconds
+            else replace(
+                word, start_seconds=min(word.start_seconds, last), end_seconds=self.end_seconds
+            )
+            for word in words
+        )
 
     def _noted(self, state: TurnState, best: Hypothesis) -> TurnState:
         """The moment of the last token, and the end of the last word."""
         last = best.frames[-1]
-        return state._replace(last_frame=last, last_end=self.clock.seconds_at(last + 1))
+        return state._replace(last_frame=last, last_end=self._seconds(last + 1))
 
     def _said_so(self, reading: Hypothesis) -> bool:
         return bool(reading.tokens) and reading.tokens[-1] == self.tokenizer.eot_id
@@ -225,7 +266,7 @@ class TurnTracker:
         words: Sequence[Word] = (),
         **more: Any,
     ) -> Event:
-        known = self.clock.seconds_at(num_frames)
+        known = self._seconds(num_frames)
         return kind(
             seconds=seconds, known_seconds=known, words=tuple(words), channel=self.channel, **more
         )
