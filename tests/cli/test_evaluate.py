@@ -27,7 +27,7 @@ def evaluate(evenear, model, manifest):
     return call
 
 
-TIMES = ("rtf", "chunk_p50_milliseconds", "chunk_p95_milliseconds")
+TIMES = ("rtf", "chunk_p50_milliseconds", "chunk_p95_milliseconds", "chunk_max_milliseconds")
 
 
 def test_json_has_the_numbers_of_the_python_interface(evaluate, model, manifest):
@@ -65,14 +65,17 @@ def test_counts_are_those_that_another_counter_finds_in_the_rows(evaluate, tmp_p
         alone = jiwer.process_words(row["reference"], row["hypothesis"])
         assert row["errors"] == alone.substitutions + alone.deletions + alone.insertions
     table = read_table(tmp_path / "new" / "rows.jsonl")
-    assert (table.errors, table.words) == (printed["errors"], printed["words"])
+    assert (table.errors, table.words) == (printed["errors"] - extra, printed["words"])
     assert f"evenear audit {tmp_path / 'new' / 'rows.jsonl'} --by age" in done.err
 
 
 def test_text_says_counts_rates_interval_and_times(evaluate):
     done, values = evaluate(), json.loads(evaluate("--json").out)
     assert (done.code, done.err) == (0, "")
-    first, second, third = done.out.splitlines()
+    first, second, third, fourth = done.out.splitlines()
+    assert "words a minute were heard; final " in fourth
+    assert f"CER {100 * values['cer']:.1f} %" in fourth
+    assert ", longest " in third
     rates = [f"{100 * values[name]:.2f} %" for name in ("wer", "low", "high")]
     assert first.startswith(f"WER {rates[0]} [{rates[1]}, {rates[2]}]: {values['errors']} errors")
     assert f"in {values['words']} words" in first
@@ -101,7 +104,7 @@ def test_cohorts_are_the_rows_of_each_value(evaluate, tmp_path):
 def test_cohorts_in_words_stand_on_standard_output(evaluate):
     done = evaluate("--by", "age")
     assert done.err == ""
-    lines = done.out.splitlines()[3:]
+    lines = done.out.splitlines()[4:]
     assert [line.split(":")[0] for line in lines] == ["age = 9", "age = 31", "age = unknown"]
     assert all("1 speakers" in line for line in lines)
 
@@ -115,11 +118,26 @@ def test_where_nothing_was_said_the_rate_is_unknown_not_zero(evaluate, tmp_path)
     assert "WER 0" not in done.out
 
 
-def test_a_limit_is_spread_over_the_corpus(evaluate, tmp_path):
+def test_a_limit_is_spread_over_speakers(evaluate, tmp_path):
     done = evaluate("--limit", "3", "--json", "--out", tmp_path / "rows.jsonl")
-    assert json.loads(done.out)["utterances"] == 3
+    assert json.loads(done.out)["utterances"] == json.loads(done.out)["speakers"] == 3
     lines = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["utterance_id"] for line in lines] == ["u0", "u2", "u4"]
+    assert {json.loads(line)["speaker"] for line in lines} == {"ann", "bob", "cy"}
+
+
+def test_a_condition_changes_what_is_heard_and_what_was_said(evaluate):
+    printed = json.loads(evaluate("--condition", "silence", "--json").out)
+    assert (printed["condition"], printed["wer"], printed["words"]) == ("silence", None, 0)
+    assert printed["heard_words_per_minute"] is not None
+    assert "words a minute were heard" in evaluate("--condition", "tone").out
+    joined = json.loads(evaluate("--condition", "joined", "--json").out)
+    assert joined["utterances"] == 6
+
+
+def test_texts_may_be_compared_as_they_are(evaluate):
+    printed = json.loads(evaluate("--normalizer", "none", "--json").out)
+    assert printed["normalizer"].startswith("none-")
+    assert printed["cer"] is not None
 
 
 def test_a_split_and_the_language_model_can_be_chosen(evaluate):
@@ -141,6 +159,9 @@ def test_a_split_and_the_language_model_can_be_chosen(evaluate):
         (["--lm-weight", "nan"], "lm_weight", None),
         (["--beam", "0"], "--beam", None),
         (["--limit", "0"], "--limit", None),
+        (["--condition", "tite"], "no condition 'tite'", None),
+        (["--normalizer", "basik"], "no normalizer 'basik'", "basic"),
+        (["--search", "grady"], "no search 'grady'", "greedy"),
         (["--chunk-milliseconds", "0"], "--chunk-milliseconds", None),
     ],
 )

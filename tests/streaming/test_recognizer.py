@@ -20,11 +20,7 @@ from evenear.config import replace
 from evenear.errors import AudioError, StateError
 from evenear.features import extract
 from evenear.nn.state import state_bytes
-from evenear.search import (
-    BeamConfig,
-    LexiconConfig,
-    greedy_search,
-)
+from evenear.search import BeamConfig, LexiconConfig, greedy_search
 from evenear.streaming import Final, Partial, Recognizer, TurnConfig, TurnEnded, TurnStarted
 from evenear.streaming.turns import words_of
 from laws import chunkings, random_sound, tiny_bundle, tiny_word_bundle

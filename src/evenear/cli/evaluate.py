@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenear.cli.console import expect_file_to_write, expect_to_read, need, note, progress_bar
+from evenear.cli.searching import SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, nearest_names
 
 if TYPE_CHECKING:
@@ -26,15 +27,23 @@ def evaluate(
     by: Annotated[
         str | None, typer.Option(help="Also print cohorts by these attributes, with commas.")
     ] = None,
+    condition: Annotated[
+        str | None, typer.Option(help="Change the sound first: tight-cut, telephone, joined, …")
+    ] = None,
+    normalizer: Annotated[
+        str, typer.Option(help="How texts are made comparable: basic, characters, none.")
+    ] = "basic",
+    search: Annotated[str | None, typer.Option(help=SEARCH_HELP)] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Width of a search for tokens; 1 is greedy.")
+        int | None, typer.Option(min=1, help="Width of the search; 1 alone is greedy.")
     ] = None,
     lm_weight: Annotated[
         float | None, typer.Option(help="Weight of the model's language model in the search.")
     ] = None,
     chunk_milliseconds: Annotated[int, typer.Option(min=1, help="Sound in a chunk.")] = 160,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Only so many utterances, spread over the corpus.")
+        int | None,
+        typer.Option(min=1, help="Only so many, of as many speakers as can be."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
@@ -47,28 +56,45 @@ def evaluate(
         shared = {"limit": limit, "threads": threads, "as_json": as_json}
         evaluate_two_talkers(model, data, chunk_milliseconds=chunk_milliseconds, **shared)
         return
-    from evenear.evaluation import load_utterances, recognize, summarize, write_rows
-    from evenear.streaming import Recognizer
+    from evenear.evaluation import (
+        condition_named,
+        draw_utterances,
+        load_utterances,
+        recognize,
+        summarize,
+        write_rows,
+    )
+    from evenear.metrics.words import normalizer_version
 
     expect_to_read(data)
     if out is not None:
         _expect_rows_file(out)
-    recognizer = Recognizer.load(model, beam=beam, lm_weight=lm_weight, threads=threads)
+    changed = None if condition is None else condition_named(condition)
+    normalizer_version(normalizer)  # refuses a name that there is not
+    recognizer = load_recognizer(
+        model, search=search, beam=beam, lm_weight=lm_weight, threads=threads
+    )
     utterances = load_utterances(data, split=split)
     attributes = [name.strip() for name in (by or "").split(",") if name.strip()]
     _expect_attributes(attributes, {name for u in utterances for name in u.attributes})
     if limit is not None and limit < len(utterances):
-        utterances = [utterances[i * len(utterances) // limit] for i in range(limit)]
+        utterances = draw_utterances(utterances, limit)
     rows = []
     with progress_bar("utterances") as bar:
         task = bar.add_task("Recognizing", total=len(utterances), status="")
-        for row in recognize(recognizer, utterances, chunk_seconds=chunk_milliseconds / 1000):
+        for row in recognize(
+            recognizer,
+            utterances,
+            chunk_seconds=chunk_milliseconds / 1000,
+            normalizer=normalizer,
+            condition=changed,
+        ):
             rows.append(row)
             bar.advance(task)
-    result = summarize(rows, chunk_seconds=chunk_milliseconds / 1000)
+    result = summarize(rows, chunk_seconds=chunk_milliseconds / 1000, normalizer=normalizer)
     cohorts = {name: _cohorts(rows, name) for name in attributes}
     if as_json:
-        values = {"model": model, **result.to_dict()}
+        values = {"model": model, "condition": condition, **result.to_dict()}
         if cohorts:
             values["cohorts"] = cohorts
         typer.echo(json.dumps(values, indent=2, ensure_ascii=False))
@@ -129,6 +155,9 @@ def _order(value: Any) -> tuple[bool, bool, float, str]:
 def _lines(n: dict[str, Any], cohorts: dict[str, list[dict[str, Any]]]) -> list[str]:
     """The numbers in words."""
     rtf = "unknown" if n["rtf"] is None else f"{n['rtf']:.4f}"
+    p50, p95, longest = (
+        f"{n[f'chunk_{which}_milliseconds'] or 0:.1f} ms" for which in ("p50", "p95", "max")
+    )
     lines = [
         f"WER {_rate(n)}: {n['errors']} errors in {n['words']} words "
         f"({n['substitutions']} substituted, {n['deletions']} deleted, "
@@ -136,8 +165,9 @@ def _lines(n: dict[str, Any], cohorts: dict[str, list[dict[str, Any]]]) -> list[
         f"{n['utterances']} utterances of {n['speakers']} speakers, "
         f"{n['seconds'] / 3600:.2f} hours; interval: 95 %, speakers resampled; "
         f"normalizer {n['normalizer']}",
-        f"real-time factor {rtf}; chunks of {1000 * n['chunk_seconds']:.0f} ms: p50 "
-        f"{n['chunk_p50_milliseconds'] or 0:.1f} ms, p95 {n['chunk_p95_milliseconds'] or 0:.1f} ms",
+        f"real-time factor {rtf}; chunks of {1000 * n['chunk_seconds']:.0f} ms: "
+        f"p50 {p50}, p95 {p95}, longest {longest}",
+        _delays(n),
     ]
     for attribute, values in cohorts.items():
         lines += [
@@ -146,6 +176,18 @@ def _lines(n: dict[str, Any], cohorts: dict[str, list[dict[str, Any]]]) -> list[
             for c in values
         ]
     return lines
+
+
+def _delays(n: dict[str, Any]) -> str:
+    """How long words waited, errors of characters, and how much was heard at all."""
+    heard, cer = n["heard_words_per_minute"] or 0.0, n["cer"]
+    parts = [f"{heard:.1f} words a minute were heard"]
+    if n["final_delay_p50_seconds"] is not None:
+        p50, longest = n["final_delay_p50_seconds"], n["final_delay_max_seconds"]
+        parts.append(f"final {p50:.2f} s after their end (p50), at the latest {longest:.2f} s")
+    if cer is not None:
+        parts.append(f"CER {100 * cer:.1f} %")
+    return "; ".join(parts)
 
 
 def _rate(n: dict[str, Any]) -> str:

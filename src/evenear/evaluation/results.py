@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How well and how fast a recognizer hears a corpus, streamed chunk by chunk as it would be live.
+"""What an evaluation finds: a row for each utterance, and a corpus in numbers.
 
 Each utterance gives a row with its words, its counts and what is known of its speaker: the table
 that an audit reads. The whole gives a pooled word error rate with an interval that resamples
-speakers, the real-time factor and the latency of chunks.
-
-Legend: N audio samples.
+speakers, the real-time factor, how long chunks took and how long words waited to become final.
 """
 
-import functools
 import json
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +15,14 @@ from typing import Any
 import numpy as np
 
 from evenear.atomic import write_bytes
-from evenear.audio import read_audio
-from evenear.data.manifests import Utterance, load_cuts, utterance
-from evenear.errors import EvenearError, ManifestError
+from evenear.errors import EvenearError
 from evenear.metrics.intervals import Interval, pooled_wer_interval
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import WordErrors, normalize, normalizer_version, word_errors
 from evenear.seeding import rng_for
-from evenear.streaming import Final, Recognizer
-from evenear.units import SAMPLE_RATE, Seconds
+from evenear.units import Seconds
 
-__all__ = ["Evaluation", "Row", "load_utterances", "recognize", "summarize", "write_rows"]
+__all__ = ["Evaluation", "Row", "summarize", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +37,14 @@ class Row:
     seconds: Seconds
     compute: ComputeTime
     attributes: dict[str, Any] = field(default_factory=dict)
+    final_delays: tuple[Seconds, ...] = ()
+    """For each word, how much sound was heard between its end and its becoming final."""
+
+    @property
+    def characters(self) -> WordErrors:
+        """Errors of characters, without spaces and apostrophes."""
+        said, heard = (normalize(text, "characters") for text in (self.reference, self.hypothesis))
+        return word_errors(said, heard)
 
     def to_dict(self) -> dict[str, Any]:
         """The row of the results table.
@@ -78,6 +79,19 @@ class Evaluation:
     num_speakers: int
     chunk_seconds: Seconds
     normalizer: str
+    characters: WordErrors = field(default_factory=WordErrors)
+    final_delays: tuple[Seconds, ...] = ()
+
+    @property
+    def heard_words_per_minute(self) -> float | None:
+        """Words that were heard, right or wrong, in a minute of sound; None without sound."""
+        minutes = self.compute.heard_seconds / 60
+        words = self.words.reference_words - self.words.deletions + self.words.insertions
+        return words / minutes if minutes > 0 else None
+
+    def final_delay_seconds(self, percent: float) -> Seconds | None:
+        """The delay that `percent` of words do not exceed; None without words."""
+        return float(np.percentile(self.final_delays, percent)) if self.final_delays else None
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers that `--json` prints."""
@@ -97,67 +111,13 @@ class Evaluation:
             "chunk_seconds": self.chunk_seconds,
             "chunk_p50_milliseconds": self.compute.percentile_milliseconds(50),
             "chunk_p95_milliseconds": self.compute.percentile_milliseconds(95),
+            "chunk_max_milliseconds": self.compute.percentile_milliseconds(100),
+            "final_delay_p50_seconds": self.final_delay_seconds(50),
+            "final_delay_max_seconds": self.final_delay_seconds(100),
+            "cer": self.characters.rate,
+            "heard_words_per_minute": self.heard_words_per_minute,
             "normalizer": self.normalizer,
         }
-
-
-def load_utterances(manifest: Path, *, split: str | None = None) -> list[Utterance]:
-    """The utterances of a manifest, or those of one split of it.
-
-    Raises:
-        ManifestError: There are none, two have the same id, or audio files are missing.
-    """
-    found = [utterance(cut) for cut in iter(load_cuts(manifest))]
-    if split is not None:
-        splits = sorted({str(u.attributes.get("split")) for u in found})
-        found = [u for u in found if u.attributes.get("split") == split]
-        if not found:
-            raise ManifestError(
-                f"{manifest} has no utterance in split {split!r}.",
-                hint=f"It has: {', '.join(splits)}.",
-            )
-    _check(found, manifest)
-    return found
-
-
-def recognize(
-    recognizer: Recognizer,
-    utterances: Iterable[Utterance],
-    *,
-    chunk_seconds: Seconds = 0.16,
-    normalizer: str = "basic",
-) -> Iterator[Row]:
-    """Stream each utterance through the recognizer and count its word errors."""
-    chunk = max(1, round(chunk_seconds * SAMPLE_RATE))
-    read = functools.lru_cache(maxsize=1)(read_audio)  # often the next is of the same file
-    for u in utterances:
-        samples_N = read(u.audio)
-        if u.is_partial:
-            first = round(u.start_seconds * SAMPLE_RATE)
-            samples_N = samples_N[first : first + round(u.seconds * SAMPLE_RATE)]
-        stream = recognizer.stream()
-        texts, took = [], []
-        for start in range(0, len(samples_N) + chunk, chunk):
-            piece_N = samples_N[start : start + chunk]
-            began = time.perf_counter()
-            events = stream.accept(piece_N) if len(piece_N) else stream.finish()
-            took.append(time.perf_counter() - began)
-            texts += [event.text for event in events if isinstance(event, Final)]
-            if not len(piece_N):
-                break
-        reference = normalize(u.text, normalizer)
-        hypothesis = normalize(" ".join(texts), normalizer)
-        seconds = len(samples_N) / SAMPLE_RATE
-        yield Row(
-            utterance_id=u.utterance_id,
-            speaker=u.speaker,
-            reference=reference,
-            hypothesis=hypothesis,
-            words=word_errors(reference, hypothesis),
-            seconds=seconds,
-            compute=ComputeTime(seconds, tuple(took)),
-            attributes=dict(u.attributes),
-        )
 
 
 def summarize(
@@ -181,6 +141,8 @@ def summarize(
         num_speakers=len(words),
         chunk_seconds=chunk_seconds,
         normalizer=normalizer_version(normalizer),
+        characters=sum((row.characters for row in rows), WordErrors()),
+        final_delays=tuple(delay for row in rows for delay in row.final_delays),
     )
 
 
@@ -199,24 +161,3 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
             f"{path} cannot be written: {error.strerror or error}.",
             hint="Free some space, or write it elsewhere.",
         ) from error
-
-
-def _check(utterances: list[Utterance], manifest: Path) -> None:
-    """Refuse at once what would stop an evaluation hours later, or count double."""
-    missing = [u for u in utterances if not u.audio.is_file()]
-    if missing:
-        first = missing[0]
-        raise ManifestError(
-            f"{len(missing)} of {len(utterances)} utterances of {manifest} have no audio file; the "
-            f"first is {first.utterance_id!r}: {first.audio}.",
-            hint=f"evenear data validate {manifest} names them all.",
-        )
-    ids: set[str] = set()
-    for u in utterances:
-        if u.utterance_id in ids:
-            raise ManifestError(
-                f"Each utterance needs an id of its own; {u.utterance_id!r} is in {manifest} more "
-                "than once.",
-                hint=f"evenear data validate {manifest} names them all.",
-            )
-        ids.add(u.utterance_id)

@@ -14,9 +14,17 @@ from evenear.audio import read_audio
 from evenear.audit import read_table
 from evenear.data.manifests import load_cuts, save_cuts
 from evenear.errors import AudioError, EvenearError, ManifestError
-from evenear.evaluation import Row, load_utterances, recognize, summarize, write_rows
+from evenear.evaluation import (
+    CONDITIONS,
+    Condition,
+    Row,
+    load_utterances,
+    recognize,
+    summarize,
+    write_rows,
+)
 from evenear.metrics.latency import ComputeTime
-from evenear.metrics.words import WordErrors, normalize
+from evenear.metrics.words import WordErrors, normalize, word_errors
 from evenear.streaming import Recognizer
 from laws import random_sound, tiny_bundle
 from noise_corpus import rows_of, write_noise_corpus
@@ -106,7 +114,7 @@ def test_a_part_of_a_file_is_heard_as_if_it_were_a_file(recognizer, tmp_path):
 def test_the_rows_are_a_table_that_an_audit_reads(rows, tmp_path):
     write_rows(rows, tmp_path / "new" / "rows.jsonl")
     table = read_table(tmp_path / "new" / "rows.jsonl")
-    result = summarize(rows)
+    result = summarize([r for r in rows if r.reference])  # where nothing was said there is no rate
     assert (table.errors, table.words) == (result.words.errors, result.words.reference_words)
     assert set(table.speakers["speaker"]) == {"ann", "bob", "cy"}
     assert {"age", "gender", "split"} <= set(table.frame.columns)
@@ -162,6 +170,39 @@ def test_computing_time_is_pooled():
     values = summarize([row("ann", 0, 1, 9.0), row("bob", 0, 1, 1.0)]).to_dict()
     assert values["rtf"] == pytest.approx(0.1)
     assert values["seconds"] == 10.0
+
+
+def test_delays_of_words_are_known_and_none_lies_ahead(rows):
+    for r in rows:
+        assert len(r.final_delays) == len(r.hypothesis.split())
+        assert all(delay >= -1e-9 for delay in r.final_delays)
+    assert any(r.final_delays for r in rows)
+
+
+def test_joined_utterances_share_what_was_heard_of_one_stream(recognizer, manifest):
+    joined = Condition("joined", CONDITIONS["joined"].change, joins_seconds=3.0)
+    utterances = load_utterances(manifest)
+    found = list(recognize(recognizer, utterances, condition=joined))
+    assert [r.utterance_id for r in found] == [u.utterance_id for u in utterances]
+    assert [r.reference for r in found] == [normalize(u.text) for u in utterances]
+    streams = [r for r in found if r.compute.chunk_seconds]
+    assert 1 < len(streams) < len(found)
+    assert (
+        sum(r.words.errors for r in found)
+        >= word_errors(
+            " ".join(r.reference for r in found), " ".join(r.hypothesis for r in found)
+        ).errors
+    )
+    for r in found:
+        assert r.words.reference_words == len(r.reference.split())
+        heard = r.words.reference_words - r.words.deletions + r.words.insertions
+        assert heard == len(r.hypothesis.split())
+
+
+def test_where_there_is_no_speech_every_word_is_one_too_many(recognizer, manifest):
+    found = list(recognize(recognizer, load_utterances(manifest), condition=CONDITIONS["tone"]))
+    assert all(r.reference == "" for r in found)
+    assert all(r.words.errors == len(r.hypothesis.split()) for r in found)
 
 
 def test_one_split_can_be_taken(manifest):

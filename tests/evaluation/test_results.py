@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Counts add, characters are counted, and delays are told by their middle and their worst."""
+
+import pytest
+
+from evenear.evaluation import Row, summarize
+from evenear.metrics.latency import ComputeTime
+from evenear.metrics.words import word_errors
+
+
+def row(reference: str, hypothesis: str, *delays: float, seconds: float = 30.0) -> Row:
+    compute = ComputeTime(seconds, (0.1, 0.3))
+    errors = word_errors(reference, hypothesis)
+    return Row("u", "ann", reference, hypothesis, errors, seconds, compute, {}, delays)
+
+
+def test_errors_of_characters_do_not_count_spaces():
+    counts = row("IT IS", "ITS").characters
+    assert (counts.errors, counts.reference_words) == (1, 4)
+    result = summarize([row("IT IS", "ITS"), row("A", "A")])
+    assert result.to_dict()["cer"] == pytest.approx(1 / 5)
+
+
+def test_delays_and_chunks_are_told_by_their_worst_too():
+    numbers = summarize([row("A B", "A B", 1.0, 3.0), row("C", "C", 2.0)]).to_dict()
+    assert numbers["final_delay_p50_seconds"] == 2.0
+    assert numbers["final_delay_max_seconds"] == 3.0
+    assert numbers["chunk_max_milliseconds"] == pytest.approx(300)
+    assert summarize([]).to_dict()["final_delay_max_seconds"] is None
+
+
+def test_words_heard_where_nothing_was_said_are_counted_by_the_minute():
+    numbers = summarize([row("", "IT IT IT"), row("", "")]).to_dict()
+    assert numbers["heard_words_per_minute"] == 3.0
+    assert numbers["wer"] is None
