@@ -33,6 +33,7 @@ from evenear.units import SAMPLE_RATE, Seconds
 __all__ = ["CONDITIONS", "Condition", "condition_named"]
 
 _Sound = NDArray[np.float32]
+_Changed = NDArray[np.floating]
 _LEVEL = 0.05
 """Root mean square of what is no speech: -26 dB of full scale."""
 
@@ -42,7 +43,7 @@ class Condition:
     """What happens to a sound."""
 
     name: str
-    change: Callable[[_Sound, np.random.Generator], _Sound]
+    change: Callable[[_Sound, np.random.Generator], _Changed]
     is_speech: bool = True
     """Whether what was said can still be heard; if not, every word is one too many."""
     joins_seconds: Seconds = 0.0
@@ -67,7 +68,7 @@ def condition_named(name: str) -> Condition:
         ) from None
 
 
-def _tight(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _tight(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     del rng
     loud = np.flatnonzero(np.abs(samples_N) > 0.02 * np.abs(samples_N).max(initial=0.0))
     if not len(loud):
@@ -76,7 +77,7 @@ def _tight(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
     return samples_N[max(0, loud[0] - margin) : loud[-1] + 1 + margin]
 
 
-def _telephone(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _telephone(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     del rng
     if not len(samples_N):
         return samples_N
@@ -88,32 +89,32 @@ def _telephone(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
     return np.fft.irfft(spectrum, len(wide_N))
 
 
-def _noisy(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _noisy(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     power = float(np.mean(np.square(samples_N, dtype=np.float64))) if len(samples_N) else 0.0
     noise_N = rng.normal(scale=np.sqrt(power / 10), size=len(samples_N))
     return samples_N + noise_N
 
 
-def _quiet(gain: float) -> Callable[[_Sound, np.random.Generator], _Sound]:
+def _quiet(gain: float) -> Callable[[_Sound, np.random.Generator], _Changed]:
     return lambda samples_N, _: gain * samples_N
 
 
-def _tone(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _tone(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     del rng
     turns_N = 2 * np.pi * 440 * np.arange(len(samples_N)) / SAMPLE_RATE
     return np.sqrt(2) * _LEVEL * np.sin(turns_N)
 
 
-def _silence(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _silence(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     del rng
     return np.zeros_like(samples_N)
 
 
-def _white_noise(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _white_noise(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     return rng.normal(scale=_LEVEL, size=len(samples_N))
 
 
-def _music(samples_N: _Sound, rng: np.random.Generator) -> _Sound:
+def _music(samples_N: _Sound, rng: np.random.Generator) -> _Changed:
     """Chords of three notes, twice a second, each note with five harmonics that die away."""
     beat = SAMPLE_RATE // 2
     seconds_N = np.arange(beat) / SAMPLE_RATE
