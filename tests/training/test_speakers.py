@@ -4,10 +4,11 @@
 import json
 
 import pytest
+import torch
 
 from evenear.checkpoint.speakers import load_speaker
 from evenear.config import replace
-from evenear.errors import ConfigError, ManifestError
+from evenear.errors import CheckpointError, ConfigError, ManifestError
 from evenear.recipes.speaker import tiny
 from evenear.training.preparation import Source
 from evenear.training.speakers import SpeakerRun, prepare_voices, read_voices
@@ -60,3 +61,18 @@ def test_a_network_for_other_features_is_refused(tmp_path):
     data = replace(base.data, store=replace(base.data.store, features=features))
     with pytest.raises(ConfigError, match="stacked"):
         SpeakerRun.prepare(replace(base, data=data), [], tmp_path)
+
+
+def test_a_run_can_begin_with_the_network_of_another(tmp_path):
+    sources = [Source(write_speakers(tmp_path / "corpus"))]
+    first = SpeakerRun.prepare(replace(tiny(), num_updates=2), sources, tmp_path / "first")
+    for _ in first.train():
+        pass
+    second = SpeakerRun.prepare(tiny(), sources, tmp_path / "second", start_from=first.model_folder)
+    begun = load_speaker(first.model_folder).model.state_dict()
+    for model in (second.task.model.speaker, second.trainer.averaged().speaker):
+        own = model.state_dict()
+        assert all(torch.equal(tensor, own[name]) for name, tensor in begun.items())
+    other = replace(tiny(), model=replace(tiny().model, embedding_dim=5))
+    with pytest.raises(CheckpointError, match="another shape"):
+        SpeakerRun.prepare(other, sources, tmp_path / "third", start_from=first.model_folder)

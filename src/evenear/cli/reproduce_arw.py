@@ -16,6 +16,7 @@ from evenear.cli.console import (
     note,
     progress_bar,
 )
+from evenear.errors import ManifestError
 
 __all__ = ["arw"]
 
@@ -39,6 +40,7 @@ def arw(
     need("torch", extra="train", purpose="Training")
     from evenear.atomic import write_bytes
     from evenear.config import replace
+    from evenear.data.manifests import load_cuts, utterance
     from evenear.recipes.speaker import recipe
     from evenear.reproduction.reweighting.learning import LearningConfig
     from evenear.reproduction.reweighting.page import render
@@ -51,8 +53,12 @@ def arw(
         expect_to_read(path)
     expect_folder_to_write(out)
     train = read_voices(sources, (split,))
-    held_out = read_voices([Source(test)])
+    held_out = [utterance(cut) for cut in iter(load_cuts(test))]
     held_out = [one for one in held_out if one.attributes.get("split") == split]
+    if not held_out:
+        raise ManifestError(
+            f"{test} has no recording of the split {split!r}.", hint="Name another with --split."
+        )
     settings = LearningConfig(num_updates=updates, warmup_updates=updates // 4)
     plain = replace(recipe().data.store, augment=False)
     with progress_bar("utterances") as bar:

@@ -113,14 +113,13 @@ def train(
                 )
             run = TwoTalkerRun.prepare(config, sources, out, start_from=start_from, **shared)
         else:
-            for_words = (start_from, encoder_from, splice_with, pronunciations)
-            if any(given is not None for given in for_words):
+            if any(given is not None for given in (encoder_from, splice_with, pronunciations)):
                 raise ConfigError(
-                    "--start-from, --encoder-from, --splice-with and --pronunciations are for "
-                    f"recognizers; {recipe} makes a speaker verifier.",
+                    "--encoder-from, --splice-with and --pronunciations are for recognizers; "
+                    f"{recipe} makes a speaker verifier.",
                     hint="Leave them out.",
                 )
-            run = SpeakerRun.prepare(config, sources, out, **shared)
+            run = SpeakerRun.prepare(config, sources, out, start_from=start_from, **shared)
     note(run.description)
     if isinstance(run, Run) and run.left_out:
         note(f"Left out: {run.left_out}.")

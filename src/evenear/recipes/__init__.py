@@ -26,6 +26,7 @@ RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-en-heads": english.heads,
     "evenear-en-tuned": english.tuned,
     "evenear-speaker": speaker.recipe,
+    "evenear-speaker-continued": speaker.continued,
     "evenear-speaker-resnet": speaker.resnet,
     "tiny": english_small.tiny,
     "tiny-duo": duo.tiny,

@@ -14,7 +14,7 @@ from evenear.training.tasks.speaker import (
     SpeakerTrainingConfig,
 )
 
-__all__ = ["recipe", "resnet", "tiny"]
+__all__ = ["continued", "recipe", "resnet", "tiny"]
 
 
 def recipe() -> SpeakerTrainingConfig:
@@ -51,6 +51,18 @@ def recipe() -> SpeakerTrainingConfig:
         precision="bfloat16",
         evaluate_every=250,
         snapshot_every=50,
+    )
+
+
+def continued() -> SpeakerTrainingConfig:
+    """More updates for such a verifier (`--start-from`): a lower rate that falls at once."""
+    base = recipe()
+    return replace(
+        base,
+        name="evenear-speaker-continued",
+        num_updates=300,
+        optimizer=replace(base.optimizer, peak_rate=1e-3, warmup_updates=30, decay_from=0.1),
+        evaluate_every=100,
     )
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from evenear.checkpoint.speakers import save_speaker
+from evenear.checkpoint.speakers import load_speaker, save_speaker
 from evenear.config import replace
 from evenear.data.crops import CropMaker, StoredVoices
 from evenear.data.manifests import Utterance, load_cuts, utterance
 from evenear.data.rows import UNKNOWN_SPEAKER
 from evenear.data.splits import in_words, is_held_back
 from evenear.data.store import FrameStore, build_store
-from evenear.errors import ConfigError, ManifestError
+from evenear.errors import CheckpointError, ConfigError, ManifestError
 from evenear.seeding import torch_rng_for
 from evenear.training.optimizers import build_optimizers
 from evenear.training.preparation import (
@@ -68,6 +68,7 @@ class SpeakerRun:
         sources: Sequence[Source],
         folder: Path,
         *,
+        start_from: str | Path | None = None,
         threads: int | None = None,
         device: str = "cpu",
         progress: Callable[[int], None] | None = None,
@@ -78,12 +79,14 @@ class SpeakerRun:
             config: The run.
             sources: What to train on; how often is not asked, as speakers are drawn.
             folder: Where the run's files go.
+            start_from: A trained verifier (its folder or name) whose network to begin with.
             threads: Threads for all of torch in this process; None leaves them as they are.
             device: Where to compute: cpu, cuda or cuda:1.
             progress: Called with the number of utterances that were stored.
 
         Raises:
             ConfigError: The network was not made for the features.
+            CheckpointError: The verifier to start from is damaged or of another shape.
             ManifestError: A corpus does not say who speaks.
         """
         wanted = (config.model.encoder.feature_dim, config.model.encoder.stack)
@@ -96,6 +99,13 @@ class SpeakerRun:
             )
         if threads is not None:
             torch.set_num_threads(threads)
+        begun = load_speaker(start_from) if start_from is not None else None
+        if begun is not None and begun.model.config != config.model:
+            raise CheckpointError(
+                f"The verifier {begun.name} to start from has another shape than the recipe "
+                "builds.",
+                hint="Start from one of the same recipe.",
+            )
         voices = prepare_voices(
             read_voices(sources, config.data.excluded_splits),
             config.data,
@@ -103,7 +113,11 @@ class SpeakerRun:
             seed=config.seed,
             progress=progress,
         )
-        return cls.over(voices, config, folder, device=device)
+        run = cls.over(voices, config, folder, device=device)
+        if begun is not None:
+            run.task.model.speaker.load_state_dict(begun.model.state_dict())
+            run.trainer.averaged().load_state_dict(run.task.model.state_dict())
+        return run
 
     @classmethod
     def over(
