@@ -210,3 +210,19 @@ def test_resemblyzer_is_an_option_that_says_so(monkeypatch):
     monkeypatch.setitem(sys.modules, "resemblyzer", None)
     with pytest.raises(MissingDependencyError, match="pip install resemblyzer"):
         resemblyzer_encoder()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="the model needs torch")
+def test_with_torch_voices_are_told_apart_by_the_shipped_model(tmp_path):
+    from evenear.audio import write_audio
+
+    if importlib.util.find_spec("resemblyzer") is not None:
+        pytest.skip("whoever installs Resemblyzer gets it")
+    table, _ = corpus(3)
+    for row, name in enumerate(table.frame["utterance_id"][:3]):
+        sound = np.tile(voice(100.0 + 20.0 * row, (600,)), 3)
+        write_audio(tmp_path / f"{name}.wav", sound, sample_rate=16_000)
+    found = with_embeddings(table, tmp_path)
+    assert found.frame.schema["embedding"].shape == (192,)
+    assert found.frame["embedding"].null_count() == table.frame.height - 3
+    assert any("evenear-speaker" in note for note in found.warnings)

@@ -12,6 +12,7 @@ the table, in order, or are named by a .txt of one id per line beside it.
 Legend: N rows, D numbers, S speakers.
 """
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ __all__ = [
     "embed_audio",
     "read_embeddings",
     "resemblyzer_encoder",
+    "shipped_encoder",
     "speaker_vectors",
     "with_embeddings",
 ]
@@ -195,13 +197,24 @@ def resemblyzer_encoder() -> Encoder:
     return lambda samples: encoder.embed_utterance(preprocess_wav(samples))
 
 
+def shipped_encoder() -> Encoder:
+    """The speaker verifier inside this package: 192 numbers; it needs torch.
+
+    It is found by name when it is asked for, so that the audit goes without it.
+    """
+    embedder = importlib.import_module("evenear.verification").Embedder.load()
+    return lambda samples: embedder.embed(samples).vector
+
+
 def _listen(table: Table, folder: Path, progress: Callable[[int], None] | None) -> Table:
     """Embed the sound files of a folder with the best encoder that is installed."""
     paths = {p.stem: p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SOUNDS}
-    best = importlib.util.find_spec("resemblyzer") is not None
-    encode = resemblyzer_encoder() if best else voiceprint
+    encode, by = voiceprint, "spectra (with evenear[asr] installed they are told apart better)"
+    if importlib.util.find_spec("resemblyzer") is not None:
+        encode, by = resemblyzer_encoder(), "Resemblyzer"
+    elif importlib.util.find_spec("torch") is not None:
+        encode, by = shipped_encoder(), "the model evenear-speaker"
     heard = embed_audio(table, paths, encode, progress=progress)
-    by = "Resemblyzer" if best else "spectra (pip install resemblyzer tells them apart better)"
     note = f"Voices were told apart by {by}."
     return replace(heard, warnings=(*heard.warnings, note))
 
