@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from evenear.audio.samples import check_finite, mix_down, to_float32, to_mono_float32
+from evenear.audio.samples import (
+    cancels,
+    check_finite,
+    loudest_channel,
+    mix_down,
+    to_float32,
+    to_mono_float32,
+)
 from evenear.errors import AudioError
 
 
@@ -96,3 +103,14 @@ def test_other_arrays_are_refused_with_the_reason(samples, reason):
 
 def test_no_samples_are_no_samples():
     assert to_mono_float32(np.zeros(0, np.int16)).shape == (0,)
+
+
+def test_channels_of_opposite_sign_cancel_and_the_louder_is_kept():
+    one = np.sin(np.arange(1000, dtype=np.float32))
+    opposite = np.stack([0.9 * one, -one], axis=1).astype(np.float32)
+    assert not cancels(opposite)
+    assert cancels(np.stack([one, -one], axis=1))
+    assert not cancels(np.stack([one, one], axis=1))
+    assert not cancels(np.zeros((100, 2), np.float32))
+    assert not cancels(one[:, None])
+    assert np.array_equal(loudest_channel(opposite), opposite[:, 1])

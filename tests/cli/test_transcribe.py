@@ -69,13 +69,22 @@ def test_every_format_can_be_read_back(evenear, model, noise, tmp_path, form):
         assert " ".join(s.text for s in segments) == in_words(model, noise)
 
 
-@pytest.mark.parametrize("form", ["json", "seglst"])
-def test_several_files_make_one_document(evenear, model, noise, tmp_path, form):
+def test_several_files_make_one_seglst(evenear, model, noise, tmp_path):
     other = sound(tmp_path / "other.wav", seed=5)
-    done = evenear("transcribe", noise, other, "--model", model, "--format", form)
+    done = evenear("transcribe", noise, other, "--model", model, "--format", "seglst")
     json.loads(done.out)
-    segments = read_transcript(done.out, form)
+    segments = read_transcript(done.out, "seglst")
     assert {segment.session_id for segment in segments} == {"noise", "other"}
+
+
+def test_several_files_make_a_json_document_each_on_a_line_of_its_own(
+    evenear, model, noise, tmp_path
+):
+    other = sound(tmp_path / "other.wav", seed=5)
+    done = evenear("transcribe", noise, other, "--model", model, "--format", "json")
+    lines = done.out.splitlines()
+    sessions = [{s.session_id for s in read_transcript(line + "\n", "json")} for line in lines]
+    assert sessions == [{"noise"}, {"other"}]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,10 @@ samples, bit for bit, as the file read whole, because reading whole is streaming
 Rules that hold everywhere:
 
 - *Down-mix*: the mean of the channels. Sounds that are in one of two channels lose half their
-  amplitude, and sounds of opposite sign cancel; to hear one channel, pass it alone.
+  amplitude; where channels of a file cancel each other, the louder one is heard alone, and a
+  warning says so. `channel` reads one of them.
+- *Peaks*: a file of floats beyond twice full scale is cut off there, with a warning; one that has
+  another scale is refused.
 - *Full scale*: int16 is divided by 32768, so -32768 is -1.0 and 32767 is just below 1.0.
 - *Resampling*: soxr, "HQ"; n samples become about n * to_rate / from_rate, aligned in time.
 - NaN and infinite samples are refused, with the second at which the first one is.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sound of m4a, mp4, webm, mkv, wma, amr and aac files, with the `media` extra.
+"""The sound of m4a, mp4, avi, webm, mkv, wma, amr and aac files, with the `media` extra.
 
 libsndfile cannot decode these. If av (which brings FFmpeg) is installed, they are decoded like any
 other file; if not, the error says how to install it, or how to convert the file.
@@ -20,6 +20,7 @@ __all__ = ["is_container", "open_container"]
 
 _MAGIC = (
     (4, b"ftyp"),  # mp4, m4a, mov
+    (8, b"AVI "),
     (0, b"\x1a\x45\xdf\xa3"),  # webm, mkv
     (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),  # wma
     (0, b"#!AMR"),

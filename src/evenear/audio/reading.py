@@ -7,6 +7,7 @@ a few seconds at a time, however long the file.
 Legend: N samples, C channels.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,19 +15,28 @@ from numpy.typing import NDArray
 
 from evenear.audio.recordings import AudioInfo, AudioSource, Recording, open_recording
 from evenear.audio.resampling import StreamResampler, check_rate
-from evenear.audio.samples import check_finite, mix_down
+from evenear.audio.samples import cancels, check_finite, loudest_channel, mix_down
 from evenear.errors import AudioError
 from evenear.units import SAMPLE_RATE, Samples, Seconds
 
 __all__ = ["audio_info", "read_audio", "stream_audio"]
 
+_log = logging.getLogger(__name__)
+_LOUDEST = 2.0
+"""Decoders overshoot full scale a little; what is louder is cut off here."""
+_ANOTHER_SCALE = 100.0
+"""Floats of this size are no sound that was recorded too loud: they have another scale."""
 
-def read_audio(source: AudioSource, *, sample_rate: Samples = SAMPLE_RATE) -> NDArray[np.float32]:
+
+def read_audio(
+    source: AudioSource, *, sample_rate: Samples = SAMPLE_RATE, channel: int | None = None
+) -> NDArray[np.float32]:
     """Read a whole file.
 
     Args:
         source: A path, or a file that is open for reading bytes.
         sample_rate: Rate of the result, in Hz.
+        channel: The channel to read, from 0; None: the mean of all.
 
     Returns:
         Mono samples, (n,). For hours of sound, prefer `stream_audio`.
@@ -37,12 +47,16 @@ def read_audio(source: AudioSource, *, sample_rate: Samples = SAMPLE_RATE) -> ND
     """
     check_rate(sample_rate)
     recording = open_recording(source)
-    pieces = list(_resampled(recording, sample_rate))
+    pieces = list(_resampled(recording, sample_rate, channel))
     return np.concatenate([np.zeros(0, np.float32), *pieces])
 
 
 def stream_audio(
-    source: AudioSource, *, chunk_seconds: Seconds = 0.16, sample_rate: Samples = SAMPLE_RATE
+    source: AudioSource,
+    *,
+    chunk_seconds: Seconds = 0.16,
+    sample_rate: Samples = SAMPLE_RATE,
+    channel: int | None = None,
 ) -> Iterator[NDArray[np.float32]]:
     """Read a file chunk by chunk, in constant memory.
 
@@ -50,6 +64,7 @@ def stream_audio(
         source: A path, or a file that is open for reading bytes.
         chunk_seconds: Length of each chunk but the last, rounded to whole samples.
         sample_rate: Rate of the result, in Hz.
+        channel: The channel to read, from 0; None: the mean of all.
 
     Returns:
         Chunks of mono samples, (n,); joined, they are what `read_audio` returns. A file that breaks
@@ -66,7 +81,7 @@ def stream_audio(
             f"got {chunk_seconds} s."
         )
     recording = open_recording(source)
-    return _chunks(_resampled(recording, sample_rate), round(chunk_seconds * sample_rate))
+    return _chunks(_resampled(recording, sample_rate, channel), round(chunk_seconds * sample_rate))
 
 
 def audio_info(source: AudioSource) -> AudioInfo:
@@ -80,21 +95,75 @@ def audio_info(source: AudioSource) -> AudioInfo:
     return open_recording(source).info
 
 
-def _resampled(recording: Recording, sample_rate: Samples) -> Iterator[NDArray[np.float32]]:
+def _resampled(
+    recording: Recording, sample_rate: Samples, channel: int | None
+) -> Iterator[NDArray[np.float32]]:
     """The recording's blocks as mono samples at `sample_rate`."""
+    if channel is not None and not 0 <= channel < recording.info.channels:
+        raise AudioError(
+            f"{recording.name} has {recording.info.channels} channels, asked for channel "
+            f"{channel + 1}."
+        )
+    return _mono_blocks(recording, sample_rate, channel)
+
+
+def _mono_blocks(
+    recording: Recording, sample_rate: Samples, channel: int | None
+) -> Iterator[NDArray[np.float32]]:
     from_rate = recording.info.sample_rate
     resampler = StreamResampler(from_rate, sample_rate)
     num_read = 0
+    told: set[str] = set()
     for block_NC in recording.blocks_NC:
         check_finite(block_NC, name=recording.name, first_sample=num_read, sample_rate=from_rate)
         num_read += len(block_NC)
-        yield resampler.accept(mix_down(block_NC))
+        yield resampler.accept(_mono(_limited(block_NC, recording, told), recording, channel, told))
     if num_read == 0:
         raise AudioError(
             f"{recording.name} must hold sound, but it has 0 samples.",
             hint="If it was being recorded when the recorder stopped, its header was never filled.",
         )
     yield resampler.finish()
+
+
+def _limited(
+    block_NC: NDArray[np.float32], recording: Recording, told: set[str]
+) -> NDArray[np.float32]:
+    """A block of a file of floats whose peaks are beyond full scale, with its peaks cut off."""
+    peak = float(np.abs(block_NC).max(initial=0.0))
+    if peak <= _LOUDEST:
+        return block_NC
+    if peak >= _ANOTHER_SCALE:
+        raise AudioError(
+            f"{recording.name} must hold samples in [-1, 1], got one of size {peak:.6g}.",
+            hint="These are 16-bit values written as floats: divide them by 32768.",
+        )
+    if "loud" not in told:
+        told.add("loud")
+        _log.warning(
+            "%s has peaks of %.3g times full scale; they are cut off at %g.",
+            recording.name,
+            peak,
+            _LOUDEST,
+        )
+    return block_NC.clip(-_LOUDEST, _LOUDEST)
+
+
+def _mono(
+    block_NC: NDArray[np.float32], recording: Recording, channel: int | None, told: set[str]
+) -> NDArray[np.float32]:
+    """One channel of a block, or the mean of all unless they cancel each other."""
+    if channel is not None:
+        return block_NC[:, channel]
+    if not cancels(block_NC):
+        return mix_down(block_NC)
+    if "cancels" not in told:
+        told.add("cancels")
+        _log.warning(
+            "The channels of %s cancel each other: the louder one is heard alone there.",
+            recording.name,
+        )
+    return loudest_channel(block_NC)
 
 
 def _chunks(

@@ -12,9 +12,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from evenear.errors import AudioError
 
-__all__ = ["check_finite", "mix_down", "to_float32", "to_mono_float32"]
+__all__ = [
+    "cancels",
+    "check_finite",
+    "loudest_channel",
+    "mix_down",
+    "to_float32",
+    "to_mono_float32",
+]
 
 _MOST_CHANNELS = 256
+_LEFT_OF_POWER = 1e-3
+"""Channels cancel if this part of their power is left in their mean."""
 _FULL_SCALES = {"int8": 2.0**7, "int16": 2.0**15, "int32": 2.0**31}
 
 
@@ -69,6 +78,20 @@ def mix_down(samples_NC: NDArray[np.float32]) -> NDArray[np.float32]:
     if samples_NC.shape[1] == 1:
         return samples_NC[:, 0]
     return samples_NC.mean(axis=1, dtype=np.float32)
+
+
+def cancels(samples_NC: NDArray[np.float32]) -> bool:
+    """Whether the mean of the channels has next to nothing of them, as where signs are opposite."""
+    if samples_NC.shape[1] == 1 or not len(samples_NC):
+        return False
+    power = float(np.square(samples_NC, dtype=np.float64).mean())
+    left = float(np.square(samples_NC.mean(axis=1, dtype=np.float64)).mean())
+    return left < _LEFT_OF_POWER * power
+
+
+def loudest_channel(samples_NC: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The channel with the most power, (n,)."""
+    return samples_NC[:, int(np.square(samples_NC, dtype=np.float64).sum(axis=0).argmax())]
 
 
 def check_finite(

@@ -6,6 +6,7 @@ done, 2 the command was not understood. Each command imports what it needs when 
 is quick and `audit` needs no torch.
 """
 
+import io
 import logging
 import os
 import sys
@@ -87,6 +88,9 @@ _register()
 
 def main() -> None:
     """Run the command line and exit with 0, 1 or 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal cannot show is spelled out
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`evenear transcribe`: files in, text or subtitles out."""
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from evenear.cli.console import complain, expect_folder_to_write, need, note, progress_bar
+from evenear.cli.inputs import Input, find_inputs
+from evenear.cli.searching import SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, EvenearError, nearest_names
 from evenear.transcripts import FORMATS, Segment, format_transcript, write_transcript
 
@@ -24,14 +27,29 @@ _ONE_RECORDING = ("srt", "vtt")
 
 
 def transcribe(
-    files: Annotated[list[Path], typer.Argument(help="Sound files: WAV, FLAC, OGG, MP3, Opus.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="WAV, FLAC, OGG, MP3, Opus, …; folders of them; - is standard input."),
+    ],
     model: Annotated[str, typer.Option(help="A model's folder or name.")] = _DEFAULT_MODEL,
     form: Annotated[str, typer.Option("--format", help="One of: " + ", ".join(FORMATS))] = "text",
     out: Annotated[
         Path | None, typer.Option(help="Write a file for each input into this folder.")
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Look into folders within folders.")
+    ] = False,
+    channel: Annotated[
+        str | None,
+        typer.Option(help="Hear one channel, from 1, or 'each': a transcript of each channel."),
+    ] = None,
+    raw_rate: Annotated[
+        int | None,
+        typer.Option(min=1000, help="Standard input is raw 16-bit mono samples of this rate."),
+    ] = None,
+    search: Annotated[str | None, typer.Option(help=SEARCH_HELP)] = None,
     beam: Annotated[
-        int | None, typer.Option(min=1, help="Width of the search; 1 is greedy.")
+        int | None, typer.Option(min=1, help="Width of the search; 1 alone is greedy.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
     two_talkers: Annotated[
@@ -42,57 +60,60 @@ def transcribe(
     ] = None,
 ) -> None:
     """Write down what is said in sound files."""
-    _check(files, form, out)
+    inputs = find_inputs(files, recursive=recursive, channel=channel, raw_rate=raw_rate)
+    _check(inputs, form, out)
     if two_talkers:
         from evenear.cli.duo import DEFAULT_DUO, transcribe_two_talkers
 
         chosen = DEFAULT_DUO if model == _DEFAULT_MODEL else model
-        transcribe_two_talkers(files, chosen, form, out, html=html, threads=threads)
+        paths = [one.path for one in inputs]
+        transcribe_two_talkers(paths, chosen, form, out, html=html, threads=threads)
         return
     if html is not None:
         raise ConfigError("A page is made of two channels.", hint="Add --two-talkers.")
     need("torch", extra="asr", purpose="Recognizing speech")
-    from evenear.streaming import Recognizer
-
-    recognizer = Recognizer.load(model, beam=beam, threads=threads)
+    recognizer = load_recognizer(model, search=search, beam=beam, threads=threads)
     given: list[list[Segment]] = []
     failed = False
     with progress_bar("files") as bar:
-        task = bar.add_task("Transcribing", total=len(files), status="")
-        live = form == "text" and out is None and len(files) == 1
-        for path in files:
+        task = bar.add_task("Transcribing", total=len(inputs), status="")
+        live = form == "text" and out is None and len(inputs) == 1
+        for one in inputs:
             segments, error = _hear(
-                recognizer, path, live=live, say=lambda where: bar.update(task, status=where)
+                recognizer, one, live=live, say=lambda where: bar.update(task, status=where)
             )
             if segments or error is None:
                 given.append(segments)
-                _give(segments, path, form, out, live=live)
+                _give(segments, one, form, out, live=live)
+                if out is None and form == "json" and len(inputs) > 1:
+                    _print(_one_line(format_transcript(segments, form)))
             if error is not None:
                 failed = True
                 complain(error)
             bar.advance(task)
-    if given and out is None and form != "text":
+    is_printed = form == "text" or (form == "json" and len(inputs) > 1)
+    if given and out is None and not is_printed:
         _print(format_transcript([segment for each in given for segment in each], form))
     if failed:
         sys.exit(1)
 
 
-def _check(files: Sequence[Path], form: str, out: Path | None) -> None:
+def _check(inputs: Sequence[Input], form: str, out: Path | None) -> None:
     """Refuse what could not be given in the end."""
     if form not in FORMATS:
         raise ConfigError(f"There is no format {form!r}.", hint=nearest_names(form, FORMATS))
-    if out is None and form in _ONE_RECORDING and len(files) > 1:
+    if out is None and form in _ONE_RECORDING and len(inputs) > 1:
         raise ConfigError(
-            f"{form} holds one recording, got {len(files)} files.",
+            f"{form} holds one recording, got {len(inputs)} files.",
             hint="Give --out FOLDER for a transcript of each, or --format seglst for one of all.",
         )
-    by_name: dict[str, Path] = {}
-    for path in files if out is not None or form != "text" else ():
-        other = by_name.setdefault(path.stem, path)
-        if other is not path:
+    by_name: dict[str, Input] = {}
+    for one in inputs if out is not None or form != "text" else ():
+        other = by_name.setdefault(one.stem, one)
+        if other is not one:
             raise ConfigError(
-                f"Transcripts are named after their files, but {other} and {path} are both "
-                f"{path.stem!r}.",
+                f"Transcripts are named after their files, but {other.name} and {one.name} are "
+                f"both {one.stem!r}.",
                 hint="Rename one, or transcribe them apart.",
             )
     if out is not None:
@@ -100,15 +121,15 @@ def _check(files: Sequence[Path], form: str, out: Path | None) -> None:
 
 
 def _hear(
-    recognizer: "Recognizer", path: Path, *, live: bool, say: Callable[[str], None]
+    recognizer: "Recognizer", one: Input, *, live: bool, say: Callable[[str], None]
 ) -> tuple[list[Segment], EvenearError | None]:
     """What can be heard of a file, and what kept the rest from being heard."""
-    say(path.name)
+    say(one.path.name)
     segments: list[Segment] = []
     try:
-        for segment in recognizer.segments(path):
+        for segment in one.segments(recognizer):
             segments.append(segment)
-            say(f"{path.name}, {segment.end_seconds:.0f} s")
+            say(f"{one.path.name}, {segment.end_seconds:.0f} s")
             if live:
                 _print(format_transcript([segment], "text"))
     except EvenearError as error:
@@ -116,16 +137,21 @@ def _hear(
     return segments, None
 
 
-def _give(segments: list[Segment], path: Path, form: str, out: Path | None, *, live: bool) -> None:
+def _give(segments: list[Segment], one: Input, form: str, out: Path | None, *, live: bool) -> None:
     """Write one file's transcript, or print it, unless that is done already or comes in the end."""
     if out is not None:
-        target = out / (path.stem + _SUFFIXES.get(form, f".{form}"))
+        target = out / (one.stem + _SUFFIXES.get(form, f".{form}"))
         write_transcript(segments, target, form)
-        note(f"{path} -> {target}")
+        note(f"{one.name} -> {target}")
     elif form == "text" and not live:
-        _print(f"{path}\t{' '.join(segment.text for segment in segments)}\n")
+        _print(f"{one.name}\t{' '.join(segment.text for segment in segments)}\n")
     if not segments:
-        note(f"{path}: no speech was recognized.")
+        note(f"{one.name}: no speech was recognized.")
+
+
+def _one_line(text: str) -> str:
+    """A JSON document on a line of its own."""
+    return json.dumps(json.loads(text), ensure_ascii=False) + "\n"
 
 
 def _print(text: str) -> None:

@@ -16,13 +16,13 @@ Legend: B streams, N audio samples, T frames, F feature width, D joiner width.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from evenear.audio import AudioSource, stream_audio
@@ -223,6 +223,7 @@ class Recognizer:
         *,
         session_id: str | None = None,
         chunk_seconds: Seconds = 4.0,
+        channel: int | None = None,
     ) -> Iterator[Segment]:
         """Recognize a recording from its start to its end, in memory that its length does not need.
 
@@ -230,6 +231,7 @@ class Recognizer:
             source: A path, or a file that is open for reading bytes.
             session_id: Name of the recording; None: the file's name without its ending.
             chunk_seconds: Sound that is computed at once; changes the speed, never the words.
+            channel: The channel of the recording to hear, from 0; None: the mean of all.
 
         Returns:
             Segments in order, each as soon as it is final.
@@ -239,15 +241,35 @@ class Recognizer:
         """
         named = isinstance(source, str | Path)
         session = session_id or (Path(source).stem if named else "") or "recording"
-        chunks = stream_audio(source, chunk_seconds=chunk_seconds)
-        return self._segments(chunks, session)
+        chunks = stream_audio(source, chunk_seconds=chunk_seconds, channel=channel)
+        return self.segments_of(chunks, session_id=session)
 
     def transcribe(self, source: AudioSource, *, session_id: str | None = None) -> list[Segment]:
         """Recognize a whole recording. The same as `segments`, in a list."""
         return list(self.segments(source, session_id=session_id))
 
-    def _segments(self, chunks: Iterator[NDArray[np.float32]], session: str) -> Iterator[Segment]:
-        stream, segments = self.stream(), SegmentBuilder(self.turns, session)
+    def segments_of(
+        self,
+        chunks: Iterable[ArrayLike],
+        *,
+        sample_rate: Samples = SAMPLE_RATE,
+        session_id: str = "recording",
+    ) -> Iterator[Segment]:
+        """Recognize sound that comes in chunks, from wherever it comes.
+
+        Args:
+            chunks: Mono samples as `Stream.accept` takes them.
+            sample_rate: Their rate, in Hz.
+            session_id: Name of the recording.
+
+        Returns:
+            Segments in order, each as soon as it is final.
+
+        Raises:
+            AudioError: A chunk cannot be heard, or what gives them raised it; what was heard before
+                is handed out first.
+        """
+        stream, segments = self.stream(sample_rate), SegmentBuilder(self.turns, session_id)
         broken: AudioError | None = None
         try:
             for samples_N in chunks:
