@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped verifier: it is small, it hears the shipped clips, and its card says what was measured.
+
+Dimensions: N samples.
+"""
+
+import importlib.resources
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from evenear.audio import read_audio
+from evenear.verification import Embedder
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results" / "speaker_verification.json"
+SHIPPED = Path(str(importlib.resources.files("evenear") / "shipped"))
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    return Embedder.load("evenear-speaker")
+
+
+def sounds():
+    folder = SHIPPED / "clips"
+    return sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac", ".opus"))
+
+
+def test_it_is_small():
+    folder = SHIPPED / "evenear-speaker"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 3e6
+
+
+def test_halves_of_a_clip_are_more_alike_than_two_clips_and_streams_hear_the_same(embedder):
+    if not sounds():
+        pytest.skip("this installation has no clips")
+    samples_N = read_audio(sounds()[0])
+    middle = len(samples_N) // 2
+    first, second = embedder.embed(samples_N[:middle]), embedder.embed(samples_N[middle:])
+    assert float(first.vector @ second.vector) > 0.4
+    stream = embedder.stream()
+    for start in range(0, len(samples_N), 2560):
+        stream.accept(samples_N[start : start + 2560])
+    stream.finish()
+    np.testing.assert_allclose(stream.vector(), embedder.embed(samples_N).vector, atol=1e-3)
+
+
+def test_its_card_says_what_was_measured(embedder):
+    found = json.loads(RESULTS.read_text())
+    assert found["model_version"] == embedder.version
+    for table in found["trials"].values():
+        row = table["evenear-speaker"]
+        low, high = row["eer_interval"]
+        assert f"{100 * row['eer']:.2f} [{100 * low:.2f}, {100 * high:.2f}]" in embedder.bundle.card
