@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped verifier: it is small, it hears the shipped clips, and its card says what was measured.
+"""The shipped verifier: it is small, hears the shipped clips, and its card says what was measured.
 
 Dimensions: N samples.
 """
