@@ -8,11 +8,20 @@ interval stand two common ones: percentiles over resampled speakers, and over re
 `effect`: the same corpora with one cohort of one attribute made worse. How often it is confirmed,
 how often anything else is, and whether the interval covers the planted gap.
 
+`detectable`: what `detectable_gap` promises. The typical value that audits without effects give for
+a cohort is planted in it, and must be confirmed in about 80 % of corpora, however many cohorts are
+tried beside it.
+
+`hard`: corpora without an effect in which something is odd. Attributes that change within speakers;
+one utterance whose attributes contradict those of its speaker; one speaker with half of all words;
+one speaker in 25 of whom 95 % of words are wrong. How often anything is confirmed, and how often
+intervals cover the truth.
+
 Speakers differ (gamma, coefficient of variation 0.5), say different amounts (Poisson times
 log-normal), and err in bursts (errors of an utterance are over-dispersed). Attributes are drawn
 independently of all that. Cohorts hold between about 10 and 150 of 300 speakers.
 
-Run: python benchmarks/audit_planted.py [--part null effect] [--corpora 200] [--resamples 1000]
+Run: python benchmarks/audit_planted.py [--part null effect detectable hard] [--corpora 200] [--resamples 1000]
 """
 
 import argparse
@@ -27,7 +36,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evenear.audit import Gaps, Table, cohorts_by, gaps
+from evenear.audit import Gap, Gaps, Table, cohorts_by, gaps
 from evenear.audit.bootstrap import resample_speakers
 from evenear.audit.sums import cohort_sums
 from evenear.seeding import rng_for
@@ -44,7 +53,7 @@ SHARES = {
 PLANTED = ("accent", "accent 3")
 
 
-def corpus(seed: int, effect: float = 1.0) -> Table:
+def corpus(seed: int, effect: float = 1.0, planted: tuple[str, str] = PLANTED) -> Table:
     """One corpus; the planted cohort errs `effect` times as much."""
     rng = rng_for(seed, "planted")
     people = {
@@ -52,7 +61,7 @@ def corpus(seed: int, effect: float = 1.0) -> Table:
         for name, shares in SHARES.items()
     }
     rates = rng.gamma(4.0, WER / 4.0, SPEAKERS)
-    rates *= np.where(people[PLANTED[0]] == PLANTED[1], effect, 1.0)
+    rates *= np.where(people[planted[0]] == planted[1], effect, 1.0)
     counts = rng.poisson(12 * rng.lognormal(0.0, 0.5, SPEAKERS)) + 2
     who = np.repeat(np.arange(SPEAKERS), counts)
     words = rng.poisson(9, len(who)) + 1
@@ -185,7 +194,83 @@ def effect(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
     return {"corpora": corpora, "planted": " = ".join(PLANTED), **results}
 
 
-PARTS = {"null": null, "effect": effect}
+def detectable(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
+    """Plant what audits say that they would have seen."""
+    results = {}
+    for planted, names in (
+        (("gender", "female"), ["gender"]),
+        (PLANTED, list(SHARES)),
+        (("age", "fifties"), list(SHARES)),
+    ):
+
+        def row(seed: int, factor: float, planted: tuple = planted, names: list = names) -> Gap:
+            table = corpus(seed, factor, planted)
+            rows = gaps(table, cohorts_by(table, names), seed=seed, num_resamples=num_resamples)
+            return next(one for one in rows.rows if (one.attribute, one.value) == planted)
+
+        pilots = [row(first + seed, 1.0).detectable_gap for seed in range(max(20, corpora // 4))]
+        gap = float(np.median([one for one in pilots if one is not None]))
+        found = [row(first + 10_000 + seed, 1.0 + gap) for seed in range(corpora)]
+        shown = [one for one in found if not one.suppressed]
+        results[f"{' = '.join(planted)} among {sum(len(SHARES[one]) for one in names)} cohorts"] = {
+            "typical_detectable_gap": round(gap, 3),
+            "confirmed": share(sum(bool(one.confirmed) for one in shown), len(shown)),
+        }
+    return {"corpora": corpora, **results}
+
+
+def odd(seed: int, kind: str) -> tuple[Table, list[str]]:
+    """A corpus without an effect and with something odd, and its attributes."""
+    table, rng = corpus(seed), rng_for(seed, "odd", kind)
+    frame, names = table.frame, list(SHARES)
+    if "within" in kind:
+        rooms = rng.choice(["a", "b", "c", "d"], frame.height, p=[0.5, 0.3, 0.15, 0.05])
+        noise = rng.choice(["high", "low"], frame.height)
+        frame = frame.with_columns(pl.Series("noise", noise), pl.Series("room", rooms))
+        names = ["noise", "room"]
+    if kind == "one contradiction":
+        row = int(rng.integers(frame.height))
+        for name in names:
+            values = frame[name].to_list()
+            values[row] = next(one for one in SHARES[name] if one != values[row])
+            frame = frame.with_columns(pl.Series(name, values))
+    words, errors = frame["words"].to_numpy(), frame["errors"].to_numpy()
+    if "dominant" in kind:
+        own = (frame["speaker"] == "s000").to_numpy()
+        words = np.where(
+            own, words * int((words.sum() - words[own].sum()) / words[own].sum()), words
+        )
+        rate = rng.gamma(4.0, WER / 4.0) * rng.gamma(2.0, 0.5, frame.height)
+        errors = np.where(own, rng.poisson(rate * words), errors)
+    if kind == "a few lost":
+        lost = (rng.random(SPEAKERS) < 0.04)[frame["speaker"].str.slice(1).cast(int).to_numpy()]
+        errors = np.where(lost, rng.binomial(words, 0.95), errors)
+    return Table(frame.with_columns(words=words, errors=errors)), names
+
+
+def hard(corpora: int, num_resamples: int, first: int) -> dict[str, Any]:
+    """Corpora without an effect that are hard on tests and intervals."""
+    results = {}
+    kinds = ("changes within speakers", "one contradiction", "dominant speaker")
+    for kind in (*kinds, "dominant speaker, changes within speakers", "a few lost"):
+        alarms, covered, said = 0, [], 0
+        for seed in range(first, first + corpora):
+            table, names = odd(seed, kind)
+            cohorts = cohorts_by(table, names)
+            found = gaps(table, cohorts, seed=seed, num_resamples=num_resamples)
+            shown = [row for row in found.rows if row.gap_low is not None]
+            covered.append(np.mean([row.gap_low <= 0.0 <= row.gap_high for row in shown]))
+            alarms += any(row.confirmed for row in shown)
+            said += any("intervals hold the truth" in line for line in found.warnings)
+        results[kind] = {
+            "anything confirmed": share(alarms, corpora),
+            "coverage of gaps": round(float(np.mean(covered)), 4),
+            "said in the report": share(said, corpora),
+        }
+    return {"corpora": corpora, **results}
+
+
+PARTS = {"null": null, "effect": effect, "detectable": detectable, "hard": hard}
 
 
 def main() -> None:
