@@ -32,16 +32,16 @@ import numpy as np
 import polars as pl
 
 from evenear.audit import Cohorts, Table, gaps, split_speakers
-from evenear.audit.census import CensusSettings, find_census_partitions
-from evenear.audit.embeddings import Embeddings, with_embeddings
-from evenear.audit.geography import find_hotspots, find_regions
-from evenear.audit.hotspots import HotspotSettings
-from evenear.audit.rules import Rule
-from evenear.audit.subgroups import find_subgroups
-from evenear.audit.subgroupsearch import SubgroupSettings
-from evenear.audit.tree import TreeSettings
-from evenear.audit.voices import VoiceSettings, find_voices
-from evenear.audit.zipcodes import zip_table
+from evenear.audit.discovery.census.partitions import CensusSettings, find_census_partitions
+from evenear.audit.discovery.census.zipcodes import zip_table
+from evenear.audit.discovery.geography.hotspots import HotspotSettings
+from evenear.audit.discovery.geography.regions import find_hotspots, find_regions
+from evenear.audit.discovery.geography.tree import TreeSettings
+from evenear.audit.discovery.rules import Rule
+from evenear.audit.discovery.subgroups.find import find_subgroups
+from evenear.audit.discovery.subgroups.search import SubgroupSettings
+from evenear.audit.discovery.voice.embeddings import Embeddings, with_embeddings
+from evenear.audit.discovery.voice.voices import VoiceSettings, find_voices
 from evenear.seeding import rng_for
 
 EFFECT = 1.3

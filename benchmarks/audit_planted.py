@@ -21,7 +21,8 @@ Speakers differ (gamma, coefficient of variation 0.5), say different amounts (Po
 log-normal), and err in bursts (errors of an utterance are over-dispersed). Attributes are drawn
 independently of all that. Cohorts hold between about 10 and 150 of 300 speakers.
 
-Run: python benchmarks/audit_planted.py [--part null effect detectable hard] [--corpora 200] [--resamples 1000]
+Run: python benchmarks/audit_planted.py [--part null effect detectable hard] [--corpora 200]
+     [--resamples 1000]
 """
 
 import argparse
@@ -37,8 +38,8 @@ import numpy as np
 import polars as pl
 
 from evenear.audit import Gap, Gaps, Table, cohorts_by, gaps
-from evenear.audit.bootstrap import resample_speakers
-from evenear.audit.sums import cohort_sums
+from evenear.audit.statistics.bootstrap import resample_speakers
+from evenear.audit.statistics.sums import cohort_sums
 from evenear.seeding import rng_for
 
 SPEAKERS = 300

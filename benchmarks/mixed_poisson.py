@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evenear.audit.poisson import MixedPoisson, fit_mixed_poisson
+from evenear.audit.statistics.poisson import MixedPoisson, fit_mixed_poisson
 from evenear.seeding import rng_for
 
 GLMER = """

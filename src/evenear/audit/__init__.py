@@ -6,6 +6,12 @@
 
 A table of results becomes cohorts, cohorts become gaps, gaps become a report. Nothing here needs
 torch or trains anything: results of any recognizer will do.
+
+- `tables`: what a recognizer wrote, read, aligned, and divided into cohorts
+- `statistics`: gaps, intervals, verdicts, comparisons, adjusted ratios
+- `discovery`: cohorts that nobody named, by `geography`, `census`, `voice` and `subgroups`
+- `verification`: the same for speaker verifiers
+- `report`: words, page, JSON and gates
 """
 
 from evenear.errors import MissingDependencyError
@@ -19,15 +25,15 @@ except ImportError as _error:
         hint="pip install 'evenear[audit]'",
     ) from None
 
-from evenear.audit.adjustment import AdjustedRatio, adjusted_ratios
-from evenear.audit.cohorts import Assignment, Cohorts, cohorts_by, intersect
-from evenear.audit.comparison import Change, Changes, compare
-from evenear.audit.gap import Base, Gap, Gaps, Overall, Spread
-from evenear.audit.power import SpeakersNeeded, speakers_needed
-from evenear.audit.reading import read_table
-from evenear.audit.splits import Split, split_speakers
-from evenear.audit.statistics import gaps, overall
-from evenear.audit.table import Table
+from evenear.audit.statistics.adjustment import AdjustedRatio, adjusted_ratios
+from evenear.audit.statistics.comparison import Change, Changes, compare
+from evenear.audit.statistics.gaps import gaps, overall
+from evenear.audit.statistics.power import SpeakersNeeded, speakers_needed
+from evenear.audit.statistics.results import Base, Gap, Gaps, Overall, Spread
+from evenear.audit.tables.cohorts import Assignment, Cohorts, cohorts_by, intersect
+from evenear.audit.tables.reading import read_table
+from evenear.audit.tables.splits import Split, split_speakers
+from evenear.audit.tables.table import Table
 
 __all__ = [
     "AdjustedRatio",

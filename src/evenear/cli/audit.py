@@ -20,7 +20,7 @@ from evenear.errors import CohortError, ConfigError, TableError, nearest_names
 if TYPE_CHECKING:
     from evenear.audit import Table
     from evenear.audit.report import Condition, Report
-    from evenear.audit.trials import Trials
+    from evenear.audit.verification.trials import Trials
 
 __all__ = ["WAYS", "audit"]
 
@@ -198,8 +198,8 @@ def _audit_trials(
         write_verification_report,
     )
     from evenear.audit.report.writing import check_report_path
-    from evenear.audit.trials import read_trials
-    from evenear.audit.verification import audit_verification
+    from evenear.audit.verification.groups import audit_verification
+    from evenear.audit.verification.trials import read_trials
 
     for path in output.files:
         check_report_path(path)
@@ -352,7 +352,7 @@ def _call(plan: _Plan, name: str | None) -> tuple[str, str]:
             hint="Write it like --name first,second.",
         )
     if not name:
-        from evenear.audit.formats import plain_name
+        from evenear.audit.tables.formats import plain_name
 
         parts = [[*path.absolute().parts[1:-1], plain_name(path)] for path in paths]
         while len(parts) == 2 and parts[0][-1] == parts[1][-1] and min(map(len, parts)) > 1:

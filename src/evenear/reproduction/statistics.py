@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evenear.audit.bootstrap import resample_speakers
+from evenear.audit.statistics.bootstrap import resample_speakers
 from evenear.errors import CohortError
 from evenear.seeding import rng_for
 

@@ -8,9 +8,9 @@ import pytest
 
 from audit.planted import planted
 from evenear.audit import Table, cohorts_by
+from evenear.audit.discovery.census.zipcodes import zip_table
 from evenear.audit.report import AuditSettings, audit, render_page, to_text
 from evenear.audit.report.discovery import SEARCHES, discover
-from evenear.audit.zipcodes import zip_table
 from evenear.cli.audit import WAYS
 from evenear.errors import CohortError, TableError
 

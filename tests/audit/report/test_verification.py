@@ -8,7 +8,6 @@ import polars as pl
 import pytest
 
 from audit.browser import chromium, open_browser
-from evenear.audit.grouperrors import VerificationAudit
 from evenear.audit.report.verification import (
     render_verification_page,
     verification_headline,
@@ -16,8 +15,9 @@ from evenear.audit.report.verification import (
     verification_text,
     write_verification_report,
 )
-from evenear.audit.trials import Trials, trials_of
-from evenear.audit.verification import audit_verification
+from evenear.audit.verification.grouperrors import VerificationAudit
+from evenear.audit.verification.groups import audit_verification
+from evenear.audit.verification.trials import Trials, trials_of
 from evenear.errors import ConfigError
 
 

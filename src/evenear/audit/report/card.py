@@ -10,8 +10,8 @@ named as such. It promises nothing: it says what was heard, of whom, and what is
 
 from collections.abc import Sequence
 
-from evenear.audit.comparison import Change, Changes
-from evenear.audit.gap import Gap, Gaps, Overall
+from evenear.audit.statistics.comparison import Change, Changes
+from evenear.audit.statistics.results import Gap, Gaps, Overall
 
 __all__ = ["TITLE", "who_it_serves", "with_section"]
 

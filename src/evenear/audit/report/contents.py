@@ -15,16 +15,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from evenear.audit.cohorts import Cohorts
-from evenear.audit.comparison import Changes, compare
-from evenear.audit.gap import Gaps
-from evenear.audit.multiplicity import check_resamples
 from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.utterances import WorstUtterance, worst_utterances
 from evenear.audit.report.words import Headline, headline
-from evenear.audit.splits import split_speakers
-from evenear.audit.statistics import gaps, overall
-from evenear.audit.table import Table
+from evenear.audit.statistics.comparison import Changes, compare
+from evenear.audit.statistics.gaps import gaps, overall
+from evenear.audit.statistics.multiplicity import check_resamples
+from evenear.audit.statistics.results import Gaps
+from evenear.audit.tables.cohorts import Cohorts
+from evenear.audit.tables.splits import split_speakers
+from evenear.audit.tables.table import Table
 from evenear.config import config
 from evenear.errors import CohortError, ConfigError
 from evenear.metrics.words import NORMALIZERS, normalizer_version

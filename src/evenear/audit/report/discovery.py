@@ -13,18 +13,23 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
-from evenear.audit.census import CensusPartitions, find_census_partitions
-from evenear.audit.cohorts import Cohorts
-from evenear.audit.embeddings import with_embeddings
-from evenear.audit.geography import Rectangle, Regions, find_hotspots, find_regions
-from evenear.audit.mapcells import MapCell, map_cells
+from evenear.audit.discovery.census.partitions import CensusPartitions, find_census_partitions
+from evenear.audit.discovery.geography.mapcells import MapCell, map_cells
+from evenear.audit.discovery.geography.regions import (
+    Rectangle,
+    Regions,
+    find_hotspots,
+    find_regions,
+)
+from evenear.audit.discovery.rules import Rule
+from evenear.audit.discovery.subgroups.find import Subgroups, find_subgroups
+from evenear.audit.discovery.voice.embeddings import with_embeddings
+from evenear.audit.discovery.voice.voices import Voices, find_voices
 from evenear.audit.report.contents import AuditSettings
 from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
-from evenear.audit.rules import Rule
-from evenear.audit.splits import Split, split_speakers
-from evenear.audit.subgroups import Subgroups, find_subgroups
-from evenear.audit.table import Table
-from evenear.audit.voices import Voices, find_voices
+from evenear.audit.tables.cohorts import Cohorts
+from evenear.audit.tables.splits import Split, split_speakers
+from evenear.audit.tables.table import Table
 from evenear.errors import CohortError, nearest_names
 
 __all__ = ["SEARCHES", "Found", "discover"]

@@ -33,9 +33,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from evenear.audit.comparison import Change
-from evenear.audit.gap import Gap
 from evenear.audit.report.contents import Report
+from evenear.audit.statistics.comparison import Change
+from evenear.audit.statistics.results import Gap
 from evenear.errors import CohortError, ConfigError, nearest_names
 
 __all__ = ["FUNCTIONS", "Condition", "Verdict", "parse_condition"]

@@ -9,7 +9,7 @@ degrees only.
 from collections.abc import Sequence
 from functools import cache
 
-from evenear.audit.zipcodes import base_map
+from evenear.audit.discovery.census.zipcodes import base_map
 from evenear.errors import MissingDependencyError
 
 __all__ = ["land_near"]

@@ -17,8 +17,6 @@ import jinja2
 from markupsafe import Markup
 
 from evenear import __version__
-from evenear.audit.comparison import Change
-from evenear.audit.gap import Gap, Spread
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.plots import draw, hundred_words
@@ -36,6 +34,8 @@ from evenear.audit.report.words import (
     signed,
     verdict,
 )
+from evenear.audit.statistics.comparison import Change
+from evenear.audit.statistics.results import Gap, Spread
 
 __all__ = ["environment", "render_page", "shell"]
 

@@ -16,10 +16,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from evenear.audit.gap import Gap
 from evenear.audit.report.findings import Cell, Dot, Finding
 from evenear.audit.report.land import land_near
 from evenear.audit.report.words import percent, signed, verdict
+from evenear.audit.statistics.results import Gap
 
 __all__ = ["Drawing", "KeyEntry", "draw", "hundred_words"]
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from evenear import __version__
-from evenear.audit.comparison import Change, Changes
-from evenear.audit.gap import Gap, Overall, Spread
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import Finding
 from evenear.audit.report.utterances import WorstUtterance
 from evenear.audit.report.words import Headline
+from evenear.audit.statistics.comparison import Change, Changes
+from evenear.audit.statistics.results import Gap, Overall, Spread
 from evenear.errors import TableError
 
 __all__ = [

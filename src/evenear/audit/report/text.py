@@ -3,8 +3,6 @@
 
 from collections.abc import Sequence
 
-from evenear.audit.comparison import Changes
-from evenear.audit.gap import Gaps
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import is_named_by_number
 from evenear.audit.report.words import (
@@ -17,6 +15,8 @@ from evenear.audit.report.words import (
     signed,
     verdict,
 )
+from evenear.audit.statistics.comparison import Changes
+from evenear.audit.statistics.results import Gaps
 
 __all__ = ["to_text"]
 

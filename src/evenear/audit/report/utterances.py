@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from evenear.audit.cohorts import Cohorts
-from evenear.audit.gap import Gap, Gaps
-from evenear.audit.table import Table
+from evenear.audit.statistics.results import Gap, Gaps
+from evenear.audit.tables.cohorts import Cohorts
+from evenear.audit.tables.table import Table
 from evenear.metrics.words import NORMALIZERS, align_words, normalize
 
 __all__ = ["WorstUtterance", "worst_utterances"]

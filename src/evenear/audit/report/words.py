@@ -11,8 +11,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from evenear.audit.comparison import Change, Changes
-from evenear.audit.gap import Gap, Gaps
+from evenear.audit.statistics.comparison import Change, Changes
+from evenear.audit.statistics.results import Gap, Gaps
 
 __all__ = [
     "Headline",
