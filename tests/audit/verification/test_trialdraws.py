@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenear.audit.statistics.bootstrap import resample_speakers
 from evenear.audit.verification.trialdraws import (
     EER,
     FALSE_ACCEPT,
@@ -14,6 +13,7 @@ from evenear.audit.verification.trialdraws import (
     group_trials,
 )
 from evenear.audit.verification.trials import trials_of
+from evenear.metrics.bootstrap import resample_speakers
 from evenear.metrics.verification import eer, min_dcf
 
 THRESHOLD, P_TARGET = 1.0, 0.05

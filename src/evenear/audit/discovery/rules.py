@@ -21,13 +21,12 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import gumbel_r
 
 from evenear.audit.tables.cohorts import Cohorts
 from evenear.audit.tables.table import Table
 
 __all__ = ["CohortName", "Rule", "extreme_p_value", "overdispersion"]
-
-_EULER = 0.5772156649015329
 
 
 class CohortName(NamedTuple):
@@ -87,8 +86,8 @@ def extreme_p_value(best: float, null_R: np.ndarray) -> float:
     null_R = null_R[np.isfinite(null_R)]
     if len(null_R) < 2 or not math.isfinite(best):
         return 1.0
-    spread = float(null_R.std(ddof=1)) * math.sqrt(6.0) / math.pi
-    if spread < 1e-12 * max(1.0, abs(best)):
+    scale = float(null_R.std(ddof=1)) / float(gumbel_r.std())
+    if scale < 1e-12 * max(1.0, abs(best)):
         return 1.0 if best <= null_R.max() else 1.0 / (1 + len(null_R))
-    standard = (best - (float(null_R.mean()) - _EULER * spread)) / spread
-    return -math.expm1(-math.exp(-max(standard, -700.0)))
+    location = float(null_R.mean()) - float(gumbel_r.mean()) * scale
+    return float(gumbel_r.sf(best, location, scale))

@@ -31,7 +31,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from evenear.audit.statistics.bootstrap import Contrast, contrast_intervals
 from evenear.audit.statistics.multiplicity import check_resamples, max_t_p_values
 from evenear.audit.statistics.results import FORMULAS, Base
 from evenear.audit.statistics.significance import significance
@@ -39,6 +38,7 @@ from evenear.audit.statistics.sums import CohortSums, cohort_sums, whole_sums
 from evenear.audit.tables.cohorts import Assignment, Cohorts
 from evenear.audit.tables.pairing import paired
 from evenear.audit.tables.table import Table
+from evenear.metrics.bootstrap import Contrast, contrast_intervals
 from evenear.seeding import rng_for
 
 __all__ = ["EVERYONE", "Change", "Changes", "compare"]

@@ -30,7 +30,6 @@ import numpy as np
 import polars as pl
 
 from evenear.audit.statistics.adjustment import adjusted_ratios
-from evenear.audit.statistics.bootstrap import Contrast, ContrastIntervals, contrast_intervals
 from evenear.audit.statistics.caveats import caveats, without_values
 from evenear.audit.statistics.multiplicity import check_resamples, critical_value, max_t_p_values
 from evenear.audit.statistics.power import detectable_gap
@@ -43,6 +42,7 @@ from evenear.audit.tables.cohorts import Cohorts
 from evenear.audit.tables.splits import split_speakers
 from evenear.audit.tables.table import Table
 from evenear.errors import CohortError
+from evenear.metrics.bootstrap import Contrast, ContrastIntervals, contrast_intervals
 from evenear.seeding import rng_for
 
 __all__ = ["gaps", "overall"]

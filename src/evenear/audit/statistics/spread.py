@@ -25,10 +25,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import brentq
 
-from evenear.audit.statistics.bootstrap import resample_speakers
 from evenear.audit.statistics.results import Spread
 from evenear.audit.statistics.sums import CohortSums
+from evenear.metrics.bootstrap import resample_speakers
 
 __all__ = ["rate_errors", "shrink", "spread_between"]
 
@@ -113,13 +114,10 @@ def _between_variance(rates_K: np.ndarray, noise_K: np.ndarray) -> float:
             len(rates_K) - 1
         )
 
-    low, high = 0.0, float((rates_K.max() - rates_K.min()) ** 2)
-    if surplus(low) <= 0.0:
+    widest = float((rates_K.max() - rates_K.min()) ** 2)
+    if surplus(0.0) <= 0.0:
         return 0.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if surplus(middle) > 0.0 else (low, middle)
-    return high
+    return float(brentq(surplus, 0.0, widest, xtol=1e-15)) if surplus(widest) < 0.0 else widest
 
 
 def _mean(rates_K: np.ndarray, variance_K: np.ndarray) -> float:

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from evenear.audit.statistics.bootstrap import resample_speakers
 from evenear.audit.verification.trials import Trials
+from evenear.metrics.bootstrap import resample_speakers
+from evenear.metrics.verification import equal_error, least_cost
 
 __all__ = [
     "EER",
@@ -78,10 +79,9 @@ class TrialGroup(NamedTuple):
             return np.full(4, np.nan)
         targets, others = targets / targets[-1], others / others[-1]
         reject, accept = self._polygon(targets, others)
-        costs = p_target * reject + (1.0 - p_target) * accept
         found = np.empty(4)
-        found[EER] = _crossing(reject, accept)
-        found[MIN_DCF] = costs.min() / min(p_target, 1.0 - p_target)
+        found[EER] = equal_error(reject, accept)
+        found[MIN_DCF] = least_cost(reject, accept, miss=p_target, accept=1.0 - p_target)
         found[FALSE_REJECT] = targets[np.searchsorted(self.target_scores, threshold)]
         found[FALSE_ACCEPT] = 1.0 - others[np.searchsorted(self.nontarget_scores, threshold)]
         return found
@@ -153,12 +153,3 @@ def _running(weights: np.ndarray) -> np.ndarray:
     running = np.zeros(len(weights) + 1)
     np.cumsum(weights, out=running[1:])
     return running
-
-
-def _crossing(reject: np.ndarray, accept: np.ndarray) -> float:
-    """Where a polygon with rising rejects and falling accepts has both equal."""
-    ahead = accept - reject
-    before = min(int(np.flatnonzero(ahead >= 0.0)[-1]), len(ahead) - 2)
-    fall = ahead[before] - ahead[before + 1]
-    share = ahead[before] / fall if fall > 0.0 else 0.0
-    return float(reject[before] + share * (reject[before + 1] - reject[before]))

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from evenear.audit.statistics.bootstrap import Contrast, contrast_intervals, resample_speakers
+from evenear.metrics.bootstrap import Contrast, contrast_intervals, resample_speakers
 from evenear.seeding import rng_for
 
 
@@ -35,7 +35,7 @@ def test_resamples_stay_within_strata():
 
 def test_blocks_do_not_change_the_draws(monkeypatch):
     whole = np.concatenate(list(resample_speakers(20, 64, rng_for(0, "test"))))
-    monkeypatch.setattr("evenear.audit.statistics.bootstrap.BYTES_AT_ONCE", 8 * 20 * 5)
+    monkeypatch.setattr("evenear.metrics.bootstrap.BYTES_AT_ONCE", 8 * 20 * 5)
     blocks = list(resample_speakers(20, 64, rng_for(0, "test")))
     assert len(blocks) == 13
     np.testing.assert_array_equal(np.concatenate(blocks), whole)
@@ -123,7 +123,7 @@ def test_intervals_of_a_gap_that_is_not_there_cover_it(cohort):
 def test_lots_of_contrasts_see_the_same_draws(monkeypatch):
     contrasts = [Contrast.of((1.0, speakers(40, seed=seed))) for seed in range(5)]
     whole = contrast_intervals(contrasts, rng_for(0, "test"), num_resamples=100)
-    monkeypatch.setattr("evenear.audit.statistics.bootstrap.STACK_BYTES", 8 * 5 * 40 * 2)
+    monkeypatch.setattr("evenear.metrics.bootstrap.STACK_BYTES", 8 * 5 * 40 * 2)
     lots = contrast_intervals(contrasts, rng_for(0, "test"), num_resamples=100)
     np.testing.assert_allclose(lots.studentized_RK, whole.studentized_RK)
     np.testing.assert_allclose(lots.highs_K, whole.highs_K)
