@@ -50,6 +50,10 @@ def audit(
         Path | None,
         typer.Option(help="Results of a second recognizer: RESULTS is before, this is after."),
     ] = None,
+    systems: Annotated[
+        str | None,
+        typer.Option(help="The column that names recognizers, if RESULTS holds several."),
+    ] = None,
     reference: Annotated[
         Path | None, typer.Option(help="The references, if RESULTS holds only hypotheses.")
     ] = None,
@@ -132,7 +136,7 @@ def audit(
         "min_words": min_words,
         "num_worst": worst,
     }
-    plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings)
+    plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings, systems)
     if trials:
         _check_trials(plan, source, fail_if or ())
         _audit_trials(plan, source, _Output(tuple(out or ()), as_json), threshold, name)
@@ -156,6 +160,7 @@ class _Plan:
     discover: tuple[str, ...]
     embeddings: Path | None
     settings: dict[str, Any]
+    systems: str | None = None
 
 
 @dataclass(frozen=True)
@@ -174,6 +179,7 @@ def _check_trials(plan: _Plan, source: Source, fail_if: Sequence[str]) -> None:
     how, usual = from_dict(AuditSettings, plan.settings), AuditSettings()
     given = {
         "--compare": plan.compare,
+        "--systems": plan.systems,
         "--discover": plan.discover,
         "--embeddings": plan.embeddings,
         "--fail-if": fail_if,
@@ -261,10 +267,8 @@ def _report(plan: _Plan, source: Source, name: str | None) -> "Report":
     from evenear.config import from_dict
 
     settings = from_dict(AuditSettings, plan.settings)
-    names = _call(plan, name)
-    table = source.read(plan.results, names[0])
+    table, *others = _tables(plan, source, name)
     _require(plan, table)
-    other = source.read(plan.compare, names[1]) if plan.compare else None
     cohorts, findings = cohorts_by(table, plan.by), ()
     if plan.discover:
         from evenear.audit.report.discovery import discover
@@ -284,7 +288,27 @@ def _report(plan: _Plan, source: Source, name: str | None) -> "Report":
         except (CohortError, TableError) as error:
             raise type(error)(error.message, hint=as_options(error.hint)) from None
         table, cohorts, findings = found.table, cohorts + found.cohorts, found.findings
-    return audit(table, cohorts or Cohorts(), settings, findings=findings, other=other)
+    return audit(table, cohorts or Cohorts(), settings, findings=findings, other=others)
+
+
+def _tables(plan: _Plan, source: Source, name: str | None) -> tuple["Table", ...]:
+    """Results of all recognizers, the one to be audited first."""
+    if plan.systems is None:
+        names = _call(plan, name)
+        table = source.read(plan.results, names[0])
+        return (table, source.read(plan.compare, names[1])) if plan.compare else (table,)
+    if plan.compare is not None:
+        raise ConfigError("--systems finds recognizers in RESULTS; leave --compare out.")
+    tables = source.read_systems(plan.results, plan.systems)
+    if name is None:
+        return tables
+    first = [one for one in tables if one.name == name]
+    if not first:
+        raise ConfigError(
+            f"--name chooses which recognizer the others are compared with; {name!r} is none.",
+            hint=nearest_names(name, [one.name for one in tables]),
+        )
+    return (*first, *(one for one in tables if one.name != name))
 
 
 def _require(plan: _Plan, table: "Table") -> None:

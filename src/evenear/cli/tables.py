@@ -2,10 +2,11 @@
 """How an audit's tables are read, as options say it, and hints in the words of the options."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evenear.errors import ConfigError, TableError, nearest_names
 
@@ -40,6 +41,20 @@ class Source:
     def read(self, path: Path, name: str) -> "Table":
         """The table at a path, under the name of its recognizer."""
         from evenear.audit import read_table
+
+        with self._in_options() as settings:
+            return read_table(path, name=name, **settings)
+
+    def read_systems(self, path: Path, column: str) -> tuple["Table", ...]:
+        """The tables of several recognizers at one path."""
+        from evenear.audit.tables.reading import read_systems
+
+        with self._in_options() as settings:
+            return read_systems(path, column=column, **settings)
+
+    @contextmanager
+    def _in_options(self) -> Iterator[dict[str, Any]]:
+        """How to read, checked; hints come back in the words of the options."""
         from evenear.metrics.words import NORMALIZERS
 
         if self.normalizer not in NORMALIZERS:
@@ -50,15 +65,13 @@ class Source:
         one_of("--duplicates", self.duplicates, ("error", "first", "keep"))
         renamed = self.renamed
         try:
-            return read_table(
-                path,
-                reference=self.reference,
-                attributes=self.attributes,
-                columns=renamed,
-                normalizer=self.normalizer,
-                duplicates=self.duplicates,  # pyright: ignore[reportArgumentType]
-                name=name,
-            )
+            yield {
+                "reference": self.reference,
+                "attributes": self.attributes,
+                "columns": renamed,
+                "normalizer": self.normalizer,
+                "duplicates": self.duplicates,
+            }
         except TableError as error:
             raise TableError(error.message, hint=as_options(error.hint)) from None
 

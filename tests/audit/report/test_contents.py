@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from audit.reports import QUICK, report, rich_report, spoken
 from evenear.audit import cohorts_by, compare, gaps, split_speakers
-from evenear.audit.report import AuditSettings, audit
+from evenear.audit.report import AuditSettings, audit, parse_condition, render_page, to_text
 from evenear.config import from_dict
 from evenear.errors import CohortError, ConfigError, TableError
 
@@ -87,3 +88,25 @@ def test_no_cohorts_and_strange_recognizers_are_refused():
     strange = table.frame.with_columns(utterance_id="x" + table.frame["utterance_id"])
     with pytest.raises(TableError, match="no utterance in common"):
         audit(table, cohorts_by(table, ["gender"]), QUICK, other=replace(table, frame=strange))
+
+
+def test_three_recognizers_are_each_compared_with_the_first():
+    first, second, third = (replace(spoken(), name=name) for name in ("first", "second", "third"))
+    worse = third.frame.with_columns(errors=pl.col("errors") + 1)
+    others = (second, replace(third, frame=worse))
+    one = audit(
+        first, cohorts_by(first, ["gender"]), AuditSettings(num_resamples=200), other=others
+    )
+    assert [(c.before, c.after) for c in one.comparisons] == [
+        ("first", "second"),
+        ("first", "third"),
+    ]
+    assert one.changes is one.comparisons[0]
+    text, page = to_text(one), render_page(one)
+    assert "first (before), second (after):" in text
+    assert "first (before), third (after):" in text
+    assert "compared with second, third" in page
+    assert 'id="compared2"' in page
+    (_, value), *_ = parse_condition("lost() > 0").judge(one).values
+    assert value == len(one.comparisons[1].got_worse) > 0
+    assert "<iframe srcdoc=" in one._repr_html_()

@@ -164,6 +164,17 @@ def test_a_small_rest_says_as_little_as_a_small_cohort():
     assert all(row.suppressed and row.wer_before is None for row in found.rows)
 
 
+def test_one_of_several_comparisons_must_be_surer():
+    table = planted(120)
+    after = thinned(table, 0.9)
+    alone, among = changes(table, after), changes(table, after, among=3)
+    for row, other in zip((alone.overall, *alone.rows), (among.overall, *among.rows), strict=True):
+        assert other.p_adjusted == pytest.approx(min(1.0, 3 * row.p_adjusted))
+        assert (other.change, other.change_low) == (row.change, row.change_low)
+    for row, other in zip(alone.rows, among.rows, strict=True):
+        assert other.gap_p_adjusted == pytest.approx(min(1.0, 3 * row.gap_p_adjusted))
+
+
 def test_everything_is_plain_json():
     table = planted(80)
     found = changes(table, thinned(table, 0.8))

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evenear.audit import cohorts_by, gaps, read_table
+from evenear.audit.tables.reading import read_systems
 from evenear.errors import ConfigError, TableError
 from evenear.metrics.words import normalize, word_errors
 
@@ -286,3 +287,21 @@ def test_whatever_the_rows_are_there_is_a_sound_table_or_a_table_error(tmp_path,
     assert table.words > 0
     assert table.frame["speaker"].null_count() == 0
     assert table.frame["utterance_id"].is_unique().all()
+
+
+def test_several_recognizers_in_one_table_are_read_apart(tmp_path):
+    rows = [
+        {**row, "system": name, "hypothesis": row["hypothesis"] + " more" * number}
+        for number, name in enumerate(["old-0.7.3", "new", "newest"])
+        for row in results()
+    ]
+    path = save(tmp_path / "all.jsonl", rows)
+    with pytest.raises(TableError, match="An utterance id may stand in one row"):
+        read_table(path)
+    tables = read_systems(path)
+    assert [one.name for one in tables] == ["old-0.7.3", "new", "newest"]
+    assert all("system" not in one.attributes for one in tables)
+    assert tables[0].frame.equals(read_table(save(tmp_path / "one.jsonl", results())).frame)
+    assert tables[2].errors > tables[1].errors > tables[0].errors
+    with pytest.raises(TableError, match="no column 'model'"):
+        read_systems(path, column="model")

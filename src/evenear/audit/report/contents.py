@@ -9,6 +9,7 @@
 to show. It computes nothing of its own: every number is that of `gaps` and `compare`.
 """
 
+import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -68,12 +69,26 @@ class Report:
     headline: Headline
     gaps: Gaps
     changes: Changes | None = None
+    more_changes: tuple[Changes, ...] = ()
+    """The same with a third recognizer, a fourth, …: each is compared with the first."""
     findings: tuple[Finding, ...] = ()
     worst_utterances: tuple[WorstUtterance, ...] = ()
     warnings: tuple[str, ...] = ()
     """What had to be repaired or left out, and in whose results."""
     methods: tuple[str, ...] = ()
     limits: tuple[str, ...] = ()
+
+    @property
+    def comparisons(self) -> tuple[Changes, ...]:
+        """All comparisons, in the order in which the recognizers were given."""
+        return (() if self.changes is None else (self.changes,)) + self.more_changes
+
+    def _repr_html_(self) -> str:
+        """The page, in a frame of a notebook."""
+        from evenear.audit.report.page import render_page
+
+        page = html.escape(render_page(self))
+        return f'<iframe srcdoc="{page}" width="100%" height="800" style="border:0"></iframe>'
 
 
 def audit(
@@ -82,9 +97,9 @@ def audit(
     settings: AuditSettings | None = None,
     *,
     findings: Sequence[Finding] = (),
-    other: Table | None = None,
+    other: Table | Sequence[Table] | None = None,
 ) -> Report:
-    """Audit one recognizer, or two on the same speech.
+    """Audit one recognizer, or several on the same speech.
 
     Args:
         table: Results of the recognizer.
@@ -92,7 +107,7 @@ def audit(
             `confirm_fraction`, and the same seed as the search.
         settings: How to measure.
         findings: What searches have to say beside the numbers.
-        other: Results of a second recognizer on the same speech, to be compared as "after".
+        other: Results of other recognizers on the same speech, each to be compared as "after".
 
     Raises:
         CohortError: There is nothing to compare.
@@ -108,23 +123,39 @@ def audit(
         strata=how.strata,
         **_shared(how),
     )
-    measured, changes = _measured(table, how), None
-    if other is not None:
-        speakers = measured.speakers["speaker"]
-        others = other.only_speakers(speakers) if how.confirm_fraction else other
-        changes = compare(measured, others, cohorts, **_shared(how))
+    measured = _measured(table, how)
+    others = [other] if isinstance(other, Table) else list(other or ())
+    changes = _comparisons(measured, others, cohorts, how)
     return Report(
-        headline=headline(found, changes, description=_description(found, findings)),
+        headline=headline(found, *changes, description=_description(found, findings)),
         gaps=found,
-        changes=changes,
+        changes=changes[0] if changes else None,
+        more_changes=tuple(changes[1:]),
         findings=tuple(findings),
         worst_utterances=worst_utterances(
-            measured, cohorts, found, per_cohort=how.num_worst, other=other
+            measured, cohorts, found, per_cohort=how.num_worst, other=others[0] if others else None
         ),
-        warnings=_warnings(found, changes, other),
+        warnings=_warnings(found, changes, others),
         methods=_methods(found, table),
         limits=_limits(found, findings),
     )
+
+
+def _comparisons(
+    measured: Table, others: Sequence[Table], cohorts: Cohorts, how: AuditSettings
+) -> list[Changes]:
+    """Each of the others beside the first, on the speakers that numbers come from."""
+    speakers = measured.speakers["speaker"]
+    return [
+        compare(
+            measured,
+            other.only_speakers(speakers) if how.confirm_fraction else other,
+            cohorts,
+            among=len(others),
+            **_shared(how),
+        )
+        for other in others
+    ]
 
 
 def _shared(how: AuditSettings) -> dict[str, Any]:
@@ -165,14 +196,14 @@ def _description(found: Gaps, findings: Sequence[Finding]) -> str | None:
     return described[0].get(worst.value) if described else None
 
 
-def _warnings(found: Gaps, changes: Changes | None, other: Table | None) -> tuple[str, ...]:
-    if changes is None or other is None:
+def _warnings(found: Gaps, changes: Sequence[Changes], others: Sequence[Table]) -> tuple[str, ...]:
+    if not others:
         return found.warnings
-    known = {*found.warnings, *other.warnings}
+    known = {*found.warnings, *(line for other in others for line in other.warnings)}
     return (
         *(f"{found.name}: {line}" for line in found.warnings),
-        *(f"{other.name}: {line}" for line in other.warnings),
-        *(line for line in changes.warnings if line not in known),
+        *(f"{other.name}: {line}" for other in others for line in other.warnings),
+        *dict.fromkeys(line for one in changes for line in one.warnings if line not in known),
     )
 
 

@@ -23,7 +23,8 @@ as percent: `10%` is 0.1. A value is a function of an attribute and one of its c
 Names with spaces or signs are quoted: gap("first language", 'Québec French'). There is nothing to
 execute here: unknown words are errors, and so is a value that the audit cannot give, because a gate
 that passes when nothing was measured guards nothing. A gap to no errors, and a change from none, is
-infinite, and so is an upper bound of a change that is not known.
+infinite, and so is an upper bound of a change that is not known. With more than two recognizers,
+the largest over all that are compared with the first counts.
 """
 
 import math
@@ -298,15 +299,15 @@ def _value(call: _Call, report: Report) -> float:
 
 
 def _of_changes(call: _Call, report: Report) -> float:
-    changes = report.changes
-    if changes is None:
+    if not report.comparisons:
         raise CohortError(
             f"{call} needs the results of a second recognizer.", hint="Give it with --compare."
         )
     if not call.arguments and call.name in ("change", "change_high", "wer_after"):
-        rows = [changes.overall]
+        rows = [one.overall for one in report.comparisons]
     else:
-        rows = [row for row in _chosen(call, changes.rows) if not row.suppressed]
+        every = [row for one in report.comparisons for row in one.rows]
+        rows = [row for row in _chosen(call, every) if not row.suppressed]
     if call.name == "change":
         return _known(call, [row.size for row in rows])
     if call.name == "gap_after":

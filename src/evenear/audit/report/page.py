@@ -81,14 +81,15 @@ def _view(report: Report) -> dict[str, Any]:
         "report": report,
         "gaps": found,
         "changes": changes,
-        "change_rows": _change_rows(changes.rows) if changes else (),
+        "comparisons": [
+            (one, _change_rows(one.rows), _rates(one.rows)) for one in report.comparisons
+        ],
         "groups": groups,
         "in_vain": [one for one in report.findings if one not in shown],
         "drawings": [(finding, drawing) for finding, drawing in drawn if drawing],
         "scale": gap_scale(
             value for row in found.rows for value in (row.gap, row.gap_low, row.gap_high)
         ),
-        "rates": _rates(changes.rows) if changes else None,
         "has_adjusted": any(row.adjusted_ratio is not None for row in found.rows),
         "has_discovered": any(row.discovered_gap is not None for row in found.rows),
         "kinds": [row for row in found.rows if row.substitutions is not None and row.words],

@@ -66,6 +66,7 @@ class AuditDocument:
     formula: str
     spreads: tuple[Spread, ...] = ()
     comparison: Comparison | None = None
+    more_comparisons: tuple[Comparison, ...] = ()
     findings: tuple[Finding, ...] = ()
     worst_utterances: tuple[WorstUtterance, ...] = ()
     to: str
@@ -97,6 +98,7 @@ def to_document(report: Report) -> AuditDocument:
         formula=found.formula,
         spreads=found.spreads,
         comparison=None if report.changes is None else _comparison(report.changes),
+        more_comparisons=tuple(_comparison(one) for one in report.more_changes),
         findings=report.findings,
         worst_utterances=report.worst_utterances,
         to=found.to,

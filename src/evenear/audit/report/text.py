@@ -41,8 +41,7 @@ def to_text(report: Report) -> str:
         _kinds(found),
         _small(found),
     ]
-    if report.changes is not None:
-        changes = report.changes
+    for changes in report.comparisons:
         blocks += [[f"{changes.before} (before), {changes.after} (after):", *_changes(changes)]]
     said: set[str] = set()
     listed = {(row.attribute, row.value) for row in found.rows}

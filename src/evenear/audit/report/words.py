@@ -42,14 +42,12 @@ class Headline:
     lines: tuple[str, ...]
 
 
-def headline(
-    gaps: Gaps, changes: Changes | None = None, *, description: str | None = None
-) -> Headline:
+def headline(gaps: Gaps, *changes: Changes | None, description: str | None = None) -> Headline:
     """Say what an audit found.
 
     Args:
         gaps: The cohorts of one recognizer.
-        changes: The same cohorts under a second one.
+        changes: The same cohorts under a second one, a third, ….
         description: The worst confirmed cohort in words, if it needs more than its name.
     """
     worst = gaps.worst
@@ -71,8 +69,8 @@ def headline(
     else:
         title = f"No cohort of {gaps.name} was confirmed to fare worse than {_base(gaps)}"
         lines = [_silence(gaps), *_others(gaps, None)]
-    if changes is not None:
-        lines.extend(_compared(changes))
+    for one in changes:
+        lines.extend(_compared(one) if one is not None else [])
     return Headline(title=title, lines=tuple(lines))
 
 

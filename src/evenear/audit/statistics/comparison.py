@@ -152,6 +152,7 @@ def compare(
     level: float = 0.95,
     min_speakers: int = 10,
     min_words: int = 500,
+    among: int = 1,
 ) -> Changes:
     """Compare two recognizers on the utterances that both have.
 
@@ -165,13 +166,15 @@ def compare(
         level: Coverage of the intervals; 1 - level is the chance of any false confirmation.
         min_speakers: Cohorts with fewer, or with fewer in the rest, are listed without numbers.
         min_words: The same for reference words.
+        among: How many comparisons this is one of; adjusted p-values are multiplied by that
+            (Bonferroni), so that the chance of any false confirmation holds for all together.
 
     Raises:
         TableError: The two have no utterance in common, were scored on other references,
             or name other speakers.
         CohortError: There are too few resamples to confirm anything at this level.
     """
-    check_resamples(num_resamples, level)
+    check_resamples(num_resamples, 1.0 - (1.0 - level) / among)
     first, second, warnings = paired(before, after)
     everyone = Assignment(EVERYONE, first.speakers.select("speaker", pl.lit("all").alias("value")))
     cohorts = Cohorts((everyone,)) + cohorts
@@ -179,7 +182,7 @@ def compare(
     large = [old.attribute == EVERYONE or old.is_large(min_speakers, min_words) for old, _ in pairs]
     shown = [pair for pair, is_large in zip(pairs, large, strict=True) if is_large]
     totals = whole_sums(second)[0], whole_sums(first)[0]
-    settings = {"seed": seed, "num_resamples": num_resamples, "level": level}
+    settings = {"seed": seed, "num_resamples": num_resamples, "level": level, "among": among}
     measured = iter(_rows(shown, totals, to, settings))
     rows = [
         next(measured) if is_large else _suppressed(old)
@@ -220,15 +223,18 @@ def _rows(
         rng_for(seed, "compare"),
         **draws,
     )
-    p_values_K = _swap_tests(shown, seed, num_resamples)
+    p_values_K = np.minimum(settings["among"] * _swap_tests(shown, seed, num_resamples), 1.0)
     rows = [
         _row(pair, changes.relative(k), p_values_K[k], level=level) for k, pair in enumerate(shown)
     ]
-    tests = _gap_tests(shown[1:], totals, seed, num_resamples)
+    statistics_K, gap_p_values_K = _gap_tests(shown[1:], totals, seed, num_resamples)
+    gap_p_values_K = np.minimum(settings["among"] * gap_p_values_K, 1.0)
     return [
         rows[0],
         *(
-            _with_gap(row, pair, to, gaps.relative(k), (tests[0][k], tests[1][k]), level=level)
+            _with_gap(
+                row, pair, to, gaps.relative(k), (statistics_K[k], gap_p_values_K[k]), level=level
+            )
             for k, (row, pair) in enumerate(zip(rows[1:], shown[1:], strict=True))
         ),
     ]

@@ -43,6 +43,12 @@ class Notes:
         if count:
             self._counts[sentence] += int(count)
 
+    def copy(self) -> "Notes":
+        """The same so far."""
+        copied = Notes()
+        copied._counts.update(self._counts)
+        return copied
+
     def sentences(self) -> tuple[str, ...]:
         """All of them, each with its sum, in the order of their first use."""
         return tuple(

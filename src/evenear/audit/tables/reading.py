@@ -14,7 +14,7 @@ attributes stay for every utterance.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
@@ -34,7 +34,7 @@ from evenear.audit.tables.pairs import paired_frame
 from evenear.audit.tables.table import COUNT_COLUMNS, TEXT_COLUMNS, Table
 from evenear.errors import TableError, nearest_names
 
-__all__ = ["ALIGNED_AT_ONCE", "Duplicates", "read_table"]
+__all__ = ["ALIGNED_AT_ONCE", "Duplicates", "read_systems", "read_table"]
 
 Duplicates = Literal["error", "first", "keep"]
 
@@ -72,8 +72,57 @@ def read_table(
     Raises:
         TableError: The table lacks what an audit needs, or cannot be read.
     """
-    path = Path(path)
-    notes = Notes()
+    path, notes = Path(path), Notes()
+    frame, normalizer = _rows(
+        path, notes, reference, attributes, columns or {}, normalizer, keep_texts
+    )
+    frame = _without_duplicates(frame, duplicates, notes)
+    return _finished(frame, name or plain_name(path), normalizer, notes)
+
+
+def read_systems(
+    path: str | Path, *, column: str = "system", duplicates: Duplicates = "error", **settings: Any
+) -> tuple[Table, ...]:
+    """Read the results of several recognizers from one table, in the order of their first rows.
+
+    Args:
+        path: The results; an utterance has a row for each recognizer.
+        column: Which column says whose results a row is.
+        duplicates: As in `read_table`, for each recognizer.
+        settings: reference, attributes, columns, normalizer and keep_texts, as in `read_table`.
+
+    Raises:
+        TableError: As in `read_table`, or there is no such column.
+    """
+    path, notes = Path(path), Notes()
+    how = {"reference": None, "attributes": (), "columns": {}, "normalizer": "basic"}
+    how |= {"keep_texts": 200_000, **settings}
+    frame, normalizer = _rows(path, notes, **how)
+    if column not in frame.columns:
+        raise TableError(
+            f"{path.name} has no column {column!r} that names recognizers.",
+            hint=nearest_names(column, frame.columns),
+        )
+    names = frame[column].cast(pl.String)
+    notes("{} rows name no recognizer and were left out.", names.null_count())
+    tables = []
+    for name in names.drop_nulls().unique(maintain_order=True):
+        own = notes.copy()
+        rows = _without_duplicates(frame.filter(names == name).drop(column), duplicates, own)
+        tables.append(_finished(rows, name, normalizer, own))
+    return tuple(tables)
+
+
+def _rows(
+    path: Path,
+    notes: Notes,
+    reference: str | Path | None,
+    attributes: Sequence[str | Path],
+    columns: Mapping[str, str] | None,
+    normalizer: str,
+    keep_texts: int,
+) -> tuple[pl.DataFrame, str]:
+    """Counted rows of a file, and what their texts were normalized by."""
     extras = [_Extra.read(Path(extra), notes) for extra in attributes]
     if reference is None:
         frames: Iterator[pl.DataFrame] = read_frames(path, notes)
@@ -85,13 +134,7 @@ def read_table(
         reader.add(frame, extras)
     for extra in extras:
         extra.check(path.name, notes)
-    frame = _without_duplicates(reader.frame(), duplicates, notes)
-    return _finished(
-        frame,
-        name or plain_name(path),
-        "as counted" if reader.counted else normalizer,
-        notes,
-    )
+    return reader.frame(), "as counted" if reader.counted else normalizer
 
 
 @dataclass
@@ -316,7 +359,7 @@ def _without_duplicates(frame: pl.DataFrame, duplicates: Duplicates, notes: Note
         raise TableError(
             f"An utterance id may stand in one row; {num_again} rows repeat one with other "
             f"content, such as {name!r}.",
-            hint="If the table holds several systems, read one at a time. Else choose "
+            hint="If the table holds several systems, name them in a column 'system'. Else choose "
             "duplicates='first', or duplicates='keep' to take them as different utterances.",
         )
     if duplicates == "first":
