@@ -67,7 +67,7 @@ def audit(
     ] = None,
     out: Annotated[
         list[Path] | None,
-        typer.Option(help="Write the report to this .html or .json; may be repeated."),
+        typer.Option(help="Write the report to this .html, .json, .md or .csv; may be repeated."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     fail_if: Annotated[
@@ -208,7 +208,7 @@ def _audit_trials(
     from evenear.audit.verification.trials import read_trials
 
     for path in output.files:
-        check_report_path(path)
+        check_report_path(path, (".html", ".json"))
     speakers = source.attributes[0] if source.attributes else None
     renamed = source.renamed
     try:
@@ -355,7 +355,8 @@ def _any_holds(report: "Report", conditions: Sequence["Condition"]) -> bool:
     for condition in conditions:
         verdict = condition.judge(report)
         values = ", ".join(f"{name} is {value:.4g}" for name, value in verdict.values)
-        note(f"{'FAILED' if verdict.holds else 'passed'}: {condition.text} ({values})")
+        close = "; close: " + ", ".join(verdict.close) if verdict.close else ""
+        note(f"{'FAILED' if verdict.holds else 'passed'}: {condition.text} ({values}{close})")
         held = held or verdict.holds
     return held
 

@@ -220,3 +220,20 @@ def test_every_function_refuses_names_that_are_not_there(name, argument):
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_answers_about_everything(name):
     assert isinstance(_value(f"{name}()", rich_report()), float)
+
+
+@pytest.mark.parametrize(
+    ("text", "close"),
+    [
+        ("gap(gender, female) > {0.95}", ("gap(gender, female)",)),
+        ("{1.05} > gap(gender, female)", ("gap(gender, female)",)),
+        ("gap(gender, female) > {1.5} or gap(gender, female) > {1.02}", ("gap(gender, female)",)),
+        ("gap(gender, female) > {0.5}", ()),
+        ("1 > 1", ()),
+    ],
+)
+def test_a_value_close_to_its_bound_is_said_to_be(text, close):
+    (female,) = [row for row in report().gaps.rows if row.value == "female"]
+    for share in ("0.95", "1.05", "1.5", "1.02", "0.5"):
+        text = text.replace(f"{{{share}}}", repr(float(share) * female.gap))
+    assert parse_condition(text).judge(report()).close == close

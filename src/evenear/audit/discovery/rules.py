@@ -90,4 +90,4 @@ def extreme_p_value(best: float, null_R: np.ndarray) -> float:
     if scale < 1e-12 * max(1.0, abs(best)):
         return 1.0 if best <= null_R.max() else 1.0 / (1 + len(null_R))
     location = float(null_R.mean()) - float(gumbel_r.mean()) * scale
-    return float(gumbel_r.sf(best, location, scale))
+    return float(np.asarray(gumbel_r.sf(best, location, scale)))

@@ -11,6 +11,7 @@
 from evenear.audit.report.contents import AuditSettings, Report, audit
 from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
 from evenear.audit.report.gate import Condition, Verdict, parse_condition
+from evenear.audit.report.markdown import to_markdown
 from evenear.audit.report.page import render_page
 from evenear.audit.report.schema import (
     SCHEMA_VERSION,
@@ -46,6 +47,7 @@ __all__ = [
     "render_page",
     "to_document",
     "to_json",
+    "to_markdown",
     "to_text",
     "write_report",
 ]

@@ -30,7 +30,7 @@ the largest over all that are compared with the first counts.
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -42,23 +42,10 @@ from evenear.errors import CohortError, ConfigError, nearest_names
 __all__ = ["FUNCTIONS", "Condition", "Verdict", "parse_condition"]
 
 FUNCTIONS = (
-    "change",
-    "change_high",
-    "confirmed_gap",
-    "fell_behind",
-    "gap",
-    "gap_after",
-    "gap_change",
-    "gap_change_high",
-    "gap_high",
-    "gap_low",
-    "lost",
-    "ratio",
-    "spread",
-    "wer",
-    "wer_after",
+    "change", "change_high", "confirmed_gap", "fell_behind", "gap", "gap_after", "gap_change",
+    "gap_change_high", "gap_high", "gap_low", "lost", "ratio", "spread", "wer", "wer_after",
     "worse",
-)
+)  # fmt: skip
 """What a condition may ask for."""
 
 _OF_CHANGES = (
@@ -86,6 +73,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _DEPTH = 50
+_CLOSE = 0.1
+"""A value within this part of its bound could as well have come out on the other side."""
 
 
 class Verdict(NamedTuple):
@@ -93,6 +82,8 @@ class Verdict(NamedTuple):
 
     holds: bool
     values: tuple[tuple[str, float], ...]
+    close: tuple[str, ...] = ()
+    """Which values lie within a tenth of the bound that they were compared with."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +101,7 @@ class Condition:
         """
         values: dict[str, float] = {}
         holds = self._tree.holds(report, values)
-        return Verdict(holds, tuple(values.items()))
+        return Verdict(holds, tuple(values.items()), tuple(dict.fromkeys(self._tree.close(values))))
 
 
 def parse_condition(text: str) -> Condition:
@@ -165,6 +156,16 @@ class _Node(NamedTuple):
         if self.kind == "not":
             return not found[0]
         return all(found) if self.kind == "and" else any(found)
+
+    def close(self, values: Mapping[str, float]) -> Iterator[str]:
+        """Values that were asked for and lie close to a number that they were compared with."""
+        for node in self.nodes:
+            yield from node.close(values)
+        for call, bound in (self.sides, self.sides[::-1]) if self.sides else ():
+            if isinstance(call, _Call) and isinstance(bound, _Number) and str(call) in values:
+                apart = abs(values[str(call)] - bound.number)
+                if apart <= _CLOSE * abs(bound.number):
+                    yield str(call)
 
 
 def _tokens(text: str) -> list[_Token]:

@@ -18,7 +18,7 @@ from evenear.audit.report.words import (
 from evenear.audit.statistics.comparison import Changes
 from evenear.audit.statistics.results import Gaps
 
-__all__ = ["to_text"]
+__all__ = ["change_cells", "cohort_cells", "to_text"]
 
 _LEFT = "<"
 _RIGHT = ">"
@@ -68,6 +68,15 @@ def _split(found: Gaps) -> list[str]:
 
 
 def _cohorts(found: Gaps) -> list[str]:
+    head, rows, sides = cohort_cells(found)
+    lines = _columns(head, rows, sides)
+    if lines:
+        lines.append("A gap as large as “would show” would be confirmed four times out of five.")
+    return lines
+
+
+def cohort_cells(found: Gaps) -> tuple[list[str], list[list[str]], str]:
+    """The measured cohorts as a table of texts: head, rows, and the side that each column keeps."""
     adjusted = any(row.adjusted_ratio is not None for row in found.rows)
     head = ["attribute", "cohort", "speakers", "words", "WER", "interval", "gap", "interval"]
     head += ["would show"]
@@ -94,10 +103,7 @@ def _cohorts(found: Gaps) -> list[str]:
                 ratio = row.adjusted_ratio
                 cells.append("–" if ratio is None else f"{ratio:.2f}")
             rows.append([*cells, p_value(row.p_adjusted), verdict(row)])
-    lines = _columns([*head, "p adjusted", "verdict"], rows, sides + _RIGHT + _LEFT)
-    if lines:
-        lines.append("A gap as large as “would show” would be confirmed four times out of five.")
-    return lines
+    return [*head, "p adjusted", "verdict"], rows, sides + _RIGHT + _LEFT
 
 
 def _kinds(found: Gaps) -> list[str]:
@@ -129,6 +135,11 @@ def _small(found: Gaps) -> list[str]:
 
 
 def _changes(changes: Changes) -> list[str]:
+    return _columns(*change_cells(changes))
+
+
+def change_cells(changes: Changes) -> tuple[list[str], list[list[str]], str]:
+    """Everyone and the measured cohorts under two recognizers, as a table of texts."""
     head = ["attribute", "cohort", "WER before", "WER after", "change", "interval", "gap before"]
     rows = [
         [
@@ -150,7 +161,7 @@ def _changes(changes: Changes) -> list[str]:
         if not row.suppressed
     ]
     head += ["gap after", "p adjusted", "verdict", "gap changes by", "p adjusted", "gap verdict"]
-    return _columns(head, rows, _LEFT * 2 + _RIGHT * 7 + _LEFT + _RIGHT * 2 + _LEFT)
+    return head, rows, _LEFT * 2 + _RIGHT * 7 + _LEFT + _RIGHT * 2 + _LEFT
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> list[str]:

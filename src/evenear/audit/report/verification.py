@@ -151,7 +151,7 @@ def write_verification_report(found: VerificationAudit, path: str | Path) -> Non
         ConfigError: The name has another suffix, or its folder does not exist.
         TableError: The file cannot be written.
     """
-    target = check_report_path(path)
+    target = check_report_path(path, (".html", ".json"))
     is_json = target.suffix.lower() == ".json"
     text = verification_json(found) if is_json else render_verification_page(found)
     try:

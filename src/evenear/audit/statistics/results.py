@@ -179,6 +179,11 @@ class Gaps:
         schema = {one.name: kinds[_first_word(str(one.type))] for one in fields(Gap)}
         return pl.DataFrame([asdict(row) for row in self.rows], schema=schema)
 
+    def _repr_html_(self) -> str:
+        """A table of the cohorts, for a notebook."""
+        shown = ["attribute", "value", "speakers", "words", "wer", "gap", "gap_low", "gap_high"]
+        return self.to_frame().select(*shown, "p_adjusted", "confirmed")._repr_html_()
+
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values, `overall` and `cohorts` first."""
         values = asdict(self)

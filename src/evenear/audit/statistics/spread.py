@@ -25,7 +25,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 
 from evenear.audit.statistics.results import Spread
 from evenear.audit.statistics.sums import CohortSums
@@ -117,7 +117,9 @@ def _between_variance(rates_K: np.ndarray, noise_K: np.ndarray) -> float:
     widest = float((rates_K.max() - rates_K.min()) ** 2)
     if surplus(0.0) <= 0.0:
         return 0.0
-    return float(brentq(surplus, 0.0, widest, xtol=1e-15)) if surplus(widest) < 0.0 else widest
+    if surplus(widest) >= 0.0:
+        return widest
+    return float(root_scalar(surplus, bracket=(0.0, widest), xtol=1e-15).root)
 
 
 def _mean(rates_K: np.ndarray, variance_K: np.ndarray) -> float:
