@@ -133,7 +133,7 @@ def test_hypotheses_and_references_may_come_apart(run, tmp_path):
         ([], "Say what divides the speakers", "--by gender,age,accent,noise"),
         (["--by", "gender", "--fail-if", "gap(gender)"], "expected a comparison", "gap(gender) >"),
         (["--by", "gender", "--fail-if", "gip() > 1"], "no function 'gip'", "'gap'"),
-        (["--by", "gender", "--out", "r.pdf"], ".html or .json", "r.html"),
+        (["--by", "gender", "--out", "r.pdf"], ".html, .json, .md or .csv", "r.html"),
         (["--by", "gender", "--level", "2"], "level", None),
         (["--by", "gender", "--level", "0.9999"], "nothing can be confirmed with", "or a lower"),
         (["--by", "gender", "--to", "best"], "to", None),

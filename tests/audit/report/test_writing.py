@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
+import polars as pl
 import pytest
 
 from audit.reports import report
-from evenear.audit.report import parse_document, to_document, write_report
+from evenear.audit.report import parse_document, to_document, to_markdown, write_report
 from evenear.audit.report.writing import check_report_path
 from evenear.errors import ConfigError, TableError
 
@@ -13,10 +14,15 @@ def test_the_suffix_decides_what_is_written(tmp_path):
     assert (tmp_path / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     text = (tmp_path / "report.json").read_text(encoding="utf-8")
     assert parse_document(text) == to_document(report())
+    write_report(report(), tmp_path / "report.md")
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == to_markdown(report())
+    write_report(report(), tmp_path / "report.csv")
+    rows = pl.read_csv(tmp_path / "report.csv")
+    assert rows["gap"].to_list() == pytest.approx([row.gap for row in report().gaps.rows])
 
 
 def test_an_unknown_suffix_and_a_missing_folder_are_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"\.html or \.json, got 'report\.pdf'"):
+    with pytest.raises(ConfigError, match=r"\.html, .*or \.csv, got 'report\.pdf'"):
         write_report(report(), tmp_path / "report.pdf")
     with pytest.raises(ConfigError, match="There is no folder"):
         write_report(report(), tmp_path / "nowhere" / "report.html")

@@ -86,8 +86,8 @@ def extreme_p_value(best: float, null_R: np.ndarray) -> float:
     null_R = null_R[np.isfinite(null_R)]
     if len(null_R) < 2 or not math.isfinite(best):
         return 1.0
-    scale = float(null_R.std(ddof=1)) / float(gumbel_r.std())
+    scale = float(null_R.std(ddof=1)) / float(np.asarray(gumbel_r.std()))
     if scale < 1e-12 * max(1.0, abs(best)):
         return 1.0 if best <= null_R.max() else 1.0 / (1 + len(null_R))
-    location = float(null_R.mean()) - float(gumbel_r.mean()) * scale
+    location = float(null_R.mean()) - float(np.asarray(gumbel_r.mean())) * scale
     return float(np.asarray(gumbel_r.sf(best, location, scale)))

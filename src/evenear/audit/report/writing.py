@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write a report to a file: a page, JSON, Markdown or CSV, as its name says, whole or not at all."""
+"""Write a report to a file, whole or not at all: page, JSON, Markdown or CSV, as its name says."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
