@@ -229,7 +229,8 @@ def _audit_trials(
 
 
 def _require_of_speakers(by: Sequence[str], found: "Trials") -> None:
-    for name in by:
+    parts = [part.strip() for name in by for part in name.replace("×", "*").split("*")]
+    for name in parts:
         if name in found.attributes:
             continue
         for line in found.warnings:

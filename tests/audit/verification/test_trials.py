@@ -225,3 +225,47 @@ def test_cohorts_are_kinds_and_ranges():
     with pytest.raises(TableError, match="no attribute 'gendr'") as caught:
         trials.cohorts_by("gendr")
     assert "'gender'" in str(caught.value.hint)
+
+
+def many(wrong: int, *, given: bool) -> pl.DataFrame:
+    """Three thousand trials of 30 speakers, some with the wrong label."""
+    rows = [(a, b) for a in range(30) for b in range(30)] + [(a, a) for a in range(30)] * 70
+    labels = [a == b for a, b in rows]
+    labels[1 : 1 + wrong] = [True] * wrong
+    frame = pl.DataFrame(
+        {
+            "score": [float(k % 7) for k in range(len(rows))],
+            "enrol": [f"s{a}/x" for a, _ in rows],
+            "test": [f"s{b}/y" for _, b in rows],
+            "target": labels,
+        }
+    )
+    speakers = {f"{side}_speaker": frame[side].str.split("/").list.first() for side in SIDES}
+    return frame.with_columns(**speakers) if given else frame
+
+
+SIDES = ("enrol", "test")
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_few_wrong_labels_are_left_out_and_named_and_many_are_refused(given):
+    """One wrong label in 60,000 trials once refused them all."""
+    trials = trials_of(many(2, given=given))
+    assert trials.frame.height == many(0, given=given).height - 2
+    assert trials.warnings == (
+        "2 trials have a label that contradicts their speakers, such as 's0/x' against 's1/y', "
+        "and were left out.",
+    )
+    with pytest.raises(TableError):
+        trials_of(many(29, given=given))
+
+
+def test_attributes_cross():
+    who = pl.DataFrame(
+        {"speaker": ["a", "b", "c"], "sex": ["f", "m", None], "land": ["x", "y", "x"]}
+    )
+    (both,) = trials_of(made(), speakers=who).cohorts_by("sex*land").assignments
+    assert both.attribute == "sex×land"
+    assert both.frame["value"].to_list() == ["f×x", "m×y", None]
+    with pytest.raises(TableError, match="no attribute 'lamd'"):
+        trials_of(made(), speakers=who).cohorts_by("sex*lamd")

@@ -16,6 +16,7 @@ import polars as pl
 
 from evenear.audit.tables.cleaning import Notes, clean_attributes, key_text
 from evenear.audit.tables.cohorts import (
+    CROSS,
     MAX_NUMBERS,
     Assignment,
     Cohorts,
@@ -40,6 +41,9 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
 _TRUE = ("1", "1.0", "true", "yes", "target", "tgt", "same", "genuine")
 _FALSE = ("0", "0.0", "-1", "-1.0", "false", "no", "nontarget", "non-target", "non_target")
 _FALSE += ("imp", "impostor", "imposter", "different")
+_MISLABELED = 0.001
+"""Of so few trials the label may contradict the speakers: they are left out and told."""
+
 _SEPARATORS = ("", "/", "-", "_")
 _MAX_KINDS = 30
 """Text with more kinds divides speakers only if that is asked for."""
@@ -66,24 +70,31 @@ class Trials:
     def cohorts_by(self, *attributes: str) -> Cohorts:
         """Cohorts of speakers by attributes; by all that have a few kinds if none is named.
 
-        Numbers with more than a dozen values are cut into four ranges.
+        `gender×nationality` (or `gender*nationality`) is an intersection. Numbers with more than a
+        dozen values are cut into four ranges.
 
         Raises:
             TableError: There is no such attribute.
         """
         found = []
         for name in attributes or self._dividing():
-            if name not in self.attributes:
-                raise TableError(
-                    f"There is no attribute {name!r} of speakers.",
-                    hint=nearest_names(name, self.attributes) if self.attributes else None,
-                )
-            value = pl.col(name).cast(pl.String)
-            if self._is_scale(name):
-                cuts = even_cuts(self.speakers[name])
-                value = ranges(pl.col(name), cuts, range_names(cuts))
-            found.append(Assignment(name, self.speakers.select("speaker", value.alias("value"))))
+            parts = [part.strip() for part in name.replace("*", CROSS).split(CROSS)]
+            values = [self._values(part) for part in parts]
+            value = pl.concat_str(values, separator=CROSS, ignore_nulls=False).alias("value")
+            found.append(Assignment(CROSS.join(parts), self.speakers.select("speaker", value)))
         return Cohorts(tuple(found))
+
+    def _values(self, name: str) -> pl.Expr:
+        """An attribute of speakers as text."""
+        if name not in self.attributes:
+            raise TableError(
+                f"There is no attribute {name!r} of speakers.",
+                hint=nearest_names(name, self.attributes) if self.attributes else None,
+            )
+        if self._is_scale(name):
+            cuts = even_cuts(self.speakers[name])
+            return ranges(pl.col(name), cuts, range_names(cuts))
+        return pl.col(name).cast(pl.String)
 
     def _dividing(self) -> list[str]:
         """Attributes that divide speakers into a few kinds, rather than name each of them."""
@@ -140,7 +151,7 @@ def trials_of(
             hint="; ".join(notes.sentences())
             or "The column target is 1 where both sides are one speaker and 0 otherwise.",
         )
-    frame = _with_speakers(frame)
+    frame = _with_speakers(frame, notes)
     known = _attributes(frame, notes)
     if speakers is not None:
         known = _joined(known, speakers, notes)
@@ -213,35 +224,58 @@ def _renamed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
     return frame.drop(set(taken.values()) - set(taken), strict=False).rename(taken)
 
 
-def _with_speakers(frame: pl.DataFrame) -> pl.DataFrame:
-    """The speaker of either side: given, or the part of its id that agrees with the labels."""
+def _with_speakers(frame: pl.DataFrame, notes: Notes) -> pl.DataFrame:
+    """The speaker of either side: given, or the part of its id that agrees with the labels.
+
+    A few trials whose label contradicts their speakers are left out, and one of them is named.
+    """
     if {"enrol_speaker", "test_speaker"} <= set(frame.columns):
-        if not _agrees(frame):
+        agrees = _agrees(frame)
+        if agrees.mean() < 1.0 - _MISLABELED:
             raise TableError(
                 "The speakers of a trial must agree with its label: the same in target trials, "
-                "different in non-target trials. Some trials do not.",
+                f"different in non-target trials. {int((~agrees).sum()):,} of {frame.height:,} "
+                "trials do not.",
                 hint="Check enrol_speaker, test_speaker and target.",
             )
+        return _agreeing(frame, agrees, notes)
+    guesses = [_guessed(frame, separator) for separator in _SEPARATORS]
+    best = max(guesses, key=lambda guess: float(_agrees(guess).mean() or 0.0))
+    agrees = _agrees(best)
+    if agrees.mean() < 1.0 - _MISLABELED:
+        raise TableError(
+            "Trials need the speaker of either side, and the ids of enrol and test do not tell: "
+            f"{frame['enrol'][0]!r} and {frame['test'][0]!r}.",
+            hint="Add columns enrol_speaker and test_speaker.",
+        )
+    return _agreeing(best, agrees, notes)
+
+
+def _guessed(frame: pl.DataFrame, separator: str) -> pl.DataFrame:
+    """Speakers as what stands before a separator in ids; the ids if there is no separator."""
+    sides = []
+    for side in ("enrol", "test"):
+        part = pl.col(side)
+        part = part.str.split(separator).list.first() if separator else part
+        sides.append(part.alias(f"{side}_speaker"))
+    return frame.with_columns(sides)
+
+
+def _agrees(frame: pl.DataFrame) -> pl.Series:
+    """Which trials have a label that fits their speakers."""
+    return (frame["enrol_speaker"] == frame["test_speaker"]) == frame["target"]
+
+
+def _agreeing(frame: pl.DataFrame, agrees: pl.Series, notes: Notes) -> pl.DataFrame:
+    if agrees.all():
         return frame
-    for separator in _SEPARATORS:
-        sides = []
-        for side in ("enrol", "test"):
-            part = pl.col(side)
-            part = part.str.split(separator).list.first() if separator else part
-            sides.append(part.alias(f"{side}_speaker"))
-        guessed = frame.with_columns(sides)
-        if _agrees(guessed):
-            return guessed
-    raise TableError(
-        "Trials need the speaker of either side, and the ids of enrol and test do not tell: "
-        f"{frame['enrol'][0]!r} and {frame['test'][0]!r}.",
-        hint="Add columns enrol_speaker and test_speaker.",
+    first = frame.filter(~agrees).row(0, named=True)
+    notes(
+        f"{{}} trials have a label that contradicts their speakers, such as {first['enrol']!r} "
+        f"against {first['test']!r}, and were left out.",
+        int((~agrees).sum()),
     )
-
-
-def _agrees(frame: pl.DataFrame) -> bool:
-    same = frame["enrol_speaker"] == frame["test_speaker"]
-    return bool((same == frame["target"]).all())
+    return frame.filter(agrees)
 
 
 def _attributes(frame: pl.DataFrame, notes: Notes) -> pl.DataFrame:
