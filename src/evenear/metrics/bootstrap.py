@@ -47,9 +47,8 @@ BYTES_AT_ONCE = 64 << 20
 STACK_BYTES = 256 << 20
 """Size of the columns of contrasts that are resampled together."""
 
-NO_ERROR = 1e-6
-"""Standard errors below this are rounding: two systems that wrote the same, or a draw in which one
-speaker was drawn every time, who shows nothing of how speakers differ."""
+NO_ERROR = 1e-9
+"""Standard errors below this are rounding: two systems that wrote the same."""
 
 _SAYS_NOTHING = math.log(1e6)
 """Intervals that reach further, to a millionth and a millionfold, are those of nothing known."""
@@ -229,7 +228,6 @@ def _bootstrap(
     studentized, errors = [], []
     for counts_RS in resample_speakers(num_speakers, num_resamples, rng, strata_S=strata_S):
         theta_RK, error_RK = stack.estimate(counts_RS)
-        error_RK = np.where(error_RK < NO_ERROR, 0.0, error_RK)
         studentized.append(_ratio(theta_RK - theta_1K, error_RK))
         errors.append(error_RK)
     return theta_1K[0], error_1K[0], np.concatenate(studentized), np.concatenate(errors)
