@@ -231,7 +231,7 @@ def _with_speakers(frame: pl.DataFrame, notes: Notes) -> pl.DataFrame:
     """
     if {"enrol_speaker", "test_speaker"} <= set(frame.columns):
         agrees = _agrees(frame)
-        if agrees.mean() < 1.0 - _MISLABELED:
+        if int(agrees.sum()) < (1.0 - _MISLABELED) * len(agrees):
             raise TableError(
                 "The speakers of a trial must agree with its label: the same in target trials, "
                 f"different in non-target trials. {int((~agrees).sum()):,} of {frame.height:,} "
@@ -240,9 +240,9 @@ def _with_speakers(frame: pl.DataFrame, notes: Notes) -> pl.DataFrame:
             )
         return _agreeing(frame, agrees, notes)
     guesses = [_guessed(frame, separator) for separator in _SEPARATORS]
-    best = max(guesses, key=lambda guess: float(_agrees(guess).mean() or 0.0))
+    best = max(guesses, key=lambda guess: int(_agrees(guess).sum()))
     agrees = _agrees(best)
-    if agrees.mean() < 1.0 - _MISLABELED:
+    if int(agrees.sum()) < (1.0 - _MISLABELED) * len(agrees):
         raise TableError(
             "Trials need the speaker of either side, and the ids of enrol and test do not tell: "
             f"{frame['enrol'][0]!r} and {frame['test'][0]!r}.",
