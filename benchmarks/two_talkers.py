@@ -6,7 +6,8 @@ of speechocean762, 1 to 5 turns, at most 40 % of the speech overlapped, no rooms
 list holds recordings, offsets and levels, so anyone can make the same sound. Each model streams the
 sound in chunks of 160 ms on one thread. Intervals are 95 %, mixtures resampled.
 
-    python benchmarks/two_talkers.py --data CORPORA/speechocean762 --limit 60 \
+    python benchmarks/two_talkers.py --data CORPORA/speechocean762 --limit 20 \
+        --skip "single talker, greedy" "two channels, greedy" \
         --out benchmarks/results/two_talkers.json
     python benchmarks/two_talkers.py --data CORPORA/speechocean762 --make-list
 """
@@ -170,7 +171,7 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     values = {
         "question": __doc__.splitlines()[0],
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *sys.argv]).replace(str(options.data.parent), "CORPORA"),
         "commit": commit.stdout.strip(),
         "machine": platform.processor() or platform.machine(),
         "threads": 1,

@@ -6,8 +6,9 @@ import copy
 import pytest
 import torch
 
-from evenear.checkpoint import load_model, save_model
-from evenear.checkpoint.twotalkers import load_two_talkers, save_two_talkers
+from evenear.checkpoint import load_model, save_model, shipped_models
+from evenear.checkpoint.folders import find_folder
+from evenear.checkpoint.twotalkers import TWO_TALKERS, load_two_talkers, save_two_talkers
 from evenear.config import replace
 from evenear.errors import CheckpointError
 from laws import FEATURES, random_features, tiny_bundle
@@ -92,3 +93,13 @@ def test_a_frozen_recognizer_is_named_instead_of_held(tmp_path):
 
 def size(folder) -> int:
     return (folder / "weights.safetensors").stat().st_size
+
+
+@pytest.mark.skipif("evenear-en-duo" not in shipped_models(TWO_TALKERS), reason="not shipped")
+def test_the_shipped_model_is_small_and_fits_the_recognizer_beside_it():
+    bundle = load_two_talkers("evenear-en-duo")
+    assert bundle.settings.transducer_of == "evenear-en-small"
+    assert bundle.words is not None
+    folder = find_folder("evenear-en-duo", kind=TWO_TALKERS)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+    assert "hardly trained" in bundle.card
