@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bfloat16 import need_bfloat16
 from evenear.config import replace
 from evenear.data.batches import Batch
 from evenear.models.transducer import Transducer
@@ -211,6 +212,7 @@ def test_hidden_tokens_are_read_as_blank_and_still_have_to_be_said():
 
 
 def test_bfloat16_is_near_float32_and_comes_back_as_float32():
+    need_bfloat16()
     trained, given = model(), batch(0, 1, 2)
     exact = losses(trained, given)
     with torch.no_grad():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bfloat16 import need_bfloat16
 from evenear.config import replace
 from evenear.metrics.words import WordErrors
 from evenear.training.preparation import Corpus
@@ -194,6 +195,7 @@ def _length(run: Trainer) -> float:
 
 
 def test_bfloat16_trains_too(known, tmp_path):
+    need_bfloat16()
     run = trainer(config(num_updates=20, precision="bfloat16"), known, tmp_path)
     losses = [step.loss for step in run.run()]
     assert sum(losses[-3:]) < sum(losses[:3]) / 2
