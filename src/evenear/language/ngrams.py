@@ -148,10 +148,11 @@ class NgramModel:
             if not len(ngrams_G):
                 continue
             row_N, is_known_N = found_at(order.contexts_H, keys_N)
-            place_N, is_seen_N = found_at(ngrams_G, keys_N * base + tokens_N)
+            known = np.flatnonzero(is_known_N)
+            row_N = row_N[known]
+            place_N, is_seen_N = found_at(ngrams_G, keys_N[known] * base + tokens_N[known])
             shares_N = order.shares_G[place_N] * order.scales_H[row_N] * is_seen_N
-            backed_N = probabilities_N * order.rests_H[row_N]
-            probabilities_N = np.where(is_known_N, backed_N + shares_N, probabilities_N)
+            probabilities_N[known] = probabilities_N[known] * order.rests_H[row_N] + shares_N
         return np.log(np.where(np.isin(tokens_N, list(self.special_ids)), 1.0, probabilities_N))
 
     @functools.cached_property
