@@ -4,7 +4,7 @@
 An utterance is described by the means and deviations of its log-mel frames and the deviations of
 their changes, over its louder half: 192 numbers for 64 bins. They hold a voice's spectrum, and its
 channel's; what a network over frames would find in their order is lost. The published comparison is
-of losses, and what these numbers cost (error rates several times as high) they cost all losses.
+of losses, and what these numbers cost they cost all losses.
 
 A hidden group can be planted: a channel that loses the upper half of the mel bins in noise, for all
 utterances of some speakers. Nobody tells the training who they are.
