@@ -14,9 +14,9 @@ def render(results: Mapping[str, Any]) -> str:
         "",
         f"{results['train_speakers']} speakers to learn from, {results['test_speakers']} others to "
         f"test on, {results['seeds']} seeds, {results['draws_of_speakers']} draws of speakers. The "
-        "network is a small one over 192 numbers of each utterance, not over its frames; the losses "
-        "are the published ones, as we read them. The training process is given no attribute of "
-        "anybody.",
+        "network is a small one over 192 numbers of each utterance, not over its frames; the "
+        "losses are the published ones, as we read them. The training process is given no "
+        "attribute of anybody.",
         "",
         "## Equal error rates, % (mean over seeds, 95 % interval over speakers)",
         "",
