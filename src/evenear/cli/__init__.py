@@ -58,6 +58,7 @@ def _register() -> None:
         evaluate,
         listen,
         mitigate,
+        repairs,
         reproduce,
         reproduce_arw,
         train,
@@ -79,6 +80,8 @@ def _register() -> None:
     app.command("embed")(verify.embed)
     app.add_typer(corpora.app, name="data")
     reproduce.app.command("arw")(reproduce_arw.arw)
+    reproduce.app.command("geography")(repairs.geography)
+    reproduce.app.command("cohorts")(repairs.cohorts)
     app.add_typer(reproduce.app, name="reproduce")
     app.command("doctor")(doctor.doctor)
 

@@ -28,7 +28,10 @@ def mitigate(
     ],
     cohort: Annotated[str, typer.Option(help="Whom to repair it for, as 'age<18'.")],
     out: Annotated[Path, typer.Option(help="A new folder; the same command goes on there.")],
-    method: Annotated[str, typer.Option(help="How; --methods lists the ways.")] = "ewc",
+    method: Annotated[
+        str,
+        typer.Option(help="How: ewc, l2sp, fine-tune, replay, adapters, average, oversample, …"),
+    ] = "ewc",
     dial: Annotated[
         str | None,
         typer.Option(help="Settings of the method to try, with commas, instead of the usual."),
@@ -104,6 +107,11 @@ def mitigate(
         note(", ".join(f"{count} {part} speakers" for part, count in sizes.items()) + ".")
         result = finish(repair, audited)
     _print(result, as_json=as_json)
+    if not result.choice.is_within_margin:
+        note(
+            "No setting kept everyone's errors on tuning speakers within the margin; the least "
+            "costly was taken."
+        )
     note(f"The model is in {out / 'model'}. To read: {out / 'report.html'}")
     if not result.gate.passed:
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ import soundfile
 import torch
 
 from evenear.checkpoint import Bundle, load_model, save_model
+from evenear.config import replace
 from evenear.data.augmentation import FrameAugmentation
 from evenear.evaluation import load_utterances
 from evenear.models.transducer import Transducer
@@ -47,14 +48,16 @@ def write_speakers(folder: Path, *, num_speakers: int = 16, first: int = 0) -> P
     return write_json_lines(folder / "utterances.jsonl", rows)
 
 
-def write_model(folder: Path) -> Bundle:
+def write_model(folder: Path, *, layers: int = 1) -> Bundle:
     """A model of random weights, saved; it hears nothing, but everything can be done with it."""
     settings = config()
     tokenizer = Tokenizer.train(
         [" ".join(pair) for pair in itertools.product(HERTZ, repeat=2)] * 5,
         settings.data.vocabulary_size,
     )
-    shape = settings.model.transducer(
+    stack = replace(settings.model.encoder.lstm, num_layers=layers)
+    encoder = replace(settings.model.encoder, lstm=stack)
+    shape = replace(settings.model, encoder=encoder).transducer(
         vocabulary_size=len(tokenizer), blank_id=tokenizer.blank_id, with_ctc=True
     )
     with torch.random.fork_rng(devices=[]):
@@ -86,9 +89,9 @@ def plan(method: str = "ewc", settings: tuple[float, ...] | None = None, **chang
     return MitigationConfig(**{**values, **changes})
 
 
-def utterances(folder: Path):
+def utterances(folder: Path, **options):
     """The utterances of `write_speakers`."""
-    return load_utterances(write_speakers(folder))
+    return load_utterances(write_speakers(folder, **options))
 
 
 def _tone(hz: float) -> np.ndarray:
