@@ -50,6 +50,13 @@ def mitigate(
         Path | None,
         typer.Option(help="Results that the cohort was found in: their speakers never test."),
     ] = None,
+    unlabeled: Annotated[
+        Path | None,
+        typer.Option(help="More speech, without transcripts: the model writes the cohort's down."),
+    ] = None,
+    keep: Annotated[
+        float, typer.Option(help="Share of such transcripts to keep, the surest first.")
+    ] = 0.5,
     updates: Annotated[int, typer.Option(min=1, help="Updates of each candidate.")] = 200,
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-4,
     batch_seconds: Annotated[float, typer.Option(help="Speech in a batch.")] = 30.0,
@@ -76,10 +83,10 @@ def mitigate(
     from evenear.training.mitigation.repair import Repair, Watch
     from evenear.training.mitigation.results import finish
 
-    for path in filter(None, (data, test)):
+    for path in filter(None, (data, test, unlabeled)):
         expect_to_read(path)
     how = _config(cohort, method, dial, updates=updates, rate=rate, seed=seed)
-    how = _changed(how, batch_seconds=batch_seconds, overall_margin=margin)
+    how = _changed(how, batch_seconds=batch_seconds, overall_margin=margin, keep_share=keep)
     audited = from_dict(
         AuditSettings, {"seed": seed, "min_speakers": min_speakers, "min_words": min_words}
     )
@@ -97,6 +104,7 @@ def mitigate(
             test=testing,
             by=[name.strip() for name in by.split(",") if name.strip()] if by else None,
             discovered_on=_speakers(discovered_on),
+            unlabeled=load_utterances(unlabeled) if unlabeled is not None else (),
             watch=Watch(
                 lambda name, total: bar.reset(task, description=name, total=total),
                 lambda count: bar.advance(task, count),

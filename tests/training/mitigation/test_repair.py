@@ -94,3 +94,22 @@ def test_given_test_speech_is_what_tests(place):
     assert repair.division.test == {f"s{k}" for k in range(40, 46)}
     with pytest.raises(CohortError, match="comes twice"):
         prepared(place, out="two", test=utterances(place / "tones")[:8])
+
+
+def test_speech_without_transcripts_is_adapted_to_unless_its_speaker_is_held_out(place):
+    from evenear.evaluation import load_utterances
+
+    more = load_utterances(write_speakers(place / "more", num_speakers=6, first=60))
+    plain = prepared(place)
+    same = [u for u in utterances(place / "tones") if u.speaker in plain.division.test]
+    repair = prepared(place, plan(keep_share=1.0), out="two", unlabeled=[*more, *same])
+    assert {u.speaker for u in repair.unlabeled} == {"s61", "s63", "s65"}
+    adapted = {u.utterance_id for u in repair._adaptation.utterances}
+    told = {u.utterance_id: u.text for u in repair._machine_transcribed()}
+    assert told
+    assert set(told) <= adapted
+    assert all(
+        text == u.text
+        for u in repair._adaptation.utterances
+        if (text := told.get(u.utterance_id)) is not None
+    )

@@ -105,6 +105,8 @@ class MitigationConfig:
     """Rank of adapters."""
     unknown_chance: float = Field(default=0.15, ge=0, lt=1)
     """Chance that a cohort embedding is not told who speaks, so that it need not be later."""
+    keep_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of machine-transcribed utterances that are kept, the surest first."""
     overall_margin: float = Field(default=0.005, ge=0)
     """By how much, relatively, everyone's errors on tuning speakers may grow at most."""
     objective: ObjectiveConfig = ObjectiveConfig()

@@ -35,6 +35,7 @@ from evenear.training.mitigation.choosing import Point, choose, point
 from evenear.training.mitigation.measuring import measured, streamed, whole
 from evenear.training.mitigation.plan import MitigationConfig
 from evenear.training.mitigation.speakers import Division, divide_speakers, parts_of
+from evenear.training.mitigation.transcribing import confident, machine_texts
 
 __all__ = ["COHORT", "Choice", "Repair", "RepairPlan", "Watch"]
 
@@ -88,6 +89,8 @@ class Repair:
     members: dict[str, bool | None]
     division: Division
     parts: dict[str, list[Utterance]]
+    unlabeled: tuple[Utterance, ...] = ()
+    """Speech of the cohort without transcripts, for the model to transcribe."""
     watch: Watch = field(default_factory=Watch)
 
     @classmethod
@@ -101,6 +104,7 @@ class Repair:
         test: Sequence[Utterance] | None = None,
         by: Sequence[str] | None = None,
         discovered_on: Collection[str] = (),
+        unlabeled: Sequence[Utterance] = (),
         watch: Watch | None = None,
     ) -> "Repair":
         """Check everything that can be checked before hours pass, and write the plan.
@@ -113,6 +117,9 @@ class Repair:
             test: Speech of the test speakers, if they are known; else some of the others test.
             by: Attributes to judge cohorts by; None: all that divide speakers into a few kinds.
             discovered_on: Speakers whose errors led to the cohort.
+            unlabeled: More speech, whose texts are not looked at: what speakers of the cohort
+                say in it is transcribed by the model, and the surer part adapted to. Speakers who
+                tune or test are left out.
             watch: Whom to tell what goes on.
 
         Raises:
@@ -131,16 +138,21 @@ class Repair:
             discovered_on=discovered_on,
             test=testing,
         )
+        held = division.tuning | division.test
+        more = tuple(
+            u for u in unlabeled if u.speaker not in held and how.cohort.holds(u.attributes)
+        )
+        members |= {u.speaker: True for u in more}
         plan = RepairPlan(
             model=bundle.name,
             weights=_digest(bundle),
-            speech=_speech(spoken, division),
+            speech=_speech([*spoken, *more], division),
             mitigation=how,
             by=_attributes(spoken, by),
         )
         _claim(folder, plan, Path(model))
         parts = parts_of(spoken, division)
-        return cls(plan, bundle, folder, members, division, parts, watch or Watch())
+        return cls(plan, bundle, folder, members, division, parts, more, watch or Watch())
 
     @property
     def how(self) -> MitigationConfig:
@@ -217,12 +229,25 @@ class Repair:
 
     @cached_property
     def _adaptation(self) -> FrameStore:
-        return self._store("adaptation", StoreConfig(features=self.bundle.features, copies=2))
+        how = StoreConfig(features=self.bundle.features, copies=2)
+        return self._store("adaptation", how, self._machine_transcribed())
 
-    def _store(self, part: str, settings: StoreConfig) -> FrameStore:
-        self.watch.stage(f"Storing {part} speech", len(self.parts[part]))
+    def _machine_transcribed(self) -> list[Utterance]:
+        if not self.unlabeled:
+            return []
+        self.watch.stage("Transcribing unlabeled speech", len(self.unlabeled))
+        texts = machine_texts(self.bundle, self.unlabeled, self.folder, progress=self.watch.step)
+        kept = confident(self.unlabeled, texts, self.how.keep_share)
+        self.watch.note(f"{len(kept)} of {len(texts)} machine transcripts are kept.")
+        return kept
+
+    def _store(
+        self, part: str, settings: StoreConfig, more: Sequence[Utterance] = ()
+    ) -> FrameStore:
+        spoken = [*self.parts[part], *more]
+        self.watch.stage(f"Storing {part} speech", len(spoken))
         folder = self.folder / "frames"
-        return build_store(self.parts[part], folder, settings, progress=self.watch.step)
+        return build_store(spoken, folder, settings, progress=self.watch.step)
 
     def _tuned(self, name: str, made: Repaired, store: FrameStore) -> Table:
         self.watch.stage(f"Hearing tuning speakers, {name}", len(store))
