@@ -6,6 +6,8 @@ speakers; every number is of test speakers, whom both models hear. As in the pap
 the tree is kept; how many a permutation test would keep is said beside it. On the control map
 places are chance, so its repair shows what picking a worst region gains by itself.
 
+Legend: R resamples, G regions.
+
 Source: Trinh et al. 2022, arXiv:2207.07850.
 """
 
