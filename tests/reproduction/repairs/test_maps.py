@@ -3,7 +3,7 @@
 
 import polars as pl
 
-from evenear.audit.zipconditions import census_conditions, zip_members
+from evenear.audit.discovery.census.zipconditions import census_conditions, zip_members
 from evenear.reproduction.repairs.maps import assigned_places, assigned_zips
 
 WEAK = {f"s{k:03}": k % 2 == 0 for k in range(400)}

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from evenear.audit import Table
-from evenear.audit.bootstrap import resample_speakers
+from evenear.metrics.bootstrap import resample_speakers
 from evenear.reproduction.claims import Judgement
 from evenear.reproduction.statistics import Estimate
 from evenear.seeding import rng_for

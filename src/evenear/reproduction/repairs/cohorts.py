@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from evenear.audit import Cohorts, Table
-from evenear.audit.census import CensusSettings, find_census_partitions
-from evenear.audit.embeddings import embed_audio
-from evenear.audit.voices import VoiceSettings, find_voices
-from evenear.audit.zipconditions import census_conditions
+from evenear.audit.discovery.census.partitions import CensusSettings, find_census_partitions
+from evenear.audit.discovery.census.zipconditions import census_conditions
+from evenear.audit.discovery.voice.embeddings import embed_audio
+from evenear.audit.discovery.voice.voices import VoiceSettings, find_voices
 from evenear.reproduction.claims import Claim, Judgement, Part
 from evenear.reproduction.repairs.bench import Bench, Outcome
 from evenear.reproduction.repairs.changes import Groups, judged

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from evenear.audit import Table
-from evenear.audit.geography import Regions, find_regions
-from evenear.audit.tree import TreeSettings
+from evenear.audit.discovery.geography.regions import Regions, find_regions
+from evenear.audit.discovery.geography.tree import TreeSettings
 from evenear.reproduction.claims import Claim, Judgement, Part
 from evenear.reproduction.repairs.bench import Bench, Outcome
 from evenear.reproduction.repairs.changes import Groups, judged

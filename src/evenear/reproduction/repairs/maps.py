@@ -14,8 +14,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from evenear.audit.zipcodes import zip_table
-from evenear.audit.zipconditions import ZipCondition, zip_members
+from evenear.audit.discovery.census.zipcodes import zip_table
+from evenear.audit.discovery.census.zipconditions import ZipCondition, zip_members
 from evenear.seeding import rng_for
 
 __all__ = ["NOTE", "assigned_places", "assigned_zips"]
