@@ -68,7 +68,8 @@ def geography(
     command = (
         f"evenear reproduce geography --data {data.name} --model {model} --split {split} "
         f"--weak '{weak}' --updates {updates} --settings {settings} --layers {layers} "
-        f"--per-speaker {per_speaker} --seed {seed}"
+        f"--per-speaker {per_speaker} --seed {seed} --methods {','.join(wanted['corner'])} "
+        f"--control-methods {','.join(wanted[experiment.CONTROL])}"
     )
     _finish(geography_written(found, command, weak), bench, out)
 
@@ -103,7 +104,7 @@ def cohorts(
     command = (
         f"evenear reproduce cohorts --data {data.name} --model {model} --split {split} "
         f"--weak '{weak}' --updates {updates} --settings {settings} --layers {layers} "
-        f"--per-speaker {per_speaker} --seed {seed}"
+        f"--per-speaker {per_speaker} --seed {seed} --methods {','.join(wanted)}"
     )
     _finish(cohorts_written(found, command, weak), bench, out)
 
