@@ -12,10 +12,10 @@ from evenear.config import replace
 from evenear.encoders.transformer import (
     TransformerConfig,
     TransformerEncoder,
-    block_mask,
     sinusoids,
 )
 from evenear.errors import ConfigError
+from evenear.nn.attention import block_mask
 from evenear.seeding import torch_rng_for
 from laws import ENCODERS, encode_in_chunks, random_features
 

@@ -25,6 +25,7 @@ Source: Radford et al. 2022 (Whisper), arXiv:2212.04356; attention within blocks
 2021 (Emformer), arXiv:2010.10759. Our reading: the circle of positions.
 """
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -35,15 +36,16 @@ from torch.nn import functional as F  # noqa: N812
 from evenear.config import config
 from evenear.encoders.base import Encoder
 from evenear.errors import ConfigError
-from evenear.nn.attention import BlockAttention
+from evenear.nn.attention import BlockAttention, block_mask
 from evenear.nn.recurrent import FrameReducer, ReducerState
 
 __all__ = [
+    "LayerCall",
+    "RunLayer",
     "TransformerConfig",
     "TransformerEncoder",
     "TransformerLayer",
     "TransformerState",
-    "block_mask",
     "sinusoids",
 ]
 
@@ -132,6 +134,28 @@ class TransformerLayer(nn.Module):
         return self.narrow(F.gelu(self.widen(self.ff_norm(x_BTD))))
 
 
+class LayerCall(NamedTuple):
+    """A layer, and all that it is given besides the frames."""
+
+    number: int
+    layer: TransformerLayer
+    past: tuple[Tensor, Tensor]
+    """Keys and values of the frames before."""
+    attend_BTS: Tensor
+    block: int
+    """Frames (20 ms) of a block."""
+    frames_B: Tensor | None
+    """How many frames of each utterance are real; None: all."""
+
+    def __call__(self, x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Run the layer as it is."""
+        return self.layer(x_BTD, self.past, self.attend_BTS)
+
+
+RunLayer = Callable[[LayerCall, Tensor], tuple[Tensor, tuple[Tensor, Tensor]]]
+"""Another way of running a layer: frames, and keys and values of the past and of them."""
+
+
 class TransformerEncoder(Encoder):
     """Attention within blocks of frames and to a bounded past."""
 
@@ -194,7 +218,7 @@ class TransformerEncoder(Encoder):
         )
 
     def step(
-        self, features_BTF: Tensor, state: TransformerState
+        self, features_BTF: Tensor, state: TransformerState, run: RunLayer = LayerCall.__call__
     ) -> tuple[Tensor, TransformerState]:
         """Encode the blocks that a chunk of any length completes."""
         groups_BKF, waiting = self._waiting.step(features_BTF, state.waiting)
@@ -202,9 +226,9 @@ class TransformerEncoder(Encoder):
         if groups_BKF.shape[1] == 0:
             return features_BTF.new_zeros(len(features_BTF), 0, self.dim), state
         whole_BTF = groups_BKF.unflatten(2, (self._block, self.feature_dim)).flatten(1, 2)
-        return self._encode(whole_BTF, state, self._block, None)
+        return self._encode(whole_BTF, state, self._block, None, run)
 
-    def flush(self, state: TransformerState) -> Tensor:
+    def flush(self, state: TransformerState, run: RunLayer = LayerCall.__call__) -> Tensor:
         """The frames of the last, incomplete block, if one waits."""
         counts = state.waiting.count_B.tolist()
         if not counts or not counts[0]:
@@ -212,10 +236,12 @@ class TransformerEncoder(Encoder):
         rest_BTF = state.waiting.waiting_BRD[:, : counts[0]]
         missing = -counts[0] % self.stride
         rest_BTF = torch.cat([rest_BTF, rest_BTF[:, -1:].expand(-1, missing, -1)], dim=1)
-        encoded_BTD, _ = self._encode(rest_BTF, state, self._block, None)
+        encoded_BTD, _ = self._encode(rest_BTF, state, self._block, None, run)
         return encoded_BTD
 
-    def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
+    def encode(
+        self, features_BTF: Tensor, valid_BT: Tensor, run: RunLayer = LayerCall.__call__
+    ) -> Tensor:
         """Encode padded utterances; in training, blocks and first positions are drawn at random."""
         block, offset_B = self._block, None
         if self.training:
@@ -225,18 +251,24 @@ class TransformerEncoder(Encoder):
             size = (len(features_BTF),)
             offset_B = torch.randint(self.config.position_cycle, size)
             offset_B *= torch.rand(size) < self.config.offset_chance
-        return self._encode_whole(features_BTF, valid_BT, block, offset_B)
+        return self._encode_whole(features_BTF, valid_BT, block, offset_B, run)
 
     def encode_unbounded(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
         """Encode padded utterances as one block each: all of it is seen from everywhere."""
-        return self._encode_whole(features_BTF, valid_BT, features_BTF.shape[1] + self.stride, None)
+        block = features_BTF.shape[1] + self.stride
+        return self._encode_whole(features_BTF, valid_BT, block, None, LayerCall.__call__)
 
     def output_lengths(self, lengths_B: Tensor) -> Tensor:
         """Encoder frames of utterances of these many feature frames."""
         return (lengths_B + self.stride - 1) // self.stride
 
     def _encode_whole(
-        self, features_BTF: Tensor, valid_BT: Tensor, block: int, offset_B: Tensor | None
+        self,
+        features_BTF: Tensor,
+        valid_BT: Tensor,
+        block: int,
+        offset_B: Tensor | None,
+        run: RunLayer,
     ) -> Tensor:
         lengths_B, num_frames = valid_BT.sum(dim=1), features_BTF.shape[1]
         if num_frames == 0:
@@ -250,11 +282,16 @@ class TransformerEncoder(Encoder):
             state = state._replace(heard_B=offset_B.to(state.heard_B.device))
         frames_B = self.output_lengths(lengths_B) * self.config.reduction
         block += -block % self.stride
-        encoded_BTD, _ = self._encode(features_BTF[rows_B1, places_BT], state, block, frames_B)
+        encoded_BTD, _ = self._encode(features_BTF[rows_B1, places_BT], state, block, frames_B, run)
         return encoded_BTD
 
     def _encode(
-        self, features_BTF: Tensor, state: TransformerState, block: int, frames_B: Tensor | None
+        self,
+        features_BTF: Tensor,
+        state: TransformerState,
+        block: int,
+        frames_B: Tensor | None,
+        run: RunLayer,
     ) -> tuple[Tensor, TransformerState]:
         """Encode blocks; only the last may be incomplete. T is a multiple of the stride.
 
@@ -274,7 +311,8 @@ class TransformerEncoder(Encoder):
                 state.keys_BLPD[:, number, past - num_past :],
                 state.values_BLPD[:, number, past - num_past :],
             )
-            x_BTD, (keys_BSD, values_BSD) = layer(x_BTD, cached, attend_BTS)
+            call = LayerCall(number, layer, cached, attend_BTS, block // 2, frames_B)
+            x_BTD, (keys_BSD, values_BSD) = run(call, x_BTD)
             if frames_B is None:
                 keys.append(_last(keys_BSD, past))
                 values.append(_last(values_BSD, past))
@@ -314,35 +352,6 @@ class TransformerEncoder(Encoder):
 
     def _layers(self) -> list[TransformerLayer]:
         return list(self.layers)  # pyright: ignore[reportReturnType]
-
-
-def block_mask(
-    num_frames: int,
-    num_past: int,
-    block: int,
-    left_frames: int,
-    known_B: Tensor,
-    frames_B: Tensor | None,
-) -> Tensor:
-    """Which of the frames (past ones first) each frame may attend to, (B or 1, T, S).
-
-    Args:
-        num_frames: Frames T, from the beginning of a block on.
-        num_past: Frames before them that are at hand.
-        block: Frames of a block.
-        left_frames: Frames before its block that a frame attends to.
-        known_B: How many of the frames before them are real.
-        frames_B: How many of the frames themselves are real; None: all.
-    """
-    places_T = torch.arange(num_frames, device=known_B.device)
-    places_S = torch.arange(-num_past, num_frames, device=known_B.device)
-    start_T1 = (places_T // block * block)[:, None]
-    attend_TS = (places_S >= start_T1 - left_frames) & (places_S < start_T1 + block)
-    real_BS = places_S >= -known_B[:, None]
-    if frames_B is not None:
-        real_BS &= places_S < frames_B[:, None]
-    itself_TS = places_S == places_T[:, None]  # padding sees itself: a mean of nothing is no number
-    return (attend_TS & real_BS[:, None]) | itself_TS
 
 
 def sinusoids(length: int, dim: int) -> Tensor:

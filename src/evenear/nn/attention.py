@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from evenear.errors import ConfigError
 
-__all__ = ["AttentionState", "BlockAttention", "CausalAttention"]
+__all__ = ["AttentionState", "BlockAttention", "CausalAttention", "block_mask"]
 
 _SLOWEST = 10_000.0
 """Wavelength, in frames over 2 pi, of the slowest rotation."""
@@ -156,6 +156,35 @@ class BlockAttention(nn.Module):
         weights_BHTS = scores_BHTS.masked_fill(~attend_BTS[:, None], -torch.inf).softmax(dim=3)
         attended_BHTE = weights_BHTS.to(query_BHTE.dtype) @ values_BHSE.to(query_BHTE.dtype)
         return self.out(attended_BHTE.transpose(1, 2).flatten(2))
+
+
+def block_mask(
+    num_frames: int,
+    num_past: int,
+    block: int,
+    left_frames: int,
+    known_B: Tensor,
+    frames_B: Tensor | None,
+) -> Tensor:
+    """Which of the frames (past ones first) each frame may attend to, (B or 1, T, S).
+
+    Args:
+        num_frames: Frames T, from the beginning of a block on.
+        num_past: Frames before them that are at hand.
+        block: Frames of a block.
+        left_frames: Frames before its block that a frame attends to.
+        known_B: How many of the frames before them are real.
+        frames_B: How many of the frames themselves are real; None: all.
+    """
+    places_T = torch.arange(num_frames, device=known_B.device)
+    places_S = torch.arange(-num_past, num_frames, device=known_B.device)
+    start_T1 = (places_T // block * block)[:, None]
+    attend_TS = (places_S >= start_T1 - left_frames) & (places_S < start_T1 + block)
+    real_BS = places_S >= -known_B[:, None]
+    if frames_B is not None:
+        real_BS &= places_S < frames_B[:, None]
+    itself_TS = places_S == places_T[:, None]  # padding sees itself: a mean of nothing is no number
+    return (attend_TS & real_BS[:, None]) | itself_TS
 
 
 def _rotated(x_BHTE: Tensor, cosine_TE: Tensor, sine_TE: Tensor) -> Tensor:
