@@ -22,6 +22,7 @@ from evenear.encoders.base import Encoder
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
+from evenear.encoders.gated import GatedConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.encoders.transformer import TransformerConfig
 from evenear.features import FeatureConfig, extract
@@ -39,6 +40,7 @@ from evenear.nn.state import map_state, split_state, stack_states, state_bytes, 
 from evenear.search import BeamConfig, GreedySearch, LexiconConfig, greedy_search
 from evenear.seeding import rng_for, torch_rng_for
 from evenear.tokenizer import Tokenizer
+from gating import BLOCKS, FRAMES, make_undecided
 
 __all__ = [
     "ENCODERS",
@@ -96,7 +98,6 @@ _TRANSFORMER = TransformerConfig(
     left_frames=5,
     position_cycle=7,
 )
-
 ENCODERS = {
     "lstm": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM),
     "lstm-reduced-2": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM, reduction=2),
@@ -116,6 +117,8 @@ ENCODERS = {
     "contextnet": _CONTEXTNET,
     "transformer": _TRANSFORMER,
     "transformer-no-past": replace(_TRANSFORMER, block_frames=4, left_frames=0, reduction=1),
+    "gated-blocks": GatedConfig(backbone=_TRANSFORMER, gates=BLOCKS),
+    "gated-frames": GatedConfig(backbone=_TRANSFORMER, gates=FRAMES),
     "contextnet-reduced-3": replace(_CONTEXTNET, squeeze_excite="off", reduction=3),
 }
 """Small encoders that between them use every option."""
@@ -336,6 +339,7 @@ def _random_model(config: TransducerConfig, rng: torch.Generator) -> Transducer:
         torch.random.set_rng_state(rng.get_state())
         model = Transducer(config).eval()
     for module in model.modules():  # statistics as after some training
+        make_undecided(module, rng)
         if isinstance(module, MaskedBatchNorm):
             module.mean_D.uniform_(-0.5, 0.5, generator=rng)
             module.variance_D.uniform_(0.5, 2.0, generator=rng)

@@ -12,6 +12,7 @@ from pydantic import Discriminator, Tag
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig
+from evenear.encoders.gated import GatedConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.encoders.plainlstm import PlainLstmEncoderConfig
 from evenear.encoders.transformer import TransformerConfig
@@ -41,7 +42,8 @@ EncoderConfig = Annotated[
     | Annotated[ConvRnnConfig, Tag("convrnn")]
     | Annotated[ConformerConfig, Tag("conformer")]
     | Annotated[ContextNetConfig, Tag("contextnet")]
-    | Annotated[TransformerConfig, Tag("transformer")],
+    | Annotated[TransformerConfig, Tag("transformer")]
+    | Annotated[GatedConfig, Tag("gated-transformer")],
     Discriminator(_kind),
 ]
 """The config of any encoder; `build` makes the encoder."""

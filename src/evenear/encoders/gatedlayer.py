@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A layer of a Transformer of which parts are off: masked where it learns, skipped where it works.
+
+A layer has three kinds of toggles for each frame: the feed-forward module, the queries of each
+head, and the keys and values of each head.
+
+    off             is then                                     and saves
+    feed-forward    left out of the sum                         both of its matrices
+    query           a head that says nothing at this frame      its rows of two matrices, its scores
+    key             a frame that the head never hears           its rows of two matrices, and a
+                                                                score of every frame that would
+
+The toggle that hides a key is that of the key's own frame, not of the frame that asks. A frame all
+of whose keys are off hears nothing: zeros.
+
+Legend: B streams, T frames, S frames that may be attended to (past ones first), N frames of all
+streams in a row, D width, H heads, E width of a head.
+
+Source: Xie et al. 2022, arXiv:2207.02393, section 2.1. Departs from the paper's formula, as its
+text does: its mask has the index of the query where it must have that of the key.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from evenear.encoders.transformer import LayerCall
+
+__all__ = ["Toggles", "run_masked", "run_skipping"]
+
+_LEAST = 1e-6
+"""A soft toggle is taken for at least this before its logarithm."""
+
+
+class Toggles(NamedTuple):
+    """What is on: True or False, or, where it is learned, anything between 0 and 1."""
+
+    ff_BT: Tensor
+    query_BTH: Tensor
+    key_BTH: Tensor
+
+
+def run_masked(
+    call: LayerCall, x_BTD: Tensor, toggles: Toggles, present_BPH: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Compute everything and mask what is off, so that gradients reach the toggles.
+
+    Args:
+        call: The layer.
+        x_BTD: The frames.
+        toggles: What is on for them.
+        present_BPH: Which keys of the past there are.
+
+    Returns:
+        The frames, and keys and values of the past and of them.
+    """
+    layer, attention = call.layer, call.layer.attention
+    normed_BTD = layer.attention_norm(x_BTD)
+    value_BTHE = attention.value(normed_BTD).unflatten(2, (attention.num_heads, -1))
+    value_BTHE = value_BTHE * toggles.key_BTH[..., None].to(value_BTHE.dtype)
+    keys_BSD = torch.cat([call.past[0], attention.key(normed_BTD)], dim=1)
+    values_BSD = torch.cat([call.past[1], value_BTHE.flatten(2)], dim=1)
+    key_BSH = torch.cat([present_BPH.float(), toggles.key_BTH.float()], dim=1)
+    query_BTHE = attention.query(normed_BTD).unflatten(2, (attention.num_heads, -1))
+    gathered_BTHE = _attend(query_BTHE, keys_BSD, values_BSD, call.attend_BTS, key_BSH)
+    gathered_BTHE = gathered_BTHE * toggles.query_BTH[..., None].to(gathered_BTHE.dtype)
+    x_BTD = x_BTD + layer.dropout(attention.out(gathered_BTHE.flatten(2)))
+    added_BTD = layer.feed_forward(x_BTD)
+    x_BTD = x_BTD + layer.dropout(added_BTD * toggles.ff_BT[..., None].to(added_BTD.dtype))
+    return x_BTD, (keys_BSD, values_BSD)
+
+
+def run_skipping(
+    call: LayerCall, x_BTD: Tensor, toggles: Toggles, present_BPH: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Compute only what is on; the same numbers as masking what is off. Toggles are bools."""
+    layer, attention = call.layer, call.layer.attention
+    heads = attention.num_heads
+    queries = list(_groups(toggles.query_BTH.flatten(0, 1)))
+    answers = list(_groups(toggles.key_BTH.flatten(0, 1)))
+    normed_ND = x_BTD.flatten(0, 1)
+    if queries or answers:
+        normed_ND = layer.attention_norm(normed_ND)
+    new_keys_BTD = _heads_out(attention.key, normed_ND, answers, heads).view_as(x_BTD)
+    new_values_BTD = _heads_out(attention.value, normed_ND, answers, heads).view_as(x_BTD)
+    keys_BSD = torch.cat([call.past[0].to(new_keys_BTD), new_keys_BTD], dim=1)
+    values_BSD = torch.cat([call.past[1].to(new_keys_BTD), new_values_BTD], dim=1)
+    if queries:
+        query_BTD = _heads_out(attention.query, normed_ND, queries, heads).view_as(x_BTD)
+        query_BTHE = query_BTD.unflatten(2, (attention.num_heads, -1))
+        key_BSH = torch.cat([present_BPH, toggles.key_BTH], dim=1)
+        gathered_BTHE = _attend(query_BTHE, keys_BSD, values_BSD, call.attend_BTS, key_BSH)
+        added_ND = _heads_in(attention.out, gathered_BTHE.flatten(2).flatten(0, 1), queries, heads)
+        x_BTD = x_BTD + added_ND.view_as(x_BTD)
+    else:
+        x_BTD = x_BTD + attention.out.bias.to(x_BTD.dtype)
+    return _feed_forward(call, x_BTD, toggles.ff_BT), (keys_BSD, values_BSD)
+
+
+def _attend(
+    query_BTHE: Tensor, keys_BSD: Tensor, values_BSD: Tensor, attend_BTS: Tensor, key_BSH: Tensor
+) -> Tensor:
+    """What each frame gathers from the keys that there are; zeros where it may see none."""
+    heads, dtype = query_BTHE.shape[2], query_BTHE.dtype
+    query_BHTE = query_BTHE.transpose(1, 2)
+    keys_BHSE = keys_BSD.unflatten(2, (heads, -1)).transpose(1, 2).to(dtype)
+    values_BHSE = values_BSD.unflatten(2, (heads, -1)).transpose(1, 2).to(dtype)
+    scores_BHTS = query_BHTE @ keys_BHSE.transpose(2, 3) * query_BHTE.shape[3] ** -0.5
+    hidden_BHTS = ~attend_BTS[:, None]
+    if key_BSH.dtype == torch.bool:
+        if not key_BSH.all():
+            hidden_BHTS = hidden_BHTS | ~key_BSH.transpose(1, 2)[:, :, None]
+    else:
+        key_BHS = key_BSH.transpose(1, 2)
+        scores_BHTS = scores_BHTS + key_BHS.clamp_min(_LEAST).log()[:, :, None]
+        hidden_BHTS = hidden_BHTS | (key_BHS <= 0)[:, :, None]
+    scores_BHTS = scores_BHTS.masked_fill(hidden_BHTS, torch.finfo(scores_BHTS.dtype).min)
+    weights_BHTS = scores_BHTS.softmax(dim=3).masked_fill(hidden_BHTS, 0.0)
+    return (weights_BHTS.to(dtype) @ values_BHSE).transpose(1, 2)
+
+
+def _groups(on_NH: Tensor) -> Iterator[tuple[Tensor | None, int, int]]:
+    """Neighboring heads that are on for the same frames: those frames (None: all), first, end."""
+    first, num_heads = 0, on_NH.shape[1]
+    for head in range(1, num_heads + 1):
+        if head < num_heads and torch.equal(on_NH[:, head], on_NH[:, first]):
+            continue
+        rows_N = on_NH[:, first].nonzero()[:, 0]
+        if len(rows_N):
+            yield (None if len(rows_N) == len(on_NH) else rows_N), first, head
+        first = head
+
+
+def _is_whole(groups: list[tuple[Tensor | None, int, int]], heads: int) -> bool:
+    """Whether all heads are on for all frames."""
+    return len(groups) == 1 and groups[0][0] is None and groups[0][1:] == (0, heads)
+
+
+def _heads_out(
+    linear: nn.Linear, x_ND: Tensor, groups: list[tuple[Tensor | None, int, int]], heads: int
+) -> Tensor:
+    """What a matrix gives for the heads that are on; zeros elsewhere."""
+    if _is_whole(groups, heads):
+        return linear(x_ND)
+    width = linear.out_features // heads
+    out_ND = x_ND.new_zeros(len(x_ND), linear.out_features)
+    for rows_N, first, end in groups:
+        part = slice(first * width, end * width)
+        bias = None if linear.bias is None else linear.bias[part]
+        given_ND = F.linear(x_ND if rows_N is None else x_ND[rows_N], linear.weight[part], bias)
+        out_ND = out_ND.to(given_ND.dtype)
+        if rows_N is None:
+            out_ND[:, part] = given_ND
+        else:
+            out_ND[rows_N, part] = given_ND
+    return out_ND
+
+
+def _heads_in(
+    linear: nn.Linear, x_ND: Tensor, groups: list[tuple[Tensor | None, int, int]], heads: int
+) -> Tensor:
+    """A matrix over the heads that are on, as if the others were zero."""
+    if _is_whole(groups, heads):
+        return linear(x_ND)
+    width = linear.in_features // heads
+    out_ND = linear.bias.to(x_ND.dtype).repeat(len(x_ND), 1)
+    for rows_N, first, end in groups:
+        part = slice(first * width, end * width)
+        given_ND = F.linear(
+            x_ND[:, part] if rows_N is None else x_ND[rows_N, part], linear.weight[:, part]
+        )
+        if rows_N is None:
+            out_ND += given_ND
+        else:
+            out_ND.index_add_(0, rows_N, given_ND.to(out_ND.dtype))
+    return out_ND
+
+
+def _feed_forward(call: LayerCall, x_BTD: Tensor, ff_BT: Tensor) -> Tensor:
+    """Add what the feed-forward module says of the frames that it is on for."""
+    rows_N = ff_BT.flatten().nonzero()[:, 0]
+    if len(rows_N) == 0:
+        return x_BTD
+    if len(rows_N) == ff_BT.numel():
+        return x_BTD + call.layer.feed_forward(x_BTD)
+    flat_ND = x_BTD.flatten(0, 1)
+    added_ND = call.layer.feed_forward(flat_ND[rows_N])
+    return flat_ND.index_add(0, rows_N, added_ND.to(flat_ND.dtype)).view_as(x_BTD)

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Gates for tiny models, undecided enough that some are on and some are off.
+
+Legend: B streams, T frames, N toggles, D width.
+"""
+
+import torch
+from torch import nn
+
+from evenear.encoders.gated import GateConfig
+from evenear.nn.gate import Arbitrator, ArbitratorConfig
+
+__all__ = ["BLOCKS", "FRAMES", "make_undecided"]
+
+BLOCKS = GateConfig(arbitrators=ArbitratorConfig(hidden_dim=9, count=2, bias=0.0), compute=0.5)
+FRAMES = GateConfig(
+    arbitrators=ArbitratorConfig(kind="lstm", hidden_dim=9, bias=0.0, asked=False),
+    each_head=True,
+    by_block=False,
+    compute=0.5,
+)
+
+
+@torch.no_grad()
+def make_undecided(module: nn.Module, rng: torch.Generator) -> None:
+    """Let every toggle of an arbitrator be on for about half of the frames."""
+    if not isinstance(module, Arbitrator):
+        return
+    module.output.weight.mul_(10.0)
+    x_BTD = torch.randn(8, 8, module.dim, generator=rng)
+    logits_BTN, _ = module.step(x_BTD, torch.full((8,), 0.5), module.initial_state(8))
+    module.output.bias.sub_(logits_BTN.mean(dim=(0, 1)))
