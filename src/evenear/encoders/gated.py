@@ -17,7 +17,7 @@ computed, and of the arbitrators; over those of the Transformer without arbitrat
 
 Legend: B streams or utterances, T feature frames or frames (20 ms), S frames that may be attended
 to, P frames of the past, F feature width, D width, H heads, L layers, N toggles of an arbitrator,
-G points of the table.
+K measured points, G points of the table.
 
 Source: Xie et al. 2022, Compute Cost Amortized Transformer, arXiv:2207.02393.
 Departs from the paper: blocks may decide as one, a stream may say how much it wants, and

@@ -13,7 +13,7 @@ head, and the keys and values of each head.
 The toggle that hides a key is that of the key's own frame, not of the frame that asks. A frame all
 of whose keys are off hears nothing: zeros.
 
-Legend: B streams, T frames, S frames that may be attended to (past ones first), N frames of all
+Legend: B streams, T frames, S frames that may be attended to (P past ones first), N frames of all
 streams in a row, D width, H heads, E width of a head.
 
 Source: Xie et al. 2022, arXiv:2207.02393, section 2.1. Departs from the paper's formula, as its
