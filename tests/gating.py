@@ -8,11 +8,13 @@ import torch
 from torch import nn
 
 from evenear.encoders.gated import GateConfig
-from evenear.nn.gate import Arbitrator, ArbitratorConfig
+from evenear.nn.gate import Arbitrator, ArbitratorConfig, StandIn
 
 __all__ = ["BLOCKS", "FRAMES", "make_undecided"]
 
-BLOCKS = GateConfig(arbitrators=ArbitratorConfig(hidden_dim=9, count=2, bias=0.0), compute=0.5)
+BLOCKS = GateConfig(
+    arbitrators=ArbitratorConfig(hidden_dim=9, count=2, bias=0.0), compute=0.5, stand_in_dim=3
+)
 FRAMES = GateConfig(
     arbitrators=ArbitratorConfig(kind="lstm", hidden_dim=9, bias=0.0, asked=False),
     each_head=True,
@@ -24,6 +26,8 @@ FRAMES = GateConfig(
 @torch.no_grad()
 def make_undecided(module: nn.Module, rng: torch.Generator) -> None:
     """Let every toggle of an arbitrator be on for about half of the frames."""
+    if isinstance(module, StandIn):
+        module.up.weight.normal_(std=0.3, generator=rng)
     if not isinstance(module, Arbitrator):
         return
     module.output.weight.mul_(10.0)

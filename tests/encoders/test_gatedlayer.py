@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from evenear.encoders.gatedlayer import Toggles, run_masked, run_skipping
+from evenear.encoders.gatedlayer import StandIns, Toggles, run_masked, run_skipping
 from evenear.encoders.transformer import LayerCall, TransformerConfig, TransformerLayer
 from evenear.nn.attention import block_mask
 from evenear.seeding import torch_rng_for
+from gating import make_undecided
 
 WIDTH, HEADS, PAST = 12, 3, 4
 
@@ -55,10 +56,13 @@ def case(num_frames: int, chance: float, *, seed: int = 0, same: bool = False):
 @pytest.mark.parametrize("num_frames", [1, 3, 7])
 @pytest.mark.parametrize("same", [False, True])
 def test_skipping_what_is_off_is_masking_it(chance, num_frames, same):
+    stand_ins = StandIns(WIDTH, 2) if same else None
+    if stand_ins is not None:
+        make_undecided(stand_ins.ff, torch_rng_for(0, "stand-in"))
     for seed in range(3):
         given = case(num_frames, chance, seed=seed, same=same)
-        skipped_BTD, skipped = run_skipping(*given)
-        masked_BTD, masked = run_masked(*given)
+        skipped_BTD, skipped = run_skipping(*given, stand_ins)
+        masked_BTD, masked = run_masked(*given, stand_ins)
         torch.testing.assert_close(skipped_BTD, masked_BTD)
         call, _, toggles, present_BPH = given
         key_BSH = torch.cat([present_BPH, toggles.key_BTH], dim=1)

@@ -24,6 +24,7 @@ def test_the_count_is_what_was_computed_for_each_frame(name):
         )
     width, heads, block = settings.dim, settings.num_heads, encoder.block_frames // 2
     stem = 2 * 3 * settings.feature_dim * width + 3 * width * width
+    narrow = 2 * width * encoder.config.gates.stand_in_dim
     hears = sum(each.macs_per_frame for each in encoder.each_arbitrator())
     for b in range(2):
         num_frames = int(encoder.output_lengths(lengths_B)[b]) * settings.reduction
@@ -37,6 +38,8 @@ def test_the_count_is_what_was_computed_for_each_frame(name):
             for toggles in found.toggles:
                 dense += 4 * width**2 + 2 * width * settings.ff_dim + 2 * width * len(seen)
                 spent += 2 * width * settings.ff_dim * int(toggles.ff_BT[b, t])
+                spent += narrow * int(not toggles.ff_BT[b, t])
+                spent += narrow * int(not toggles.query_BTH[b, t].all())
                 for h in range(heads):
                     asks = int(toggles.query_BTH[b, t, h])
                     spent += 2 * width * width // heads * asks

@@ -12,6 +12,7 @@ from evenear.nn.gate import (
     ArbitratorConfig,
     GateSchedule,
     Sampling,
+    StandIn,
     by_block,
     gumbel_sigmoid,
     logistic_noise,
@@ -105,3 +106,9 @@ def test_a_block_decides_by_the_mean_of_its_real_frames():
     some = by_block(logits_BTN, 2, torch.tensor([3]))[0, :, 0].tolist()
     assert some[:4] == [2.0, 2.0, -5.0, -5.0]
     assert by_block(logits_BTN[:, :0], 2, None).shape == (1, 0, 1)
+
+
+def test_a_stand_in_begins_at_zero_and_costs_two_narrow_matrices():
+    stand_in = StandIn(8, 3)
+    assert (stand_in(frames(4)) == 0).all()
+    assert stand_in.macs_per_frame == 2 * 8 * 3

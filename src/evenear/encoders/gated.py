@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from evenear.config import config
 from evenear.encoders.base import Encoded, Encoder
-from evenear.encoders.gatedlayer import Toggles
+from evenear.encoders.gatedlayer import StandIns, Toggles
 from evenear.encoders.gatedrun import GatedRun
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder, TransformerState
 from evenear.errors import ConfigError
@@ -58,6 +58,8 @@ class GateConfig:
     """Switch heads apart, as the paper does; one switch for all of them is easier to skip."""
     by_block: bool = True
     """A block of frames decides as one; False: each frame by itself, as in the paper."""
+    stand_in_dim: int = Field(default=0, ge=0)
+    """Width of what stands in for a module that is off; 0: nothing does, as in the paper."""
     compute: float = Field(default=1.0, ge=0, le=1)
     """The share of the computation that a stream asks for unless it says otherwise."""
     least: float = Field(default=0.2, ge=0, le=1)
@@ -128,6 +130,10 @@ class GatedTransformer(Encoder):
                 gates.arbitrators, config.backbone.dim, (end - start) * self.toggles_per_layer
             )
             for start, end in zip(self.starts, ends, strict=True)
+        )
+        width, narrow = config.backbone.dim, gates.stand_in_dim
+        self.stand_ins = nn.ModuleList(
+            StandIns(width, narrow) for _ in range(layers if narrow else 0)
         )
         self.asked_G: Tensor
         self.told_G: Tensor
@@ -263,6 +269,10 @@ class GatedTransformer(Encoder):
         part_G = (self.asked_G.cpu().double() - low_G) / (high_G - low_G).clamp_min(1e-9)
         table_G = torch.lerp(told_K[place_G - 1], told_K[place_G], part_G.clamp(0, 1))
         self.told_G.copy_(table_G)
+
+    def stand_ins_of(self, number: int) -> StandIns | None:
+        """What stands in for what is off in a layer, if anything does."""
+        return self.stand_ins[number] if len(self.stand_ins) else None  # pyright: ignore[reportReturnType]
 
     def each_arbitrator(self) -> list[Arbitrator]:
         """Its arbitrators, from below."""

@@ -28,8 +28,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.encoders.transformer import LayerCall
+from evenear.nn.gate import StandIn
 
-__all__ = ["Toggles", "run_masked", "run_skipping"]
+__all__ = ["StandIns", "Toggles", "run_masked", "run_skipping"]
 
 _LEAST = 1e-6
 """A soft toggle is taken for at least this before its logarithm."""
@@ -42,9 +43,26 @@ class Toggles(NamedTuple):
     query_BTH: Tensor
     key_BTH: Tensor
 
+    def unasked(self) -> Tensor:
+        """The share (B, T) of the heads that do not ask."""
+        return 1.0 - self.query_BTH.float().mean(dim=2)
+
+
+class StandIns(nn.Module):
+    """What stands in for attention and for the feed-forward module of a layer."""
+
+    def __init__(self, dim: int, narrow_dim: int) -> None:
+        super().__init__()
+        self.attention = StandIn(dim, narrow_dim)
+        self.ff = StandIn(dim, narrow_dim)
+
 
 def run_masked(
-    call: LayerCall, x_BTD: Tensor, toggles: Toggles, present_BPH: Tensor
+    call: LayerCall,
+    x_BTD: Tensor,
+    toggles: Toggles,
+    present_BPH: Tensor,
+    stand_ins: StandIns | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Compute everything and mask what is off, so that gradients reach the toggles.
 
@@ -53,6 +71,7 @@ def run_masked(
         x_BTD: The frames.
         toggles: What is on for them.
         present_BPH: Which keys of the past there are.
+        stand_ins: What is added in place of what is off; None: nothing.
 
     Returns:
         The frames, and keys and values of the past and of them.
@@ -67,14 +86,23 @@ def run_masked(
     query_BTHE = attention.query(normed_BTD).unflatten(2, (attention.num_heads, -1))
     gathered_BTHE = _attend(query_BTHE, keys_BSD, values_BSD, call.attend_BTS, key_BSH)
     gathered_BTHE = gathered_BTHE * toggles.query_BTH[..., None].to(gathered_BTHE.dtype)
-    x_BTD = x_BTD + layer.dropout(attention.out(gathered_BTHE.flatten(2)))
-    added_BTD = layer.feed_forward(x_BTD)
-    x_BTD = x_BTD + layer.dropout(added_BTD * toggles.ff_BT[..., None].to(added_BTD.dtype))
-    return x_BTD, (keys_BSD, values_BSD)
+    added_BTD = layer.dropout(attention.out(gathered_BTHE.flatten(2)))
+    if stand_ins is not None:
+        added_BTD = added_BTD + toggles.unasked()[..., None] * stand_ins.attention(x_BTD)
+    x_BTD = x_BTD + added_BTD
+    ff_BT1 = toggles.ff_BT[..., None].to(x_BTD.dtype)
+    added_BTD = layer.dropout(layer.feed_forward(x_BTD) * ff_BT1)
+    if stand_ins is not None:
+        added_BTD = added_BTD + (1.0 - ff_BT1) * stand_ins.ff(x_BTD)
+    return x_BTD + added_BTD, (keys_BSD, values_BSD)
 
 
 def run_skipping(
-    call: LayerCall, x_BTD: Tensor, toggles: Toggles, present_BPH: Tensor
+    call: LayerCall,
+    x_BTD: Tensor,
+    toggles: Toggles,
+    present_BPH: Tensor,
+    stand_ins: StandIns | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Compute only what is on; the same numbers as masking what is off. Toggles are bools."""
     layer, attention = call.layer, call.layer.attention
@@ -94,10 +122,15 @@ def run_skipping(
         key_BSH = torch.cat([present_BPH, toggles.key_BTH], dim=1)
         gathered_BTHE = _attend(query_BTHE, keys_BSD, values_BSD, call.attend_BTS, key_BSH)
         added_ND = _heads_in(attention.out, gathered_BTHE.flatten(2).flatten(0, 1), queries, heads)
-        x_BTD = x_BTD + added_ND.view_as(x_BTD)
+        after_BTD = x_BTD + added_ND.view_as(x_BTD)
     else:
-        x_BTD = x_BTD + attention.out.bias.to(x_BTD.dtype)
-    return _feed_forward(call, x_BTD, toggles.ff_BT), (keys_BSD, values_BSD)
+        after_BTD = x_BTD + attention.out.bias.to(x_BTD.dtype)
+    if stand_ins is not None:
+        after_BTD = _instead(after_BTD, x_BTD, toggles.unasked(), stand_ins.attention)
+    x_BTD = _feed_forward(call, after_BTD, toggles.ff_BT)
+    if stand_ins is not None:
+        x_BTD = _instead(x_BTD, after_BTD, 1.0 - toggles.ff_BT.float(), stand_ins.ff)
+    return x_BTD, (keys_BSD, values_BSD)
 
 
 def _attend(
@@ -189,3 +222,14 @@ def _feed_forward(call: LayerCall, x_BTD: Tensor, ff_BT: Tensor) -> Tensor:
     flat_ND = x_BTD.flatten(0, 1)
     added_ND = call.layer.feed_forward(flat_ND[rows_N])
     return flat_ND.index_add(0, rows_N, added_ND.to(flat_ND.dtype)).view_as(x_BTD)
+
+
+def _instead(to_BTD: Tensor, x_BTD: Tensor, off_BT: Tensor, stand_in: StandIn) -> Tensor:
+    """Add what stands in for a module at the frames where it is off, as far as it is."""
+    off_N = off_BT.flatten()
+    rows_N = off_N.nonzero()[:, 0]
+    if len(rows_N) == 0:
+        return to_BTD
+    added_ND = stand_in(x_BTD.flatten(0, 1)[rows_N]) * off_N[rows_N, None]
+    flat_ND = to_BTD.flatten(0, 1)
+    return flat_ND.index_add(0, rows_N, added_ND.to(flat_ND.dtype)).view_as(to_BTD)

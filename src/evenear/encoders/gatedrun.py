@@ -78,7 +78,9 @@ class GatedRun:
         if self.is_dense and bool(present_BPH.all()):
             return call(x_BTD)
         skips = self.encoder.skips and self.sampling is None
-        return (run_skipping if skips else run_masked)(call, x_BTD, toggles, present_BPH)
+        stand_ins = self.encoder.stand_ins_of(call.number)
+        run = run_skipping if skips else run_masked
+        return run(call, x_BTD, toggles, present_BPH, stand_ins)
 
     def costs(self) -> tuple[Tensor, Tensor]:
         """Multiply-accumulates of each frame, and those without gates: (B, T) each."""
@@ -99,13 +101,18 @@ class GatedRun:
             return dense_BT * real_BT, dense_BT * real_BT
         hears = sum(each.macs_per_frame for each in self.encoder.each_arbitrator())
         spent_BT = stem + hears * (self.asked_B < 1).float()[:, None].expand_as(dense_BT)
+        narrow = 2 * width * self.encoder.config.gates.stand_in_dim
         for toggles, key_BSH in zip(self.toggles, self.keys, strict=True):
             query_BTH = toggles.query_BTH.float()
             heard_BTH = attend_BTS @ key_BSH.float()
             per_head = 2 * width / query_BTH.shape[2]
             on_BTH = width * (query_BTH + toggles.key_BTH.float()) + query_BTH * heard_BTH
             spent_BT = spent_BT + per_head * on_BTH.sum(dim=2)
-            spent_BT = spent_BT + 2 * width * settings.ff_dim * toggles.ff_BT.float()
+            ff_BT, unasked_BT = toggles.ff_BT.float(), toggles.unasked()
+            if self.sampling is None:
+                unasked_BT = (unasked_BT > 0).float()
+            spent_BT = spent_BT + 2 * width * settings.ff_dim * ff_BT
+            spent_BT = spent_BT + narrow * (1.0 - ff_BT + unasked_BT)
         return spent_BT * real_BT, dense_BT * real_BT
 
     def present(self, many: int) -> Tensor:

@@ -15,7 +15,8 @@ Legend: B streams or utterances, T frames, N toggles, D width, K blocks, L layer
 Source: Xie et al. 2022, Compute Cost Amortized Transformer, arXiv:2207.02393, sections 2 and 3.
 Our reading: frames are normalized before an arbitrator hears them; toggles begin switched on; the
 contribution mixes the noisy sample with the noiseless one.
-Departs from the paper: what is asked for is an input, and a block of frames can decide as one.
+Departs from the paper: what is asked for is an input, a block of frames can decide as one, and what
+is off can leave a cheap stand-in.
 """
 
 from typing import Literal, NamedTuple
@@ -33,6 +34,7 @@ __all__ = [
     "ArbitratorConfig",
     "GateSchedule",
     "Sampling",
+    "StandIn",
     "by_block",
     "gumbel_sigmoid",
     "logistic_noise",
@@ -78,12 +80,8 @@ class GateSchedule:
     def at(self, progress: float) -> Sampling:
         """How to sample when this part (0 to 1) of the phase is over; both go in a line."""
         gone = min(max(progress, 0.0), 1.0)
-        temperature = self.first_temperature + gone * (
-            self.last_temperature - self.first_temperature
-        )
-        contribution = self.first_contribution + gone * (
-            self.last_contribution - self.first_contribution
-        )
+        temperature = (1 - gone) * self.first_temperature + gone * self.last_temperature
+        contribution = (1 - gone) * self.first_contribution + gone * self.last_contribution
         return Sampling(temperature, contribution, self.hard)
 
 
@@ -144,6 +142,32 @@ class Arbitrator(nn.Module):
                 cells.append(cell_BH)
             after = LstmState(torch.stack(hiddens, dim=1), torch.stack(cells, dim=1))
             return self.output(hidden_BTD), after
+
+
+class StandIn(nn.Module):
+    """What is added in place of a module that is off: a narrow way through. It begins at zero.
+
+    Args:
+        dim: Width of a frame.
+        narrow_dim: Width of the way.
+    """
+
+    def __init__(self, dim: int, narrow_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.down = nn.Linear(dim, narrow_dim)
+        self.up = nn.Linear(narrow_dim, dim)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    @property
+    def macs_per_frame(self) -> int:
+        """Its multiply-accumulates for a frame."""
+        return self.down.weight.numel() + self.up.weight.numel()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What stands in for the module at frames (…, D)."""
+        return self.up(F.relu(self.down(self.norm(x))))
 
 
 def logistic_noise(like: Tensor) -> Tensor:
