@@ -46,6 +46,9 @@ def evaluate(
         typer.Option(min=1, help="Only so many, of as many speakers as can be."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to compute with.")] = 1,
+    compute: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the encoder's computation to ask for.")
+    ] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print numbers for machines.")] = False,
 ) -> None:
     """Recognize a corpus chunk by chunk and count errors."""
@@ -72,7 +75,12 @@ def evaluate(
     changed = None if condition is None else condition_named(condition)
     normalizer_version(normalizer)  # refuses a name that there is not
     recognizer = load_recognizer(
-        model, search=search, beam=beam, lm_weight=lm_weight, threads=threads
+        model,
+        search=search,
+        beam=beam,
+        lm_weight=lm_weight,
+        threads=threads,
+        compute=compute,
     )
     utterances = load_utterances(data, split=split)
     attributes = [name.strip() for name in (by or "").split(",") if name.strip()]
@@ -95,6 +103,7 @@ def evaluate(
     cohorts = {name: _cohorts(rows, name) for name in attributes}
     if as_json:
         values = {"model": model, "condition": condition, **result.to_dict()}
+        values["compute"] = recognizer.meter.share
         if cohorts:
             values["cohorts"] = cohorts
         typer.echo(json.dumps(values, indent=2, ensure_ascii=False))

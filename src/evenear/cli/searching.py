@@ -35,6 +35,7 @@ def load_recognizer(
     beam: int | None = None,
     lm_weight: float | None = None,
     threads: int | None = None,
+    compute: float = 1.0,
 ) -> "Recognizer":
     """Load a model with the search that the command line asks for.
 
@@ -44,6 +45,7 @@ def load_recognizer(
         beam: Width of the search.
         lm_weight: Weight of the language model.
         threads: Threads to compute with.
+        compute: The share of the encoder's computation to ask for.
 
     Raises:
         ConfigError: There is no such search, or the model cannot do it.
@@ -61,7 +63,9 @@ def load_recognizer(
             f"A greedy search keeps one reading, got --beam {beam}.", hint="--search beam"
         )
     if search is None:
-        recognizer = Recognizer.load(model, beam=beam, lm_weight=lm_weight, threads=threads)
+        recognizer = Recognizer.load(
+            model, beam=beam, lm_weight=lm_weight, threads=threads, compute=compute
+        )
         if beam is not None and recognizer.bundle.words is not None:
             note(
                 f"--beam {beam} searches for tokens; {model} recommends a search for words, which "
@@ -77,4 +81,4 @@ def load_recognizer(
         settings = changed(bundle.search, width=beam or max(_BEAM_WIDTH, bundle.search.width))
     if lm_weight is not None:
         settings = changed(settings, lm_weight=lm_weight)
-    return Recognizer.load(model, beam=settings, threads=threads)
+    return Recognizer.load(model, beam=settings, threads=threads, compute=compute)

@@ -58,6 +58,10 @@ def transcribe(
     html: Annotated[
         Path | None, typer.Option(help="With --two-talkers: also write a page of the turns.")
     ] = None,
+    compute: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the encoder's computation to ask for."),
+    ] = None,
 ) -> None:
     """Write down what is said in sound files."""
     inputs = find_inputs(files, recursive=recursive, channel=channel, raw_rate=raw_rate)
@@ -72,7 +76,8 @@ def transcribe(
     if html is not None:
         raise ConfigError("A page is made of two channels.", hint="Add --two-talkers.")
     need("torch", extra="asr", purpose="Recognizing speech")
-    recognizer = load_recognizer(model, search=search, beam=beam, threads=threads)
+    share = 1.0 if compute is None else compute
+    recognizer = load_recognizer(model, search=search, beam=beam, threads=threads, compute=share)
     given: list[list[Segment]] = []
     failed = False
     with progress_bar("files") as bar:
@@ -93,7 +98,9 @@ def transcribe(
             bar.advance(task)
     is_printed = form == "text" or (form == "json" and len(inputs) > 1)
     if given and out is None and not is_printed:
-        _print(format_transcript([segment for each in given for segment in each], form))
+        text = format_transcript([segment for each in given for segment in each], form)
+        is_told = form == "json" and compute is not None
+        _print(_with_compute(text, recognizer.meter.share) if is_told else text)
     if failed:
         sys.exit(1)
 
@@ -152,6 +159,11 @@ def _give(segments: list[Segment], one: Input, form: str, out: Path | None, *, l
 def _one_line(text: str) -> str:
     """A JSON document on a line of its own."""
     return json.dumps(json.loads(text), ensure_ascii=False) + "\n"
+
+
+def _with_compute(text: str, share: float) -> str:
+    """A json transcript that says, too, what share of the encoder's computation was spent."""
+    return f'{{\n  "compute": {share:.6g},{text.removeprefix("{")}'
 
 
 def _print(text: str) -> None:

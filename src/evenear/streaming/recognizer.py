@@ -28,11 +28,13 @@ from torch import Tensor
 from evenear.audio import AudioSource, stream_audio
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import replace
+from evenear.encoders.gated import GatedTransformer
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.language import NgramModel
 from evenear.nn.state import split_state, stack_states
 from evenear.search import BeamConfig, LexiconConfig
+from evenear.streaming.dial import ComputeMeter, asked, finished
 from evenear.streaming.events import Event
 from evenear.streaming.searches import build_search, changed, recommended
 from evenear.streaming.segments import SegmentBuilder
@@ -53,6 +55,8 @@ class Recognizer:
             its words, if it has some.
         language_model: Scores tokens in a search for them; None: the model's own, if it has one.
         turns: When words are final.
+        compute: The share of the encoder's computation that streams ask for, if they do not say
+            otherwise; only models with gates take less than 1.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Recognizer:
         beam: BeamConfig | LexiconConfig | None = None,
         language_model: NgramModel | None = None,
         turns: TurnConfig | None = None,
+        compute: float = 1.0,
     ) -> None:
         self.bundle, self.model, self.tokenizer = bundle, bundle.model, bundle.tokenizer
         self.turns = turns or TurnConfig()
@@ -73,6 +78,10 @@ class Recognizer:
             bundle, beam or recommended(bundle, language_model), language_model
         )
         self._tracker = TurnTracker(self.turns, self.tokenizer, self.clock)
+        self.compute = compute
+        self.meter = ComputeMeter()
+        """What streams that are finished have spent."""
+        self.initial_state()  # says at once whether there is such a dial
 
     @classmethod
     def load(
@@ -85,6 +94,7 @@ class Recognizer:
         turns: TurnConfig | None = None,
         block_milliseconds: int | None = None,
         threads: int | None = None,
+        compute: float = 1.0,
     ) -> "Recognizer":
         """Load a shipped model by its name, or one from a folder.
 
@@ -99,6 +109,7 @@ class Recognizer:
                 choose: 160, 320 or 640 for `evenear-en`; longer is later and better. None: the
                 model's own.
             threads: Threads for all of torch in this process; None leaves them as they are.
+            compute: The share of the encoder's computation that streams ask for.
 
         Raises:
             CheckpointError: There is no such model, or it is damaged.
@@ -119,15 +130,26 @@ class Recognizer:
             if threads < 1:
                 raise ConfigError(f"Threads must be at least 1, got {threads}.")
             torch.set_num_threads(threads)
-        return cls(bundle, beam=settings, language_model=language_model, turns=turns)
+        return cls(
+            bundle, beam=settings, language_model=language_model, turns=turns, compute=compute
+        )
 
-    def stream(self, sample_rate: Samples = SAMPLE_RATE) -> Stream:
-        """A new listener, whose samples will come at this rate."""
-        return Stream(self, sample_rate)
+    def stream(self, sample_rate: Samples = SAMPLE_RATE, *, compute: float | None = None) -> Stream:
+        """A new listener, whose samples will come at this rate.
 
-    def initial_state(self) -> StreamState:
-        """What is remembered of a stream that has heard nothing."""
-        encoder = self.model.encoder.initial_state(1)
+        Args:
+            sample_rate: Samples in a second.
+            compute: The share of the encoder's computation it asks for; None: the recognizer's.
+
+        Raises:
+            ConfigError: The model has no dial, or the share is out of range.
+        """
+        return Stream(self, sample_rate, compute)
+
+    def initial_state(self, compute: float | None = None) -> StreamState:
+        """What is remembered of a stream that has heard nothing and asks for this share."""
+        share = self.compute if compute is None else compute
+        encoder = asked(self.model.encoder, self.model.encoder.initial_state(1), share)
         return StreamState(encoder, self.search.initial_state(), TurnState())
 
     @torch.inference_mode()
@@ -169,7 +191,8 @@ class Recognizer:
         """
         tracker = self._tracker.ended(end_seconds)
         projected_BTD, encoder = self.model.step(features_TF[None], state.encoder)
-        projected_BTD = torch.cat([projected_BTD, self.model.flush(encoder)], dim=1)
+        rest_BTD, encoder = finished(self.model, encoder)
+        projected_BTD = torch.cat([projected_BTD, rest_BTD], dim=1)
         (events,), (state,) = self._read(projected_BTD, [state._replace(encoder=encoder)], tracker)
         last, num_frames = self.search.settled(state.search), state.search.num_frames
         found, turns = tracker.close(state.turns, last, num_frames)
@@ -214,6 +237,7 @@ class Recognizer:
         for stream in streams:
             last_TF = torch.from_numpy(stream.last_features(self.turns.tail_seconds))
             found, stream.state = self.end(last_TF, stream.state, end_seconds=stream.heard_seconds)
+            self.meter.add(self.model.encoder, stream.state.encoder)
             events.append(found)
         return events
 
@@ -338,7 +362,7 @@ class Recognizer:
 def _set_block(bundle: Bundle, milliseconds: int) -> None:
     """Let the encoder look at so much sound together."""
     encoder = bundle.model.encoder
-    if not isinstance(encoder, TransformerEncoder):
+    if not isinstance(encoder, TransformerEncoder | GatedTransformer):
         raise ConfigError(
             f"Only encoders of the kind transformer have blocks to choose; {bundle.name} is a "
             f"{bundle.model.config.encoder.kind}.",

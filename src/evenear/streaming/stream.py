@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from evenear.audio import StreamResampler, to_mono_float32
 from evenear.errors import AudioError
 from evenear.features import FeatureStream
+from evenear.streaming.dial import share_spent
 from evenear.streaming.events import Event
 from evenear.streaming.turns import TurnState
 from evenear.units import SAMPLE_RATE, Samples, Seconds
@@ -42,16 +43,23 @@ class StreamState(NamedTuple):
 class Stream:
     """One listener: what it has heard and not yet handed out. Made by `Recognizer.stream`."""
 
-    def __init__(self, recognizer: "Recognizer", sample_rate: Samples) -> None:
+    def __init__(
+        self, recognizer: "Recognizer", sample_rate: Samples, compute: float | None = None
+    ) -> None:
         self.recognizer = recognizer
         self.is_finished = False
-        self.state: StreamState = recognizer.initial_state()
+        self.state: StreamState = recognizer.initial_state(compute)
         """What the recognizer remembers of this stream."""
         self._resampler = StreamResampler(sample_rate, SAMPLE_RATE)
         features = recognizer.bundle.features
         self._features = FeatureStream(features)
         self._waiting_TF = np.zeros((0, features.dim), np.float32)
         self._num_samples = 0
+
+    @property
+    def compute(self) -> float:
+        """The share of the dense encoder's multiply-accumulates that was spent so far."""
+        return share_spent(self.recognizer.model.encoder, self.state.encoder)
 
     def accept(self, samples: ArrayLike) -> list[Event]:
         """Hear a chunk; return what became known.
