@@ -41,10 +41,11 @@ def test_the_count_is_what_was_computed_for_each_frame(name):
                 spent += narrow * int(not toggles.ff_BT[b, t])
                 spent += narrow * int(not toggles.query_BTH[b, t].all())
                 for h in range(heads):
-                    asks = int(toggles.query_BTH[b, t, h])
+                    switch = h % toggles.query_BTH.shape[2]  # one for all heads, or one for each
+                    asks = int(toggles.query_BTH[b, t, switch])
                     spent += 2 * width * width // heads * asks
-                    spent += 2 * width * width // heads * int(toggles.key_BTH[b, t, h])
-                    heard = sum(int(toggles.key_BTH[b, s, h]) for s in seen)
+                    spent += 2 * width * width // heads * int(toggles.key_BTH[b, t, switch])
+                    heard = sum(int(toggles.key_BTH[b, s, switch]) for s in seen)
                     spent += 2 * width // heads * asks * heard
             assert found.spent_BT[b, t] == spent
             assert found.dense_BT[b, t] == dense

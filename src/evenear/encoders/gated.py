@@ -90,7 +90,7 @@ class GatedState(NamedTuple):
     backbone: TransformerState
     memories: tuple[LstmState, ...]
     present_BLPH: Tensor
-    """Which keys of the past were computed."""
+    """Which keys of the past were computed; H is 1 where heads are switched together."""
     asked_B: Tensor
     spent_B: Tensor
     """Multiply-accumulates so far."""
@@ -177,7 +177,8 @@ class GatedTransformer(Encoder):
         """The state of streams that have heard nothing."""
         settings = self.config.backbone
         device = self.backbone.norm.weight.device
-        past = (batch_size, settings.num_layers, settings.left_frames, settings.num_heads)
+        heads = settings.num_heads if self.config.gates.each_head else 1
+        past = (batch_size, settings.num_layers, settings.left_frames, heads)
         return GatedState(
             self.backbone.initial_state(batch_size),
             tuple(each.initial_state(batch_size) for each in self.each_arbitrator()),

@@ -20,7 +20,6 @@ Source: Xie et al. 2022, arXiv:2207.02393, section 2.1. Departs from the paper's
 text does: its mask has the index of the query where it must have that of the key.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -41,7 +40,10 @@ class Toggles(NamedTuple):
 
     ff_BT: Tensor
     query_BTH: Tensor
+    """H is 1 where all heads are switched together."""
     key_BTH: Tensor
+    whole: tuple[bool, bool, bool] | None = None
+    """Feed-forward, queries and keys, where each is the same for all frames and heads."""
 
     def unasked(self) -> Tensor:
         """The share (B, T) of the heads that do not ask."""
@@ -106,12 +108,11 @@ def run_skipping(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Compute only what is on; the same numbers as masking what is off. Toggles are bools."""
     layer, attention = call.layer, call.layer.attention
-    heads = attention.num_heads
-    queries = list(_groups(toggles.query_BTH.flatten(0, 1)))
-    answers = list(_groups(toggles.key_BTH.flatten(0, 1)))
+    queries, answers = _groups(toggles, 1), _groups(toggles, 2)
     normed_ND = x_BTD.flatten(0, 1)
     if queries or answers:
         normed_ND = layer.attention_norm(normed_ND)
+    heads = toggles.key_BTH.shape[2]
     new_keys_BTD = _heads_out(attention.key, normed_ND, answers, heads).view_as(x_BTD)
     new_values_BTD = _heads_out(attention.value, normed_ND, answers, heads).view_as(x_BTD)
     keys_BSD = torch.cat([call.past[0].to(new_keys_BTD), new_keys_BTD], dim=1)
@@ -121,15 +122,15 @@ def run_skipping(
         query_BTHE = query_BTD.unflatten(2, (attention.num_heads, -1))
         key_BSH = torch.cat([present_BPH, toggles.key_BTH], dim=1)
         gathered_BTHE = _attend(query_BTHE, keys_BSD, values_BSD, call.attend_BTS, key_BSH)
-        added_ND = _heads_in(attention.out, gathered_BTHE.flatten(2).flatten(0, 1), queries, heads)
-        after_BTD = x_BTD + added_ND.view_as(x_BTD)
+        gathered_ND = gathered_BTHE.flatten(2).flatten(0, 1)
+        after_BTD = x_BTD + _heads_in(attention.out, gathered_ND, queries, heads).view_as(x_BTD)
     else:
         after_BTD = x_BTD + attention.out.bias.to(x_BTD.dtype)
     if stand_ins is not None:
-        after_BTD = _instead(after_BTD, x_BTD, toggles.unasked(), stand_ins.attention)
-    x_BTD = _feed_forward(call, after_BTD, toggles.ff_BT)
+        after_BTD = _instead(after_BTD, x_BTD, toggles, 1, stand_ins.attention)
+    x_BTD = _feed_forward(call, after_BTD, toggles)
     if stand_ins is not None:
-        x_BTD = _instead(x_BTD, after_BTD, 1.0 - toggles.ff_BT.float(), stand_ins.ff)
+        x_BTD = _instead(x_BTD, after_BTD, toggles, 0, stand_ins.ff)
     return x_BTD, (keys_BSD, values_BSD)
 
 
@@ -155,16 +156,21 @@ def _attend(
     return (weights_BHTS.to(dtype) @ values_BHSE).transpose(1, 2)
 
 
-def _groups(on_NH: Tensor) -> Iterator[tuple[Tensor | None, int, int]]:
+def _groups(toggles: Toggles, kind: int) -> list[tuple[Tensor | None, int, int]]:
     """Neighboring heads that are on for the same frames: those frames (None: all), first, end."""
-    first, num_heads = 0, on_NH.shape[1]
+    on_BTH = toggles.query_BTH if kind == 1 else toggles.key_BTH
+    num_heads = on_BTH.shape[2]
+    if toggles.whole is not None:
+        return [(None, 0, num_heads)] if toggles.whole[kind] else []
+    on_NH, first, groups = on_BTH.flatten(0, 1), 0, []
     for head in range(1, num_heads + 1):
         if head < num_heads and torch.equal(on_NH[:, head], on_NH[:, first]):
             continue
         rows_N = on_NH[:, first].nonzero()[:, 0]
         if len(rows_N):
-            yield (None if len(rows_N) == len(on_NH) else rows_N), first, head
+            groups.append((None if len(rows_N) == len(on_NH) else rows_N, first, head))
         first = head
+    return groups
 
 
 def _is_whole(groups: list[tuple[Tensor | None, int, int]], heads: int) -> bool:
@@ -212,21 +218,27 @@ def _heads_in(
     return out_ND
 
 
-def _feed_forward(call: LayerCall, x_BTD: Tensor, ff_BT: Tensor) -> Tensor:
+def _feed_forward(call: LayerCall, x_BTD: Tensor, toggles: Toggles) -> Tensor:
     """Add what the feed-forward module says of the frames that it is on for."""
-    rows_N = ff_BT.flatten().nonzero()[:, 0]
+    if toggles.whole is not None:
+        return x_BTD + call.layer.feed_forward(x_BTD) if toggles.whole[0] else x_BTD
+    rows_N = toggles.ff_BT.flatten().nonzero()[:, 0]
     if len(rows_N) == 0:
         return x_BTD
-    if len(rows_N) == ff_BT.numel():
+    if len(rows_N) == toggles.ff_BT.numel():
         return x_BTD + call.layer.feed_forward(x_BTD)
     flat_ND = x_BTD.flatten(0, 1)
     added_ND = call.layer.feed_forward(flat_ND[rows_N])
     return flat_ND.index_add(0, rows_N, added_ND.to(flat_ND.dtype)).view_as(x_BTD)
 
 
-def _instead(to_BTD: Tensor, x_BTD: Tensor, off_BT: Tensor, stand_in: StandIn) -> Tensor:
+def _instead(
+    to_BTD: Tensor, x_BTD: Tensor, toggles: Toggles, kind: int, stand_in: StandIn
+) -> Tensor:
     """Add what stands in for a module at the frames where it is off, as far as it is."""
-    off_N = off_BT.flatten()
+    if toggles.whole is not None:
+        return to_BTD if toggles.whole[kind] else to_BTD + stand_in(x_BTD)
+    off_N = (toggles.unasked() if kind else 1.0 - toggles.ff_BT.float()).flatten()
     rows_N = off_N.nonzero()[:, 0]
     if len(rows_N) == 0:
         return to_BTD

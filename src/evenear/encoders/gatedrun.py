@@ -58,6 +58,7 @@ class GatedRun:
         self.call: LayerCall | None = None
         self.planned_BTLK = asked_B
         self.first = 0
+        self.same: list[list[bool]] | None = None
 
     def __call__(self, call: LayerCall, x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run a layer, as far as it is on."""
@@ -74,7 +75,7 @@ class GatedRun:
                 self._decide(call, x_BTD)
             toggles = self._of_layer(call.number)
         self.toggles.append(toggles)
-        self.keys.append(torch.cat([present_BPH.to(toggles.key_BTH), toggles.key_BTH], dim=1))
+        self.keys.append(torch.cat([present_BPH.to(toggles.key_BTH.dtype), toggles.key_BTH], dim=1))
         if self.is_dense and bool(present_BPH.all()):
             return call(x_BTD)
         skips = self.encoder.skips and self.sampling is None
@@ -100,19 +101,22 @@ class GatedRun:
         if self.is_dense:
             return dense_BT * real_BT, dense_BT * real_BT
         hears = sum(each.macs_per_frame for each in self.encoder.each_arbitrator())
-        spent_BT = stem + hears * (self.asked_B < 1).float()[:, None].expand_as(dense_BT)
+        arbitrators_BT = hears * (self.asked_B < 1).float()[:, None].expand_as(dense_BT)
+        query_BTLH = torch.stack([each.query_BTH for each in self.toggles], dim=2).float()
+        key_BTLH = torch.stack([each.key_BTH for each in self.toggles], dim=2).float()
+        ff_BTL = torch.stack([each.ff_BT for each in self.toggles], dim=2).float()
+        keys_BSN = torch.stack(self.keys, dim=2).flatten(2).float()
+        heard_BTLH = (attend_BTS @ keys_BSN).view_as(query_BTLH)
+        on_BTLH = width * (query_BTLH + key_BTLH) + query_BTLH * heard_BTLH
+        per_head = 2 * width / query_BTLH.shape[3]
+        spent_BT = stem + arbitrators_BT + per_head * on_BTLH.sum(dim=(2, 3))
+        spent_BT = spent_BT + 2 * width * settings.ff_dim * ff_BTL.sum(dim=2)
         narrow = 2 * width * self.encoder.config.gates.stand_in_dim
-        for toggles, key_BSH in zip(self.toggles, self.keys, strict=True):
-            query_BTH = toggles.query_BTH.float()
-            heard_BTH = attend_BTS @ key_BSH.float()
-            per_head = 2 * width / query_BTH.shape[2]
-            on_BTH = width * (query_BTH + toggles.key_BTH.float()) + query_BTH * heard_BTH
-            spent_BT = spent_BT + per_head * on_BTH.sum(dim=2)
-            ff_BT, unasked_BT = toggles.ff_BT.float(), toggles.unasked()
+        if narrow:
+            unasked_BTL = 1.0 - query_BTLH.mean(dim=3)
             if self.sampling is None:
-                unasked_BT = (unasked_BT > 0).float()
-            spent_BT = spent_BT + 2 * width * settings.ff_dim * ff_BT
-            spent_BT = spent_BT + narrow * (1.0 - ff_BT + unasked_BT)
+                unasked_BTL = (unasked_BTL > 0).float()
+            spent_BT = spent_BT + narrow * (1.0 - ff_BTL + unasked_BTL).sum(dim=2)
         return spent_BT * real_BT, dense_BT * real_BT
 
     def present(self, many: int) -> Tensor:
@@ -142,21 +146,31 @@ class GatedRun:
             on_BTN = gumbel_sigmoid(logits_BTN, noise_BTN, self.sampling)
             on_BTN = on_BTN.masked_fill((self.asked_B >= 1)[:, None, None], 1.0)
         self.first = call.number
+        self.same = None
+        is_one = len(x_BTD) == 1 and x_BTD.shape[1] <= call.block
+        if self.sampling is None and is_one and gates.by_block and not gates.each_head:
+            self.same = on_BTN[0, 0].unflatten(0, (-1, self.encoder.toggles_per_layer)).tolist()
         self.planned_BTLK = on_BTN.unflatten(2, (-1, self.encoder.toggles_per_layer))
 
     def _of_layer(self, number: int) -> Toggles:
         """The toggles of a layer that were decided below it."""
-        gates, heads = self.encoder.config.gates, self.encoder.config.backbone.num_heads
+        attention = self.encoder.config.gates.attention
         ff_BT1, *switched = self.planned_BTLK[:, :, number - self.first].split(
             [1, *self._sizes()], dim=2
         )
-        every_BTH = torch.ones_like(ff_BT1).expand(-1, -1, heads)
-        query_BTH = key_BTH = every_BTH
-        if gates.attention in ("queries", "both"):
-            query_BTH = switched[0].expand(-1, -1, heads)
-        if gates.attention in ("keys", "both"):
-            key_BTH = switched[-1].expand(-1, -1, heads)
-        return Toggles(ff_BT1[:, :, 0], query_BTH, key_BTH)
+        heads = self.present_BLPH.shape[3]
+        query_BTH = key_BTH = torch.ones_like(ff_BT1).expand(-1, -1, heads)
+        if attention in ("queries", "both"):
+            query_BTH = switched[0]
+        if attention in ("keys", "both"):
+            key_BTH = switched[-1]
+        whole = None
+        if self.same is not None:
+            ff, *rest = self.same[number - self.first]
+            asks = rest[0] if attention in ("queries", "both") else True
+            answers = rest[-1] if attention in ("keys", "both") else True
+            whole = (bool(ff), bool(asks), bool(answers))
+        return Toggles(ff_BT1[:, :, 0], query_BTH, key_BTH, whole)
 
     def _sizes(self) -> list[int]:
         gates = self.encoder.config.gates

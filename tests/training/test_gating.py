@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A dial for a model that has none: the same at 1, and calibrated below.
+
+Legend: B utterances, T frames, F feature width.
+"""
+
+import pytest
+import torch
+
+from evenear.encoders.gated import GateConfig, GatedTransformer
+from evenear.errors import ConfigError
+from evenear.nn.gate import ArbitratorConfig
+from evenear.seeding import torch_rng_for
+from evenear.training.gating import calibrate, measured_shares, with_gates
+from gating import make_undecided
+from laws import random_features, tiny_transducer
+
+LENGTHS_B = torch.tensor([60, 41])
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.no_grad():
+        yield
+
+
+def test_at_one_the_model_is_what_it_was():
+    dense = tiny_transducer("transformer")
+    gated = with_gates(dense, GateConfig())
+    features_BTF = random_features(60, batch_size=2)
+    one, other = (model.encode(features_BTF, LENGTHS_B) for model in (dense, gated))
+    assert torch.equal(one.encoded_BTD, other.encoded_BTD)
+    assert torch.equal(dense.joiner.output.weight, gated.joiner.output.weight)
+
+
+def test_gates_need_a_transformer():
+    with pytest.raises(ConfigError, match="Transformer"):
+        with_gates(tiny_transducer("conformer"), GateConfig())
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_about_as_much_is_spent_as_is_asked_for(asked):
+    arbitrators = ArbitratorConfig(hidden_dim=8, bias=0.0, asked=asked)
+    gated = with_gates(tiny_transducer("transformer"), GateConfig(arbitrators=arbitrators))
+    encoder = gated.encoder
+    assert isinstance(encoder, GatedTransformer)
+    for module in encoder.arbitrators:
+        make_undecided(module, torch_rng_for(0, "undecided"))
+        if asked:
+            module.layers[0].weight[:, -1].fill_(4.0)
+            module.output.weight.abs_()
+            module.output.bias.sub_(2 * module.output.weight.sum(dim=1))
+    heard = [(random_features(60, batch_size=2), LENGTHS_B)]
+    spent = calibrate(gated, heard)
+    least, most = min(spent), max(spent)
+    assert most > least + 0.1
+    middle = [least + part * (most - least) for part in (0.25, 0.5, 0.75)]
+    found = measured_shares(gated, heard, [least, *middle, most])
+    assert found == sorted(found)
+    assert measured_shares(gated, heard, [1.0]) == [1.0]
