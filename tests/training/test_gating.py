@@ -38,18 +38,13 @@ def test_gates_need_a_transformer():
         with_gates(tiny_transducer("conformer"), GateConfig())
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_about_as_much_is_spent_as_is_asked_for(asked):
-    arbitrators = ArbitratorConfig(hidden_dim=8, bias=0.0, asked=asked)
+def test_about_as_much_is_spent_as_is_asked_for():
+    arbitrators = ArbitratorConfig(hidden_dim=8, bias=0.0, asked=False)
     gated = with_gates(tiny_transducer("transformer"), GateConfig(arbitrators=arbitrators))
     encoder = gated.encoder
     assert isinstance(encoder, GatedTransformer)
     for module in encoder.arbitrators:
         make_undecided(module, torch_rng_for(0, "undecided"))
-        if asked:
-            module.layers[0].weight[:, -1].fill_(4.0)
-            module.output.weight.abs_()
-            module.output.bias.sub_(2 * module.output.weight.sum(dim=1))
     heard = [(random_features(60, batch_size=2), LENGTHS_B)]
     spent = calibrate(gated, heard)
     least, most = min(spent), max(spent)
@@ -58,3 +53,12 @@ def test_about_as_much_is_spent_as_is_asked_for(asked):
     found = measured_shares(gated, heard, [least, *middle, most])
     assert found == sorted(found)
     assert measured_shares(gated, heard, [1.0]) == [1.0]
+
+
+def test_what_is_asked_for_is_told_once_it_is_calibrated():
+    gated = with_gates(tiny_transducer("transformer"), GateConfig())
+    spent = calibrate(gated, [(random_features(30, batch_size=2), torch.tensor([30, 12]))])
+    encoder = gated.encoder
+    assert isinstance(encoder, GatedTransformer)
+    assert len(spent) == 14
+    assert (encoder.told_G.diff() >= 0).all()

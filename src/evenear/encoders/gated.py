@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from evenear.config import config
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.gatedlayer import StandIns, Toggles
-from evenear.encoders.gatedrun import GatedRun
+from evenear.encoders.gatedrun import GatedRun, Rule
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder, TransformerState
 from evenear.errors import ConfigError
 from evenear.nn.gate import Arbitrator, ArbitratorConfig, Sampling
@@ -236,15 +236,16 @@ class GatedTransformer(Encoder):
         return self.encode_asked(features_BTF, lengths_B, asked_B).encoded.encoded_BTD
 
     def encode_asked(
-        self, features_BTF: Tensor, lengths_B: Tensor, asked_B: Tensor
+        self, features_BTF: Tensor, lengths_B: Tensor, asked_B: Tensor, rule: Rule | None = None
     ) -> GatedEncoded:
         """Encode padded whole utterances, each with the share of the computation it asks for.
 
-        In training, toggles are soft and drawn as `sampling` says; otherwise they are decided.
+        In training, toggles are soft and drawn as `sampling` says; otherwise they are decided, by
+        the arbitrators or by a rule given in their place.
         """
         sampling = self.sampling if self.training else None
         state = self.initial_state(len(features_BTF))
-        run = GatedRun(self, asked_B, state.present_BLPH, state.memories, sampling)
+        run = GatedRun(self, asked_B, state.present_BLPH, state.memories, sampling, rule)
         places_T = torch.arange(features_BTF.shape[1], device=features_BTF.device)
         encoded_BTD = self.backbone.encode(features_BTF, places_T < lengths_B[:, None], run)
         encoded = Encoded(encoded_BTD, self.output_lengths(lengths_B))

@@ -11,7 +11,7 @@ past, D width, H heads, L layers, N toggles of an arbitrator, K toggles of a lay
 Source: Xie et al. 2022, arXiv:2207.02393, section 2; the count is written out in the tests.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,7 +26,10 @@ from evenear.nn.recurrent import LstmState
 if TYPE_CHECKING:
     from evenear.encoders.gated import GatedTransformer
 
-__all__ = ["GatedRun"]
+__all__ = ["GatedRun", "Rule"]
+
+Rule = Callable[[LayerCall, Tensor], Tensor]
+"""Decides without arbitrators: from a layer's call and the frames below it."""
 
 
 class GatedRun:
@@ -38,6 +41,8 @@ class GatedRun:
         present_BLPH: Which keys of the past there are.
         memories: What its arbitrators remember.
         sampling: How toggles are drawn in training; None: they are decided.
+        rule: Decides the toggles (B, T, N), as bools, of the layers from a call on, in place of
+            arbitrators; then nothing is charged for deciding.
     """
 
     def __init__(
@@ -47,8 +52,10 @@ class GatedRun:
         present_BLPH: Tensor,
         memories: Sequence[LstmState],
         sampling: Sampling | None = None,
+        rule: Rule | None = None,
     ) -> None:
         self.encoder, self.asked_B, self.sampling = encoder, asked_B, sampling
+        self.rule = rule
         self.present_BLPH = present_BLPH
         self.is_dense = sampling is None and bool((asked_B >= 1).all())
         self.memories = list(memories)
@@ -101,6 +108,8 @@ class GatedRun:
         if self.is_dense:
             return dense_BT * real_BT, dense_BT * real_BT
         hears = sum(each.macs_per_frame for each in self.encoder.each_arbitrator())
+        if self.rule is not None:
+            hears = 0
         arbitrators_BT = hears * (self.asked_B < 1).float()[:, None].expand_as(dense_BT)
         query_BTLH = torch.stack([each.query_BTH for each in self.toggles], dim=2).float()
         key_BTLH = torch.stack([each.key_BTH for each in self.toggles], dim=2).float()
@@ -127,6 +136,20 @@ class GatedRun:
 
     def _decide(self, call: LayerCall, x_BTD: Tensor) -> None:
         """Let the arbitrator of the layers from here on hear the frames."""
+        gates = self.encoder.config.gates
+        if self.rule is not None:
+            on_BTN = self.rule(call, x_BTD) | (self.asked_B >= 1)[:, None, None]
+        else:
+            on_BTN = self._arbitrate(call, x_BTD)
+        self.first = call.number
+        self.same = None
+        is_one = len(x_BTD) == 1 and x_BTD.shape[1] <= call.block and self.rule is None
+        if self.sampling is None and is_one and gates.by_block and not gates.each_head:
+            self.same = on_BTN[0, 0].unflatten(0, (-1, self.encoder.toggles_per_layer)).tolist()
+        self.planned_BTLK = on_BTN.unflatten(2, (-1, self.encoder.toggles_per_layer))
+
+    def _arbitrate(self, call: LayerCall, x_BTD: Tensor) -> Tensor:
+        """What an arbitrator switches on, (B, T, N)."""
         gates, index = self.encoder.config.gates, self.encoder.starts.index(call.number)
         told_B = self.encoder.told(self.asked_B)
         arbitrator = self.encoder.each_arbitrator()[index]
@@ -137,20 +160,13 @@ class GatedRun:
         if gates.by_block:
             logits_BTN = by_block(logits_BTN, call.block, call.frames_B)
         if self.sampling is None:
-            on_BTN = (logits_BTN > 0) | (self.asked_B >= 1)[:, None, None]
-        else:
-            noise_BTN = logistic_noise(logits_BTN)
-            if gates.by_block:
-                places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
-                noise_BTN = noise_BTN[:, places_T // call.block * call.block]
-            on_BTN = gumbel_sigmoid(logits_BTN, noise_BTN, self.sampling)
-            on_BTN = on_BTN.masked_fill((self.asked_B >= 1)[:, None, None], 1.0)
-        self.first = call.number
-        self.same = None
-        is_one = len(x_BTD) == 1 and x_BTD.shape[1] <= call.block
-        if self.sampling is None and is_one and gates.by_block and not gates.each_head:
-            self.same = on_BTN[0, 0].unflatten(0, (-1, self.encoder.toggles_per_layer)).tolist()
-        self.planned_BTLK = on_BTN.unflatten(2, (-1, self.encoder.toggles_per_layer))
+            return (logits_BTN > 0) | (self.asked_B >= 1)[:, None, None]
+        noise_BTN = logistic_noise(logits_BTN)
+        if gates.by_block:
+            places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
+            noise_BTN = noise_BTN[:, places_T // call.block * call.block]
+        on_BTN = gumbel_sigmoid(logits_BTN, noise_BTN, self.sampling)
+        return on_BTN.masked_fill((self.asked_B >= 1)[:, None, None], 1.0)
 
     def _of_layer(self, number: int) -> Toggles:
         """The toggles of a layer that were decided below it."""
