@@ -7,8 +7,9 @@
     blank      the last layers are left out for blocks in which CTC hears nothing by then
 
 All decide block by block and keep the stand-ins that the gates were learned with, so what is
-compared is the choice alone. Legend: B utterances, T frames (20 ms), N toggles, D width, F feature
-width, V vocabulary.
+compared is the choice alone.
+
+Legend: B utterances, T frames (20 ms), N toggles, D width, F feature width.
 
 Source: window and random of Xie et al. 2022, arXiv:2207.02393; layers that blanks skip after Zhu et
 al. 2024, arXiv:2401.02046 (there with a loss for the intermediate layer, here without).
