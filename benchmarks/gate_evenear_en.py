@@ -39,6 +39,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--updates", type=int, default=400)
     parser.add_argument("--seconds", type=float, default=24.0)
+    parser.add_argument("--minutes", type=float, default=600.0, help="Stop learning after these.")
+    parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--gates", default="{}", help="Other settings of the gates, as JSON.")
@@ -52,6 +54,7 @@ def main() -> None:
         seed=given.seed,
         num_updates=given.updates,
         precision=given.precision,
+        optimizer=replace(GateTraining().optimizer, peak_rate=given.rate),
         least=gates.least,
     )
     store = FrameStore(sorted(part.with_suffix("") for part in given.frames.glob("*.npy")))
@@ -67,14 +70,16 @@ def main() -> None:
     began, seconds = time.perf_counter(), 0.0
     for progress in trainer.run():
         seconds += 1
-        if progress.update % 10 == 0:
+        if progress.update % 5 == 0:
             took = (time.perf_counter() - began) / seconds
             numbers = {k: round(v, 4) for k, v in trainer._numbers.items()}
             print(progress.update, f"{took:.2f} s an update", numbers, flush=True)
+        if time.perf_counter() - began > 60 * given.minutes:
+            break
     gated = trainer.averaged()
     quiet = replace(plain, augmentation=None, join_chance=0.0)
     held = BatchMaker(store, None, quiet, bundle.features, seed=given.seed + 1)
-    chosen = held.plan(10_000)[:12]
+    chosen = held.plan(10_000)[:6]
     heard = [(b.features_BTF, b.lengths_B) for b in (held.batch(group, 0) for group in chosen)]
     probed = calibrate(gated.eval(), heard)
     print("spent when told:", [round(value, 3) for value in probed])
@@ -84,6 +89,7 @@ def main() -> None:
             "settings": to_dict(settings),
             "machine": platform.machine(),
             "speech_hours": round(trainer.heard_seconds / 3600, 2),
+            "updates": trainer.update,
             "from": bundle.name,
         },
     }

@@ -60,6 +60,7 @@ def _register() -> None:
         mitigate,
         repairs,
         reproduce,
+        reproduce_amortized,
         reproduce_arw,
         train,
         transcribe,
@@ -79,6 +80,7 @@ def _register() -> None:
     app.command("calibrate")(verify.calibrate)
     app.command("embed")(verify.embed)
     app.add_typer(corpora.app, name="data")
+    reproduce.app.command("amortized")(reproduce_amortized.amortized)
     reproduce.app.command("arw")(reproduce_arw.arw)
     reproduce.app.command("geography")(repairs.geography)
     reproduce.app.command("cohorts")(repairs.cohorts)

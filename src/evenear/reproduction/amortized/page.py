@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The study as one page of Markdown: the curve, the rivals, the claims, and who pays."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["judge", "render"]
+
+_ABOUT_EQUAL = 0.05
+"""Shares of computation this close are compared as equal."""
+
+
+def judge(results: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The paper's claims, each with its verdict here; by intervals where there are any."""
+    ways = results["ways"]
+    gates = {name: way for name, way in ways.items() if name.startswith("gates ")}
+    best = [way for way in gates.values() if way["compute"] <= 0.4]
+    claims = [
+        _claim(
+            "60 % fewer operations for 3 % more errors",
+            "60.3 % at +3.3 %",
+            [_cost(way) for way in best],
+            any(_high(way) is not None and _high(way) <= 0.05 for way in best),
+            all(_low(way) is not None and _low(way) > 0.05 for way in best) and bool(best),
+        )
+    ]
+    for rival, paper in (("window", "12.9 % at +8.6 %"), ("random", "about 60 % at over +146 %")):
+        pairs = [
+            (way, other)
+            for name, other in ways.items()
+            if name.startswith(rival)
+            for way in gates.values()
+            if way["compute"] <= other["compute"] + _ABOUT_EQUAL
+        ]
+        wins = [way["wer"]["value"] <= other["wer"]["value"] for way, other in pairs]
+        claims.append(
+            _claim(
+                f"better than {rival} at no more computation",
+                paper,
+                [f"{_cost(one)} against {_cost(two)}" for one, two in pairs[:1]],
+                any(wins),
+                bool(wins) and not any(wins),
+            )
+        )
+    off = [layer for layers in results["off"].values() for layer in layers]
+    quieter = [kind["silence"] - kind["speech"] for layer in off for kind in layer.values()]
+    mean = sum(quieter) / max(len(quieter), 1)
+    claims.append(
+        _claim(
+            "more is off in silence than in speech",
+            "shown in figure 3",
+            [f"{100 * mean:+.1f} points"],
+            mean > 0,
+            mean <= 0,
+        )
+    )
+    ordered = sorted(gates.values(), key=lambda way: way["compute"])
+    rates = [way["wer"]["value"] for way in ordered]
+    falls = all(b <= a * 1.01 for a, b in itertools.pairwise(rates))
+    claims.append(
+        _claim("more computation never errs more", "one point a run", [], falls, not falls)
+    )
+    kept = [one["kept_of_counted"] for one in results["milliseconds"] if one["kept_of_counted"]]
+    claims.append(
+        _claim(
+            "what is saved by count is saved in time (80 % of it)",
+            "not measured",
+            [f"{100 * value:.0f} %" for value in kept],
+            bool(kept) and min(kept) >= 0.8,
+            bool(kept) and min(kept) < 0.8,
+        )
+    )
+    return claims
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """Results as Markdown."""
+    lines = [
+        "# A compute dial, after the Compute Cost Amortized Transformer",
+        "",
+        f"{results['utterances']} utterances of {results['speakers']} speakers, read greedily; "
+        "intervals resample speakers. `compute` is the share of the dense encoder's "
+        "multiply-accumulates, arbitrators included.",
+        "",
+        "| way | compute, % | WER, % | more errors than dense, % |",
+        "|---|---|---|---|",
+    ]
+    lines += [_row(name, way) for name, way in results["ways"].items()]
+    lines += ["", "In noise at 10 dB:", "", "| way | compute, % | WER, % | more errors, % |"]
+    lines += ["|---|---|---|---|"]
+    lines += [_row(name, way) for name, way in results["noise_10_db"].items()]
+    lines += ["", "## The paper's claims", "", "| claim | paper | here | verdict |"]
+    lines += ["|---|---|---|---|"]
+    lines += [
+        f"| {one['claim']} | {one['paper']} | {one['here']} | {one['verdict']} |"
+        for one in results["claims"]
+    ]
+    lines += ["", "## Whom saving costs", ""]
+    for values in results["groups"].values():
+        for value, own in values.items():
+            lines += [f"{value}, {own['speakers']} speakers:", ""]
+            lines += ["| way | compute, % | WER, % | more errors, % |", "|---|---|---|---|"]
+            lines += [_row(name, way) for name, way in own.items() if name != "speakers"] + [""]
+    lines += ["## What is off, %", "", "| gates | layer | part | silence | speech |"]
+    lines += ["|---|---|---|---|---|"]
+    lines += [
+        f"| {name} | {number + 1} | {part} | {100 * rate['silence']:.0f} | "
+        f"{100 * rate['speech']:.0f} |"
+        for name, layers in results["off"].items()
+        for number, layer in enumerate(layers)
+        for part, rate in layer.items()
+    ]
+    lines += ["", "## In time", "", "| asked | block, ms | counted saving, % | time saving, % |"]
+    lines += ["|---|---|---|---|"]
+    lines += [
+        f"| {one['asked']} | {one['block_milliseconds']} | {100 * one['counted_saving']:.1f} | "
+        f"{100 * one['time_saving']:.1f} |"
+        for one in results["milliseconds"]
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _claim(claim: str, paper: str, here: list[str], holds: bool, fails: bool) -> dict[str, str]:
+    verdict = "holds" if holds else "does not hold" if fails else "cannot tell"
+    return {"claim": claim, "paper": paper, "here": "; ".join(here) or "-", "verdict": verdict}
+
+
+def _cost(way: Mapping[str, Any]) -> str:
+    saved = 100 * (1 - way["compute"])
+    return f"{saved:.1f} % at {100 * way['relative_to_dense']['value']:+.1f} %"
+
+
+def _low(way: Mapping[str, Any]) -> float | None:
+    return way["relative_to_dense"]["low"]
+
+
+def _high(way: Mapping[str, Any]) -> float | None:
+    return way["relative_to_dense"]["high"]
+
+
+def _row(name: str, way: Mapping[str, Any]) -> str:
+    return (
+        f"| {name} | {100 * way['compute']:.1f} | {_percent(way['wer'], '')} | "
+        f"{_percent(way['relative_to_dense'], '+')} |"
+    )
+
+
+def _percent(estimate: Mapping[str, Any], sign: str) -> str:
+    value = format(100 * estimate["value"], f"{sign}.1f")
+    if estimate["low"] is None:
+        return value
+    low, high = (format(100 * estimate[end], f"{sign}.1f") for end in ("low", "high"))
+    return f"{value} [{low}, {high}]"

@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy against computation of one model with a dial, its rivals, and who pays for the saving.
+
+Every way of computing hears the same utterances, whole, in batches; words are read greedily.
+Counted is the share of the dense encoder's multiply-accumulates. Intervals resample speakers, all
+ways with the same draws. Milliseconds are those of the encoder on a stream, block by block, dense
+and gated in turn, in processor time of one thread.
+
+Legend: B utterances, T feature frames, F feature width, N samples, S speakers.
+
+Source: Xie et al. 2022, arXiv:2207.02393, table 3 and figure 3. What saving costs which group was
+not published.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evenear.audio import read_audio
+from evenear.checkpoint import Bundle
+from evenear.data.batches import padded
+from evenear.data.manifests import Utterance
+from evenear.encoders.gated import GatedEncoded, GatedTransformer
+from evenear.errors import ConfigError
+from evenear.evaluation.conditions import condition_named
+from evenear.features import extract
+from evenear.metrics.words import normalize, word_errors
+from evenear.reproduction.amortized.rivals import (
+    blank_rule,
+    encode_by,
+    exit_rule,
+    random_rule,
+    with_window,
+)
+from evenear.reproduction.statistics import SpeakerErrors, Speakers, by_speaker
+from evenear.search import greedy_search
+from evenear.seeding import torch_rng_for
+
+__all__ = ["SHARES", "Heard", "measure"]
+
+SHARES = (0.8, 0.6, 0.4, 0.2)
+"""What is asked of the dial, besides all."""
+_WINDOW = 15
+"""Frames (20 ms) of the past that the sliding window keeps: the paper's 10 frames of 30 ms."""
+_BATCH_SECONDS = 60.0
+_GROUPS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "age": lambda row: None if row.get("age") is None else _age(row["age"]),
+    "gender": lambda row: row.get("gender"),
+}
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What came of one utterance."""
+
+    speaker: str
+    errors: int
+    words: int
+    spent: float
+    dense: float
+    age: str | None
+    gender: str | None
+
+
+Way = Callable[[Tensor, Tensor], GatedEncoded]
+
+
+def measure(
+    bundle: Bundle,
+    utterances: Sequence[Utterance],
+    *,
+    shares: Sequence[float] = SHARES,
+    report: Callable[[str], None] = lambda _: None,
+) -> dict[str, Any]:
+    """All numbers of the study.
+
+    Raises:
+        ConfigError: The model has no dial.
+    """
+    encoder = bundle.model.encoder
+    if not isinstance(encoder, GatedTransformer):
+        raise ConfigError(
+            f"{bundle.name} has no compute dial to study.", hint="Give a model with gates."
+        )
+    clean = list(_batches(bundle, utterances, None))
+    heard: dict[str, list[Heard]] = {}
+    for name, way in _ways(bundle, encoder, shares).items():
+        report(name)
+        heard[name] = _hear(bundle, clean, way)
+    for share in shares[1:3]:
+        spent = _share(heard[f"gates {share}"])
+        report(f"random {share}")
+        heard[f"random {share}"] = _hear(bundle, clean, _random(encoder, clean, spent))
+    noisy = list(_batches(bundle, utterances, "noise-10"))
+    names = ("dense", *(f"gates {share}" for share in shares))
+    loud = {name: _hear(bundle, noisy, _ways(bundle, encoder, shares)[name]) for name in names}
+    report("milliseconds")
+    return {
+        "utterances": len(utterances),
+        "speakers": len({u.speaker for u in utterances}),
+        "ways": _summary(heard),
+        "noise_10_db": _summary(loud),
+        "groups": {name: _by_group(heard, name, shares) for name in _GROUPS},
+        "noise": _noise(heard, loud, shares),
+        "off": _off_rates(encoder, bundle, clean, shares),
+        "milliseconds": [_milliseconds(bundle, utterances[:12], share) for share in shares],
+    }
+
+
+def _age(years: Any) -> str:
+    return "adult" if float(years) >= 18 else "child"
+
+
+def _batches(
+    bundle: Bundle, utterances: Sequence[Utterance], condition: str | None
+) -> Iterator[tuple[list[Utterance], Tensor, Tensor]]:
+    """Utterances of like length with their features, normalized."""
+    group: list[Utterance] = []
+    for u in [*sorted(utterances, key=lambda u: u.seconds), None]:
+        if group and (u is None or u.seconds * (len(group) + 1) > _BATCH_SECONDS):
+            frames = []
+            for one in group:
+                samples_N = read_audio(one.audio)
+                if condition is not None:
+                    samples_N = condition_named(condition).apply(samples_N, one.utterance_id)
+                frames.append(extract(samples_N, bundle.features))
+            lengths_B = torch.tensor([len(frames_TF) for frames_TF in frames])
+            yield group, bundle.model.normalize(padded(frames)), lengths_B
+            group = []
+        if u is not None:
+            group.append(u)
+
+
+def _ways(bundle: Bundle, encoder: GatedTransformer, shares: Sequence[float]) -> dict[str, Way]:
+    """Ways of computing, by name."""
+    shorter = with_window(encoder, _WINDOW)
+    ways: dict[str, Way] = {
+        "dense": lambda f, n: encode_by(encoder, f, n, 1.0),
+        "window": lambda f, n: encode_by(shorter, f, n, 1.0),
+    }
+    for share in shares:
+        ways[f"gates {share}"] = lambda f, n, s=share: encode_by(encoder, f, n, s)
+    for layers in range(1, encoder.config.backbone.num_layers):
+        rule = exit_rule(encoder, layers)
+        ways[f"exit {layers}"] = lambda f, n, r=rule: encode_by(encoder, f, n, 0.5, r)
+    middle = encoder.config.backbone.num_layers // 2
+    if bundle.model.ctc is not None and middle in encoder.starts:
+        for threshold in (0.8, 0.98):
+            rule = blank_rule(bundle.model, middle, threshold)
+            ways[f"blank {threshold}"] = lambda f, n, r=rule: encode_by(encoder, f, n, 0.5, r)
+    return ways
+
+
+@torch.inference_mode()
+def _hear(
+    bundle: Bundle, batches: Sequence[tuple[list[Utterance], Tensor, Tensor]], way: Way
+) -> list[Heard]:
+    """Recognize all utterances one way."""
+    rows = []
+    for group, features_BTF, lengths_B in batches:
+        found = way(features_BTF, lengths_B)
+        readings = greedy_search(bundle.model, found.encoded)
+        spent_B, dense_B = found.spent_BT.double().sum(1), found.dense_BT.double().sum(1)
+        for b, (u, reading) in enumerate(zip(group, readings, strict=True)):
+            said = normalize(u.text, "basic")
+            text = normalize(bundle.tokenizer.decode(list(reading.tokens)), "basic")
+            errors = word_errors(said, text)
+            known = {name: of(dict(u.attributes)) for name, of in _GROUPS.items()}
+            rows.append(
+                Heard(
+                    u.speaker,
+                    errors.errors,
+                    errors.reference_words,
+                    float(spent_B[b]),
+                    float(dense_B[b]),
+                    **known,
+                )
+            )
+    return rows
+
+
+def _random(
+    encoder: GatedTransformer,
+    batches: Sequence[tuple[list[Utterance], Tensor, Tensor]],
+    spent: float,
+) -> Way:
+    """By lot, with the chance that spends this share."""
+    _, features_BTF, lengths_B = batches[len(batches) // 2]
+    low, high = 0.0, 1.0
+    for _ in range(6):
+        chance = (low + high) / 2
+        rule = random_rule(encoder, chance, torch_rng_for(0, "chance"))
+        found = encode_by(encoder, features_BTF, lengths_B, 0.5, rule)
+        share = float(found.spent_BT.sum() / found.dense_BT.sum())
+        low, high = (chance, high) if share < spent else (low, chance)
+    rule = random_rule(encoder, (low + high) / 2, torch_rng_for(0, "lots"))
+    return lambda f, n: encode_by(encoder, f, n, 0.5, rule)
+
+
+def _share(rows: Sequence[Heard]) -> float:
+    return sum(row.spent for row in rows) / sum(row.dense for row in rows)
+
+
+def _errors(rows: Sequence[Heard], speakers: Sequence[str]) -> SpeakerErrors:
+    errors_S, words_S = by_speaker(((r.speaker, r.errors, r.words) for r in rows), speakers)
+    return SpeakerErrors((errors_S,), words_S)
+
+
+def _summary(heard: dict[str, list[Heard]]) -> dict[str, Any]:
+    """Each way's word error rate, what it spent, and how it compares with dense."""
+    speakers = sorted({row.speaker for row in heard["dense"]})
+    draws = Speakers(len(speakers))
+    dense = _errors(heard["dense"], speakers)
+    found = {}
+    for name, rows in heard.items():
+        one = _errors(rows, speakers)
+        found[name] = {
+            "compute": _share(rows),
+            "wer": asdict(draws.rate(one)),
+            "relative_to_dense": asdict(draws.difference(one, dense).relative),
+        }
+    return found
+
+
+def _by_group(heard: dict[str, list[Heard]], group: str, shares: Sequence[float]) -> dict[str, Any]:
+    """What saving costs each group: of its own dense rate, and of the computation it gets."""
+    values = sorted({getattr(row, group) for row in heard["dense"]} - {None})
+    found: dict[str, Any] = {}
+    for value in values:
+        names = ("dense", *(f"gates {share}" for share in shares))
+        own = {n: [row for row in heard[n] if getattr(row, group) == value] for n in names}
+        found[value] = {"speakers": len({r.speaker for r in own["dense"]}), **_summary(own)}
+    return found
+
+
+def _noise(
+    quiet: dict[str, list[Heard]], loud: dict[str, list[Heard]], shares: Sequence[float]
+) -> dict[str, Any]:
+    """How much more saving costs in noise, in errors per word, with its interval."""
+    speakers = sorted({row.speaker for row in quiet["dense"]})
+    draws = Speakers(len(speakers))
+    found = {}
+    for share in shares:
+        name = f"gates {share}"
+        gain = draws.change_of_gain(
+            _errors(quiet["dense"], speakers),
+            _errors(quiet[name], speakers),
+            _errors(loud["dense"], speakers),
+            _errors(loud[name], speakers),
+        )
+        found[name] = {**asdict(gain), "compute": _share(loud[name])}
+    return found
+
+
+@torch.inference_mode()
+def _off_rates(
+    encoder: GatedTransformer,
+    bundle: Bundle,
+    batches: Sequence[tuple[list[Utterance], Tensor, Tensor]],
+    shares: Sequence[float],
+) -> dict[str, Any]:
+    """Off-rates of each layer in speech and in silence, told apart by energy."""
+    found: dict[str, Any] = {}
+    for share in shares:
+        sums = np.zeros((encoder.config.backbone.num_layers, 3, 2, 2))
+        for _, features_BTF, lengths_B in batches[:: max(1, len(batches) // 8)]:
+            got = encode_by(encoder, features_BTF, lengths_B, share)
+            energy_BT = features_BTF.mean(dim=2)
+            paired_BT = energy_BT[:, : energy_BT.shape[1] // 2 * 2].unflatten(1, (-1, 2)).mean(2)
+            num_frames = min(paired_BT.shape[1], got.spent_BT.shape[1])
+            real_BT = got.dense_BT[:, :num_frames] > 0
+            paired_BT = paired_BT[:, :num_frames]
+            middle_B1 = (paired_BT.amax(1) + paired_BT.amin(1))[:, None] / 2
+            for layer, toggles in enumerate(got.toggles):
+                kinds = (toggles.ff_BT, toggles.query_BTH.all(2), toggles.key_BTH.all(2))
+                for kind, on_BT in enumerate(kinds):
+                    for loud in (0, 1):
+                        chosen_BT = real_BT & ((paired_BT > middle_B1) == bool(loud))
+                        off = (~on_BT[:, :num_frames])[chosen_BT]
+                        sums[layer, kind, loud] += (float(off.sum()), off.numel())
+        rates = sums[..., 0] / np.maximum(sums[..., 1], 1)
+        found[f"gates {share}"] = [
+            {
+                name: {
+                    "silence": float(rates[layer, kind, 0]),
+                    "speech": float(rates[layer, kind, 1]),
+                }
+                for kind, name in enumerate(("feed-forward", "queries", "keys"))
+            }
+            for layer in range(len(rates))
+        ]
+    del bundle
+    return found
+
+
+@torch.inference_mode()
+def _milliseconds(bundle: Bundle, utterances: Sequence[Utterance], share: float) -> dict[str, Any]:
+    """Encoder time of streams, block by block, dense and gated in turn; and what was counted."""
+    encoder = bundle.model.encoder
+    assert isinstance(encoder, GatedTransformer), "only gates have a dial"
+    took = {"dense": 0.0, "gated": 0.0}
+    spent = dense = 0.0
+    for u in utterances:
+        frames_TF = extract(read_audio(u.audio), bundle.features)
+        features_BTF = bundle.model.normalize(torch.from_numpy(frames_TF)[None])
+        plain = encoder.backbone.initial_state(1)
+        state = encoder.ask(encoder.initial_state(1), share)
+        for chunk_BTF in features_BTF.split(encoder.block_frames, dim=1):
+            began = time.process_time()
+            _, plain = encoder.backbone.step(chunk_BTF, plain)
+            between = time.process_time()
+            _, state = encoder.step(chunk_BTF, state)
+            took["dense"] += between - began
+            took["gated"] += time.process_time() - between
+        spent, dense = spent + float(state.spent_B), dense + float(state.dense_B)
+    counted = 1.0 - spent / dense
+    saved = 1.0 - took["gated"] / took["dense"]
+    return {
+        "asked": share,
+        "block_milliseconds": 10 * encoder.block_frames,
+        "counted_saving": counted,
+        "time_saving": saved,
+        "kept_of_counted": saved / counted if counted > 0 else None,
+    }
