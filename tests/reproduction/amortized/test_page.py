@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verdicts on the paper's claims, from numbers that are made up to be on either side."""
+
+from evenear.reproduction.amortized.page import judge
+
+
+def way(compute: float, wer: float, low: float, high: float) -> dict:
+    rate = {"value": wer, "low": None, "high": None}
+    return {
+        "compute": compute,
+        "wer": rate,
+        "relative_to_dense": {"value": wer / 0.1 - 1, "low": low, "high": high},
+    }
+
+
+def results(**ways: dict) -> dict:
+    return {
+        "ways": {name.replace("_", " "): one for name, one in ways.items()},
+        "off": {"gates": [{"keys": {"silence": 0.8, "speech": 0.3}}]},
+        "milliseconds": [{"kept_of_counted": 0.85}],
+    }
+
+
+def verdicts(found: list[dict[str, str]]) -> list[str]:
+    return [one["verdict"] for one in found]
+
+
+def test_a_cheap_and_good_dial_holds_every_claim():
+    found = judge(
+        results(
+            gates_a=way(0.38, 0.102, -0.01, 0.04),
+            gates_b=way(0.8, 0.1, -0.01, 0.01),
+            window=way(0.87, 0.11, 0.05, 0.15),
+            random_a=way(0.4, 0.3, 1.0, 3.0),
+        )
+    )
+    assert verdicts(found) == ["holds"] * 6
+
+
+def test_a_costly_dial_is_told_so():
+    found = judge(
+        results(
+            gates_a=way(0.38, 0.2, 0.8, 1.2),
+            gates_b=way(0.8, 0.3, 1.8, 2.2),
+            window=way(0.87, 0.11, 0.05, 0.15),
+            random_a=way(0.4, 0.15, 0.3, 0.7),
+        )
+    )
+    expected = ["does not hold", "does not hold", "does not hold", "holds", "does not hold"]
+    assert verdicts(found) == [*expected, "holds"]
+
+
+def test_what_no_interval_shows_cannot_be_told():
+    found = judge(results(gates_a=way(0.38, 0.104, -0.02, 0.1), gates_b=way(0.8, 0.1, -0.01, 0.01)))
+    assert verdicts(found)[:3] == ["cannot tell"] * 3
