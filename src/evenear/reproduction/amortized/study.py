@@ -67,7 +67,7 @@ class Heard:
     gender: str | None
 
 
-Way = Callable[[Tensor, Tensor], GatedEncoded]
+_Way = Callable[[Tensor, Tensor], GatedEncoded]
 
 
 def measure(
@@ -136,10 +136,10 @@ def _batches(
             group.append(u)
 
 
-def _ways(bundle: Bundle, encoder: GatedTransformer, shares: Sequence[float]) -> dict[str, Way]:
+def _ways(bundle: Bundle, encoder: GatedTransformer, shares: Sequence[float]) -> dict[str, _Way]:
     """Ways of computing, by name."""
     shorter = with_window(encoder, _WINDOW)
-    ways: dict[str, Way] = {
+    ways: dict[str, _Way] = {
         "dense": lambda f, n: encode_by(encoder, f, n, 1.0),
         "window": lambda f, n: encode_by(shorter, f, n, 1.0),
     }
@@ -158,7 +158,7 @@ def _ways(bundle: Bundle, encoder: GatedTransformer, shares: Sequence[float]) ->
 
 @torch.inference_mode()
 def _hear(
-    bundle: Bundle, batches: Sequence[tuple[list[Utterance], Tensor, Tensor]], way: Way
+    bundle: Bundle, batches: Sequence[tuple[list[Utterance], Tensor, Tensor]], way: _Way
 ) -> list[Heard]:
     """Recognize all utterances one way."""
     rows = []
@@ -188,7 +188,7 @@ def _random(
     encoder: GatedTransformer,
     batches: Sequence[tuple[list[Utterance], Tensor, Tensor]],
     spent: float,
-) -> Way:
+) -> _Way:
     """By lot, with the chance that spends this share."""
     _, features_BTF, lengths_B = batches[len(batches) // 2]
     low, high = 0.0, 1.0
