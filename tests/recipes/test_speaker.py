@@ -7,7 +7,7 @@ from evenear.models.speaker import SpeakerModel
 from evenear.recipes import speaker
 from evenear.training.tasks.speaker import SpeakerTrainingConfig
 
-RECIPES = (speaker.recipe, speaker.continued, speaker.resnet, speaker.tiny)
+RECIPES = (speaker.recipe, speaker.continued, speaker.resnet, speaker.statistics, speaker.tiny)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -28,6 +28,7 @@ RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-speaker": speaker.recipe,
     "evenear-speaker-continued": speaker.continued,
     "evenear-speaker-resnet": speaker.resnet,
+    "evenear-speaker-statistics": speaker.statistics,
     "tiny": english_small.tiny,
     "tiny-duo": duo.tiny,
     "tiny-speaker": speaker.tiny,

@@ -14,7 +14,7 @@ from evenear.training.tasks.speaker import (
     SpeakerTrainingConfig,
 )
 
-__all__ = ["continued", "recipe", "resnet", "tiny"]
+__all__ = ["continued", "recipe", "resnet", "statistics", "tiny"]
 
 
 def recipe() -> SpeakerTrainingConfig:
@@ -38,7 +38,8 @@ def recipe() -> SpeakerTrainingConfig:
         model=SpeakerConfig(
             encoder=TdnnConfig(feature_dim=192, stack=3, planes=(16, 32, 32), dim=192),
             pooled_dim=256,
-            embedding_dim=192,
+            embedding_dim=288,
+            statistics_dim=96,
         ),
         optimizer=OptimizerConfig(
             peak_rate=2e-3,
@@ -63,6 +64,22 @@ def continued() -> SpeakerTrainingConfig:
         num_updates=300,
         optimizer=replace(base.optimizer, peak_rate=1e-3, warmup_updates=30, decay_from=0.1),
         evaluate_every=100,
+    )
+
+
+def statistics() -> SpeakerTrainingConfig:
+    """Only the part for statistics, of a verifier to start from: a minute of one core."""
+    base = recipe()
+    return replace(
+        base,
+        name="evenear-speaker-statistics",
+        num_updates=500,
+        learns="statistics",
+        crops=replace(base.crops, seconds=4.0, tilt=0.3),
+        optimizer=replace(base.optimizer, peak_rate=3e-3, warmup_updates=20),
+        precision="float32",
+        evaluate_every=250,
+        snapshot_every=250,
     )
 
 
