@@ -57,6 +57,14 @@ def test_what_is_asked_for_is_heard():
     assert torch.equal(few_BTN[1], much_BTN[1])
 
 
+@pytest.mark.parametrize("kind", ["feed-forward", "lstm"])
+def test_before_anything_is_learned_more_is_on_where_more_is_asked_for(kind):
+    built = arbitrator(kind=kind, bias=0.0, slope=50.0)
+    logits_BTN, _ = built.step(frames(4), torch.tensor([0.1, 0.9]), built.initial_state(2))
+    assert (logits_BTN[0] < 0).all()
+    assert (logits_BTN[1] > 0).all()
+
+
 def test_every_toggle_begins_switched_on():
     built = arbitrator(bias=3.0)
     logits_BTN, _ = built.step(frames(50), torch.full((2,), 0.5), built.initial_state(2))

@@ -54,6 +54,9 @@ class ArbitratorConfig:
     """Whether it is told how much computation is asked for."""
     bias: float = 3.0
     """Logit of every toggle before anything is learned."""
+    slope: float = 6.0
+    """How much more a toggle's logit is where all is asked for than where nothing is, before
+    anything is learned; so the dial turns from the first update on."""
 
 
 class Sampling(NamedTuple):
@@ -106,6 +109,8 @@ class Arbitrator(nn.Module):
             self.layers = nn.ModuleList([nn.Linear(width, config.hidden_dim)])
         self.output = nn.Linear(config.hidden_dim, num_toggles)
         nn.init.constant_(self.output.bias, config.bias)
+        slopes = torch.full((num_toggles,), config.slope) if config.asked else None
+        self.slope_N = None if slopes is None else nn.Parameter(slopes)
 
     @property
     def macs_per_frame(self) -> int:
@@ -132,8 +137,11 @@ class Arbitrator(nn.Module):
             if self.config.asked:
                 asked_BT1 = asked_B[:, None, None].to(hidden_BTD).expand(-1, x_BTD.shape[1], 1)
                 hidden_BTD = torch.cat([hidden_BTD, asked_BT1], dim=2)
+            turned = 0.0
+            if self.slope_N is not None:
+                turned = self.slope_N * (asked_B.to(hidden_BTD)[:, None, None] - 0.5)
             if self.config.kind == "feed-forward":
-                return self.output(F.relu(self.layers[0](hidden_BTD))), state
+                return self.output(F.relu(self.layers[0](hidden_BTD))) + turned, state
             hiddens, cells = [], []
             for number, lstm in enumerate(self.layers):
                 before = state.hidden_BLH[:, number], state.cell_BLH[:, number]
@@ -141,7 +149,7 @@ class Arbitrator(nn.Module):
                 hiddens.append(hidden_BH)
                 cells.append(cell_BH)
             after = LstmState(torch.stack(hiddens, dim=1), torch.stack(cells, dim=1))
-            return self.output(hidden_BTD), after
+            return self.output(hidden_BTD) + turned, after
 
 
 class StandIn(nn.Module):
