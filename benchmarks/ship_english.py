@@ -7,8 +7,8 @@ word pieces, and a search for the words of another model, in each case with seve
 best search for tokens and the best search for words are written into the folder; which of the two
 is used is the model's own choice: for words, if it has some.
 
-    python benchmarks/ship_english.py --run runs/english --words-from evenear-en-small \
-        --out src/evenear/shipped/evenear-en
+    python benchmarks/ship_english.py --run runs/tuned --data corpus/:1.5 more/ \
+        --words-from evenear-en-small --out src/evenear/shipped/evenear-en
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from evenear.checkpoint import Bundle, load_model, save_model
-from evenear.config import from_dict
+from evenear.config import from_json
 from evenear.data.batches import BatchConfig, BatchMaker
 from evenear.data.store import FrameStore
 from evenear.language import NgramConfig, NgramModel
@@ -84,6 +84,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="holds model/ and config.json")
     parser.add_argument("--model", type=Path, help="another model of the run than model/")
+    parser.add_argument("--data", nargs="+", required=True, help="the run's sources")
+    parser.add_argument("--provenance", type=Path, help="where it came from, all stages, as JSON")
     parser.add_argument("--words-from", help="a model whose words to search for")
     parser.add_argument("--dtype", default="int8", choices=("float32", "float16", "int8"))
     parser.add_argument("--card", type=Path)
@@ -95,13 +97,15 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(2)
     made = load_model(args.model or args.run / "model")
-    config = from_dict(TrainingConfig, dict(made.provenance["settings"]))
-    sources = [Source.parse(text) for text in made.provenance["sources"]]
+    config = from_json(TrainingConfig, (args.run / "config.json").read_text(encoding="utf-8"))
+    sources = [Source.parse(text) for text in args.data]
     corpus = prepare(sources, config.data, args.run, seed=config.seed)
     texts = [u.text for u in corpus.train.utterances if u.copy == 0]
     ngrams = NgramModel.train(texts, made.tokenizer, NgramConfig(order=5))
     words = load_model(args.words_from).words if args.words_from else None
-    provenance = {**made.provenance, "sources": [Path(str(s.manifest)).name for s in sources]}
+    provenance = dict(made.provenance)
+    if args.provenance is not None:
+        provenance = json.loads(args.provenance.read_text(encoding="utf-8"))
     told = {"features": made.features, "tokenizer": made.tokenizer, "language_model": ngrams}
     told |= {"words": words, "provenance": provenance, "dtype": args.dtype}
     told["card"] = args.card.read_text(encoding="utf-8") if args.card else made.card
@@ -113,6 +117,7 @@ def main() -> None:
         return
     save_model(args.out, model=made.model, **told)
     bundle = load_model(args.out)
+    print("encoding the held-out speakers", flush=True)
     held = HeldOut(bundle, corpus.dev, args.batches)
     tried: dict[str, float] = {}
     unquantized = replace(bundle, model=made.model)
