@@ -31,11 +31,11 @@ from evenear.streaming.searches import build_search
 from evenear.training.preparation import Source, prepare
 from evenear.training.settings import TrainingConfig
 
-LM_WEIGHTS = (0.0, 0.15, 0.3)
-BONUSES = (0.0, 0.5)
-WORD_LM_WEIGHTS = (0.5, 0.8, 1.1)
-WORD_BONUSES = (-0.5, 0.5)
-BLANK_PENALTIES = (0.0, 0.75, 1.5)
+LM_WEIGHTS = (0.0, 0.15)
+BONUSES = (0.0, 0.5, 1.0, 1.5)
+WORD_LM_WEIGHTS = (0.4, 0.7)
+WORD_BONUSES = (0.0, 1.0)
+BLANK_PENALTIES = (0.5, 1.25, 2.0)
 TRANSDUCER_WEIGHTS = (0.0, 0.4, 0.8)
 
 
@@ -126,9 +126,8 @@ def main() -> None:
     print(f"greedy with weights of 32 bits: {100 * tried['greedy, weights of 32 bits']:.2f} %")
     beams = [BeamConfig(width=1)]
     beams += [
-        BeamConfig(width=6, lm_weight=weight, insertion_bonus=bonus, internal_lm_weight=own)
-        for weight, bonus, own in itertools.product(LM_WEIGHTS, BONUSES, (0.0, 0.15))
-        if weight or not own
+        BeamConfig(width=4, lm_weight=weight, insertion_bonus=bonus, internal_lm_weight=weight)
+        for weight, bonus in itertools.product(LM_WEIGHTS, BONUSES)
     ]
     search = held.best(beams, tried)
     word_search = LexiconConfig()

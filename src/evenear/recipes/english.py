@@ -105,7 +105,7 @@ def tuned() -> TrainingConfig:
     return replace(
         base,
         name="evenear-en-tuned",
-        num_updates=400,
+        num_updates=300,
         evaluate_every=100,
         optimizer=replace(
             base.optimizer, peak_rate=1e-3, encoder_ratio=0.2, warmup_updates=30, decay_from=0.2
