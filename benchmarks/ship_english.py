@@ -32,11 +32,11 @@ from evenear.training.preparation import Source, prepare
 from evenear.training.settings import TrainingConfig
 
 LM_WEIGHTS = (0.0, 0.15)
-BONUSES = (0.0, 0.5, 1.0, 1.5)
-WORD_LM_WEIGHTS = (0.4, 0.7)
-WORD_BONUSES = (0.0, 1.0)
-BLANK_PENALTIES = (0.5, 1.25, 2.0)
-TRANSDUCER_WEIGHTS = (0.0, 0.4, 0.8)
+BONUSES = (0.0, 0.5)
+WORD_LM_WEIGHTS = (0.7, 1.0)
+WORD_BONUSES = (0.0,)
+BLANK_PENALTIES = (1.5, 2.0, 2.75)
+TRANSDUCER_WEIGHTS = (0.4, 0.6)
 
 
 class HeldOut:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from evenear.cli.console import need
 from evenear.metrics.latency import ComputeTime
+from evenear.shipped import DEFAULT_RECOGNIZER
 from evenear.units import SAMPLE_RATE
 
 __all__ = ["demo"]
@@ -41,7 +42,7 @@ class _Clip:
 
 
 def demo(
-    model: Annotated[str, typer.Option(help="A model's folder or name.")] = "evenear-en-small",
+    model: Annotated[str, typer.Option(help="A model's folder or name.")] = DEFAULT_RECOGNIZER,
     speed: Annotated[
         float, typer.Option(min=0.1, help="How many times faster than real time to show it.")
     ] = 2.0,
@@ -71,7 +72,7 @@ def demo(
         "\nTry next:\n"
         "  evenear transcribe FILE --format srt     write down a sound file\n"
         "  evenear listen                           write down what the microphone hears\n"
-        "  evenear evaluate evenear-en-small DATA   count its errors on your speech\n"
+        "  evenear evaluate evenear-en DATA         count its errors on your speech\n"
         "  evenear audit RESULTS --by gender        find whom a recognizer fails\n"
         "  evenear doctor                           what is installed here"
     )

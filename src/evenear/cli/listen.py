@@ -13,6 +13,7 @@ from rich.text import Text
 
 from evenear.cli.console import interrupts, need, note
 from evenear.errors import AudioError, MissingDependencyError
+from evenear.shipped import DEFAULT_RECOGNIZER
 from evenear.units import SAMPLE_RATE
 
 __all__ = ["listen"]
@@ -21,7 +22,7 @@ _CHUNK_SECONDS = 0.16
 
 
 def listen(
-    model: Annotated[str, typer.Option(help="A model's folder or name.")] = "evenear-en-small",
+    model: Annotated[str, typer.Option(help="A model's folder or name.")] = DEFAULT_RECOGNIZER,
     device: Annotated[str | None, typer.Option(help="Microphone: a name or a number.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
 ) -> None:

@@ -13,6 +13,7 @@ from evenear.cli.console import complain, expect_folder_to_write, need, note, pr
 from evenear.cli.inputs import Input, find_inputs
 from evenear.cli.searching import SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, EvenearError, nearest_names
+from evenear.shipped import DEFAULT_RECOGNIZER
 from evenear.transcripts import FORMATS, Segment, format_transcript, write_transcript
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["transcribe"]
 
-_DEFAULT_MODEL = "evenear-en-small"
 _SUFFIXES = {"text": ".txt", "seglst": ".seglst.json"}
 _ONE_RECORDING = ("srt", "vtt")
 """Formats that do not say which recording a line belongs to."""
@@ -31,7 +31,7 @@ def transcribe(
         list[Path],
         typer.Argument(help="WAV, FLAC, OGG, MP3, Opus, …; folders of them; - is standard input."),
     ],
-    model: Annotated[str, typer.Option(help="A model's folder or name.")] = _DEFAULT_MODEL,
+    model: Annotated[str, typer.Option(help="A model's folder or name.")] = DEFAULT_RECOGNIZER,
     form: Annotated[str, typer.Option("--format", help="One of: " + ", ".join(FORMATS))] = "text",
     out: Annotated[
         Path | None, typer.Option(help="Write a file for each input into this folder.")
@@ -69,7 +69,7 @@ def transcribe(
     if two_talkers:
         from evenear.cli.duo import DEFAULT_DUO, transcribe_two_talkers
 
-        chosen = DEFAULT_DUO if model == _DEFAULT_MODEL else model
+        chosen = DEFAULT_DUO if model == DEFAULT_RECOGNIZER else model
         paths = [one.path for one in inputs]
         transcribe_two_talkers(paths, chosen, form, out, html=html, threads=threads)
         return

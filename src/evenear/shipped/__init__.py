@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the package ships: models, and clips to try them on. Data only."""
 
-__all__: list[str] = []
+__all__ = ["DEFAULT_RECOGNIZER"]
+
+DEFAULT_RECOGNIZER = "evenear-en"
+"""The recognizer that commands use where none is named."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recognize speech while it is being spoken, for one listener or for many at once.
 
-    recognizer = Recognizer.load("evenear-en-small")     # weights: load once, share
+    recognizer = Recognizer.load("evenear-en")           # weights: load once, share
     stream = recognizer.stream(sample_rate=48_000)       # one listener
     for event in stream.accept(samples):                 # chunks of any length
         print(event)
@@ -34,6 +34,7 @@ from evenear.errors import AudioError, ConfigError, StateError
 from evenear.language import NgramModel
 from evenear.nn.state import split_state, stack_states
 from evenear.search import BeamConfig, LexiconConfig
+from evenear.shipped import DEFAULT_RECOGNIZER
 from evenear.streaming.dial import ComputeMeter, asked, finished
 from evenear.streaming.events import Event
 from evenear.streaming.searches import build_search, changed, recommended
@@ -86,7 +87,7 @@ class Recognizer:
     @classmethod
     def load(
         cls,
-        name_or_folder: str | Path = "evenear-en-small",
+        name_or_folder: str | Path = DEFAULT_RECOGNIZER,
         *,
         beam: int | BeamConfig | LexiconConfig | None = None,
         lm_weight: float | None = None,
