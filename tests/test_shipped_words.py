@@ -14,12 +14,18 @@ from evenear.metrics.words import word_errors
 from evenear.streaming import Recognizer
 
 HEARD = {
+    "evenear-en": {
+        "library": "THE LIBRARY OPENS AT NINE IN THE MORNING",
+        "park": "WE WENT THE PARK AND PLAYED ALL DAY",
+        "telephone": "PLEASE CALL ME WHEN YOU GET HOME",
+        "weather": "I THINK IT WOULD RAIN TOMORROW",
+    },
     "evenear-en-small": {
         "library": "THE LIBRARY OPENS AT NINE AND THE MORNING",
         "park": "WE WENT TO THE PARK AND PLAYED ALL DAY",
         "telephone": "PLEASE GO BE WITH A HOME",
         "weather": "I THINK IT WILL RAIN TOMORROW",
-    }
+    },
 }
 MAY_DIFFER = 1
 

@@ -46,8 +46,9 @@ def test_a_loaded_model_is_the_saved_one(tmp_path, encoder, predictor):
     weights = model.state_dict()
     assert bundle.model.state_dict().keys() == weights.keys()
     assert all(torch.equal(t, weights[name]) for name, t in bundle.model.state_dict().items())
-    features_BTF = random_features(40)
-    encoded = [m.encode(features_BTF, torch.tensor([40])) for m in (model, bundle.model)]
+    num_frames = 40 * model.encoder.stride
+    features_BTF = random_features(num_frames)
+    encoded = [m.encode(features_BTF, torch.tensor([num_frames])) for m in (model, bundle.model)]
     first, second = (greedy_search(model, e) for e in encoded)
     assert first == second
     assert first[0].tokens

@@ -42,7 +42,11 @@ def randomize(module: nn.Module) -> None:
             tensor.copy_(0.5 * noise + float(name.endswith("weight")))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+WRITTEN_OUT = [name for name in ENCODERS if not name.startswith("gated")]
+"""Gated encoders are held to formulas of their own, in `test_gated.py`."""
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT)
 def test_an_encoder_computes_what_its_papers_formulas_say(name):
     config = ENCODERS[name]
     reference = REFERENCES[type(config)]

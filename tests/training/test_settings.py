@@ -68,7 +68,7 @@ def test_one_setting_far_down_can_be_changed():
 
 @pytest.mark.parametrize(
     "assignment",
-    ["num_updates=0", "optimizer.peak_rate=-1", "precision=float16", "data.dev_speakers=0"],
+    ["num_updates=0", "optimizer.peak_rate=-1", "precision=float16", "data.dev_speakers=-1"],
 )
 def test_settings_out_of_range_are_refused(assignment):
     with pytest.raises(ConfigError, match=assignment.partition("=")[0].rpartition(".")[2]):

@@ -8,7 +8,7 @@
 Beside it there may be a second embedding, of what the frames themselves are like on average: the
 mean and deviation of each mel bin and the deviation of its change, louder frames counting more,
 through a network of one hidden layer. Each embedding is of unit length before they are joined, so
-both have half of the score. The two err differently.
+both have half of the score.
 
 The sums over time are the state, so there is an embedding of what was heard so far, it costs
 nothing to go on, and a stream ends with the embedding of the whole: the same numbers, whatever its

@@ -27,6 +27,7 @@ from evenear.config import to_dict
 from evenear.data.manifests import Utterance, load_cuts, utterance
 from evenear.data.mixturebatches import MixtureBatchMaker
 from evenear.data.sounds import SoundStore, build_sound_store
+from evenear.data.splits import is_held_back
 from evenear.errors import ConfigError, ManifestError, TokenizerError
 from evenear.lexicon import Lexicon
 from evenear.metrics.words import normalize
@@ -195,7 +196,8 @@ def read_recordings(sources: Sequence[Source], excluded_splits: Sequence[str]) -
     for source in sources:
         for cut in iter(load_cuts(source.manifest)):
             one = utterance(cut)
-            if one.attributes.get("split") not in excluded_splits:
+            split = one.attributes.get("split")
+            if not is_held_back(split) and split not in excluded_splits:
                 found.append(replace(one, text=normalize(one.text)))
     return found
 

@@ -71,7 +71,12 @@ class Groups:
     def change(self, group: str) -> Estimate:
         """Relative change of a group's errors from the first model to the second."""
         g = self.names.index(group)
-        return self.estimate(lambda rates: rates[1][:, g] / rates[0][:, g] - 1.0)
+
+        def relative(rates: list[np.ndarray]) -> np.ndarray:
+            with np.errstate(divide="ignore", invalid="ignore"):  # such draws are left out
+                return rates[1][:, g] / rates[0][:, g] - 1.0
+
+        return self.estimate(relative)
 
     def _rates(self, counts_RS: np.ndarray) -> list[np.ndarray]:
         words_RG = counts_RS @ (self._inside_SG * self._words_S[:, None])

@@ -189,9 +189,11 @@ def _row(
     places = [both.names.index(region) for region in regions]
 
     def change(statistic: Callable[[np.ndarray], np.ndarray]) -> Estimate:
-        return both.estimate(
-            lambda rates: statistic(rates[1][:, places]) / statistic(rates[0][:, places]) - 1.0
-        )
+        def relative(rates: list[np.ndarray]) -> np.ndarray:
+            with np.errstate(divide="ignore", invalid="ignore"):  # such draws are left out
+                return statistic(rates[1][:, places]) / statistic(rates[0][:, places]) - 1.0
+
+        return both.estimate(relative)
 
     return Row(
         outcome=outcome,
