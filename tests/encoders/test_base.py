@@ -9,6 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from bfloat16 import need_bfloat16
 from evenear.encoders.base import Encoder
 from evenear.models.transducer import Transducer
 from evenear.nn.state import state_bytes
@@ -108,6 +109,7 @@ def test_no_frames_make_no_frames_and_leave_the_state_as_it_is(name):
 @pytest.mark.parametrize("name", ENCODERS)
 def test_bfloat16_streams_stay_within_five_percent_of_float32(name):
     """Of the largest output. A state may be kept in either."""
+    need_bfloat16()
     features_BTF = random_features(60, batch_size=2)
     model = encoder(name)
     whole_BTD = model(features_BTF, torch.tensor([60, 60])).encoded_BTD
