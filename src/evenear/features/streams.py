@@ -17,7 +17,7 @@ Source: kaldi-native-fbank; 64 log-mel bins, 25 ms Hamming window, 10 ms hop, st
 as in Radfar et al. 2022, arXiv:2209.14868, section 3.1; Radford et al. 2022, arXiv:2212.04356.
 """
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import kaldi_native_fbank
 import numpy as np
@@ -106,7 +106,7 @@ class _KaldiFrames:
     """Log-mel frames of one stream as kaldi-native-fbank computes them."""
 
     def __init__(self, config: FeatureConfig) -> None:
-        self._fbank = kaldi_native_fbank.OnlineFbank(_options(config))
+        self._fbank: Any = kaldi_native_fbank.OnlineFbank(_options(config))
         self._num_mel_bins = config.num_mel_bins
         self._num_taken: Frames = 0
 

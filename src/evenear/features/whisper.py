@@ -39,14 +39,14 @@ class WhisperFrames:
 
     def __init__(self, num_mel_bins: int) -> None:
         self._num_mel_bins = num_mel_bins
-        self._heard_N = np.zeros(_LEAD)
+        self._heard_N: NDArray[np.float64] = np.zeros(_LEAD)
         """Samples from `_first` on."""
         self._first: Samples = 0
         self._num_frames: Frames = 0
 
     def accept(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
         """Take samples; return the energies of the frames that they complete, (T, M)."""
-        self._heard_N = np.concatenate([self._heard_N, samples_N])
+        self._heard_N = np.concatenate([self._heard_N, samples_N], dtype=np.float64)
         end = self._first + len(self._heard_N)
         num_whole = max(0, (end + _BEFORE - _WINDOW) // _HOP + 1)
         return self._until(num_whole)
