@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenear.errors import ConfigError
 from evenear.features import (
     FeatureConfig,
     FeatureStream,
-    bin_hz,
     extract,
     log_mel,
     stack_frames,
@@ -81,24 +79,6 @@ def test_whispers_features_are_what_its_definition_says():
     assert found_TM[60].max() == pytest.approx(-2.5 / 4.0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_bins_are_named_by_their_center(kind):
-    """A tone at the center of a bin is loudest there."""
-    config = KINDS[kind]
-    hz_M = bin_hz(config)
-    assert len(hz_M) == config.num_mel_bins
-    if kind == "whisper":
-        np.testing.assert_allclose(hz_M, slaney_edges(80)[1:-1])
-    for place in (30, 50, 60):
-        tone_N = 0.1 * np.sin(2 * np.pi * hz_M[place] * np.arange(4000) / 16_000)
-        assert log_mel(tone_N.astype(np.float32), config)[10].argmax() == place
-
-
-def test_whispers_features_have_whispers_windows():
-    with pytest.raises(ConfigError, match="windows of 25 ms each 10 ms"):
-        FeatureConfig(kind="whisper", window_milliseconds=20.0)
-
-
 @laws
 @given(num_samples=st.integers(0, 5000))
 def test_frame_count_follows_the_length_and_no_sound_is_lost(num_samples):
@@ -159,9 +139,3 @@ def test_no_sound_makes_no_frames():
     stream = FeatureStream(FeatureConfig())
     assert stream.accept(noise(0)).shape == (0, 192)
     assert stream.finish().shape == (0, 192)
-
-
-def test_the_clock_says_when_a_frame_is():
-    clock = FeatureConfig().clock
-    assert clock.seconds_at(10) == pytest.approx(0.3)
-    assert clock.frame_samples == 480
