@@ -25,7 +25,7 @@ NO_MIRROR = {
 """Modules without a test file of their own, and why. Packages need none for their `__init__`."""
 
 DOORS = {
-    "kaldi_native_fbank": ("features.py",),
+    "kaldi_native_fbank": ("features",),
     "lhotse": ("data",),
     "sentencepiece": ("tokenizer.py",),
     "soundfile": ("audio",),
