@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import (
     CONDITIONS,
     Condition,

@@ -36,9 +36,9 @@ from evenear.reproduction.statistics import (
     Speakers,
     by_speaker,
 )
-from evenear.training.memory import keep_freed_memory
-from evenear.training.preparation import Source
-from evenear.training.run import Run
+from evenear.training.loop.memory import keep_freed_memory
+from evenear.training.runs.preparation import Source
+from evenear.training.runs.recognizer import Run
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["main"]

@@ -27,7 +27,7 @@ import torch
 
 from evenear.audio import read_audio
 from evenear.config import replace
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import Row, load_utterances, recognize, summarize, write_rows
 from evenear.search import BeamConfig, LexiconConfig
 from evenear.seeding import rng_for

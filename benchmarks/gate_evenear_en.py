@@ -17,15 +17,15 @@ import torch
 
 from evenear.checkpoint import load_model, save_model
 from evenear.config import replace, to_dict
-from evenear.data.augmentation import FrameAugmentation
-from evenear.data.batches import BatchConfig, BatchMaker
-from evenear.data.store import FrameStore
-from evenear.encoders.gated import GateConfig
+from evenear.data.batching.augmentation import FrameAugmentation
+from evenear.data.batching.batches import BatchConfig, BatchMaker
+from evenear.data.batching.store import FrameStore
+from evenear.encoders.gated.encoder import GateConfig
 from evenear.nn.gate import ArbitratorConfig
 from evenear.training.gating import calibrate, with_gates
-from evenear.training.optimizers import build_optimizers
+from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Trainer
 from evenear.training.tasks.gated import GateTask, GateTraining
-from evenear.training.trainer import Trainer
 
 GATES = GateConfig(
     arbitrators=ArbitratorConfig(count=4, hidden_dim=64, bias=1.0), stand_in_dim=32, least=0.2

@@ -22,15 +22,15 @@ import numpy as np
 import torch
 
 from evenear.config import replace
-from evenear.data.batches import Batch, collate
+from evenear.data.batching.batches import Batch, collate
 from evenear.metrics.words import WordErrors
 from evenear.models.transducer import Transducer
 from evenear.recipes import recipe
 from evenear.seeding import rng_for, torch_rng_for
-from evenear.training.optimizers import build_optimizers
+from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Trainer
 from evenear.training.settings import TrainingConfig
 from evenear.training.tasks.transducer import TransducerTask
-from evenear.training.trainer import Trainer
 
 VOCABULARY = 128
 LENGTHS = (200, 400, 600, 800)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from evenear.atomic import write_bytes
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.depthwise import depthwise_conv
-from evenear.training.memory import keep_freed_memory
+from evenear.training.loop.memory import keep_freed_memory
 
 __all__ = ["main"]
 

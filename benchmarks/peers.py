@@ -39,7 +39,7 @@ from rich.table import Table
 
 from evenear.atomic import write_bytes
 from evenear.audio import read_audio
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import ConfigError, EvenearError, nearest_names
 from evenear.evaluation import Row, load_utterances, recognize, summarize, write_rows
 from evenear.metrics.latency import ComputeTime

@@ -23,14 +23,14 @@ import torch
 
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import from_json
-from evenear.data.batches import collate
-from evenear.data.splicing import Splicer
-from evenear.data.store import FrameStore
+from evenear.data.batching.batches import collate
+from evenear.data.batching.splicing import Splicer
+from evenear.data.batching.store import FrameStore
 from evenear.features import stack_frames
 from evenear.metrics.words import WordErrors, normalize, word_errors
 from evenear.search import greedy_search
 from evenear.seeding import rng_for
-from evenear.training.preparation import Source, prepare
+from evenear.training.runs.preparation import Source, prepare
 from evenear.training.seams import stored_seams
 from evenear.training.settings import TrainingConfig
 

@@ -22,13 +22,13 @@ import torch
 
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import from_json
-from evenear.data.batches import BatchConfig, BatchMaker
-from evenear.data.store import FrameStore
+from evenear.data.batching.batches import BatchConfig, BatchMaker
+from evenear.data.batching.store import FrameStore
 from evenear.language import NgramConfig, NgramModel
 from evenear.metrics.words import WordErrors, word_errors
 from evenear.search import BeamConfig, LexiconConfig
 from evenear.streaming.searches import build_search
-from evenear.training.preparation import Source, prepare
+from evenear.training.runs.preparation import Source, prepare
 from evenear.training.settings import TrainingConfig
 
 LM_WEIGHTS = (0.0, 0.15)

@@ -28,9 +28,9 @@ from pathlib import Path
 import torch
 
 from evenear.checkpoint import load_model, save_model
-from evenear.data.batches import Batch, BatchConfig, BatchMaker
-from evenear.data.manifests import load_cuts, utterance
-from evenear.data.store import StoreConfig, build_store
+from evenear.data.batching.batches import Batch, BatchConfig, BatchMaker
+from evenear.data.batching.store import StoreConfig, build_store
+from evenear.data.corpora.manifests import load_cuts, utterance
 from evenear.encoders.base import Encoded
 from evenear.language import ArpaModel, NgramConfig, WordModel
 from evenear.lexicon import Lexicon
@@ -39,8 +39,8 @@ from evenear.models.transducer import Transducer
 from evenear.search import BeamConfig, LexiconConfig, greedy_search
 from evenear.streaming.searches import build_search
 from evenear.tokenizer import Tokenizer
-from evenear.training.preparation import split_speakers
-from evenear.training.snapshots import load_snapshot
+from evenear.training.loop.snapshots import load_snapshot
+from evenear.training.runs.preparation import split_speakers
 
 LM_WEIGHTS = (0.6, 0.8, 1.0)
 BONUSES = (-0.5, 0.0, 0.5)

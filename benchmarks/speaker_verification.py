@@ -26,8 +26,8 @@ import torch
 from evenear.atomic import write_bytes
 from evenear.checkpoint.speakers import load_speaker
 from evenear.config import replace
-from evenear.data.manifests import Utterance, load_cuts, utterance
-from evenear.data.store import build_store
+from evenear.data.batching.store import build_store
+from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.metrics.trialscores import TrialSet, draws_of_speakers
 from evenear.metrics.verification import eer, min_dcf
 from evenear.recipes.speaker import recipe

@@ -31,17 +31,17 @@ from rich.table import Table
 
 from evenear.atomic import write_bytes
 from evenear.config import replace
-from evenear.data.batches import Batch, BatchMaker, collate
+from evenear.data.batching.batches import Batch, BatchMaker, collate
 from evenear.features import FeatureConfig
 from evenear.metrics.words import WordErrors
 from evenear.models.transducer import Transducer
 from evenear.recipes import recipe
 from evenear.seeding import rng_for
 from evenear.shapes import few_sizes
-from evenear.training.memory import keep_freed_memory
-from evenear.training.optimizers import build_optimizers
+from evenear.training.loop.memory import keep_freed_memory
+from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Trainer
 from evenear.training.tasks.transducer import TransducerTask
-from evenear.training.trainer import Trainer
 
 __all__ = ["main"]
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from evenear.losses import transducer_loss
-from evenear.losses.lattice import Backend
+from evenear.losses.transducer.lattice import Backend
 from evenear.seeding import rng_for, torch_rng_for
 
 SHAPE = {"utterances": 16, "frames": 150, "tokens": 40, "vocabulary": 128}

@@ -24,10 +24,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from evenear.data.manifests import load_cuts, utterance
-from evenear.data.mixtures import MixtureConfig, MixturePlan, overlap_ratio, plan_mixture, render
-from evenear.data.simulation import read_plans, reference_segments, write_plans
-from evenear.data.sounds import FileSounds
+from evenear.data.conversations.mixtures import (
+    MixtureConfig,
+    MixturePlan,
+    overlap_ratio,
+    plan_mixture,
+    render,
+)
+from evenear.data.conversations.simulation import read_plans, reference_segments, write_plans
+from evenear.data.conversations.sounds import FileSounds
+from evenear.data.corpora.manifests import load_cuts, utterance
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
 from evenear.streaming.duo import TwoTalkerRecognizer

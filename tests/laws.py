@@ -22,7 +22,7 @@ from evenear.encoders.base import Encoder
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig
-from evenear.encoders.gated import GatedConfig
+from evenear.encoders.gated.encoder import GatedConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.encoders.transformer import TransformerConfig
 from evenear.features import FeatureConfig, extract

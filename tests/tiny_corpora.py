@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 
 
 def write_tone(path: Path, seconds: float, *, sample_rate: int = 16_000, channels: int = 1) -> Path:

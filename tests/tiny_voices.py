@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from evenear.encoders.tdnn import TdnnConfig
+from evenear.encoders.voices.tdnn import TdnnConfig
 from evenear.features import FeatureConfig
 from evenear.models.speaker import SpeakerConfig, SpeakerModel
 from evenear.seeding import torch_rng_for

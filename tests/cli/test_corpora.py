@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from evenear.data.manifests import load_cuts, utterance
+from evenear.data.corpora.manifests import load_cuts, utterance
 from tiny_corpora import (
     write_common_voice,
     write_json_lines,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import draw_utterances
 
 

@@ -12,7 +12,7 @@ import soundfile
 
 from evenear.audio import read_audio
 from evenear.audit import read_table
-from evenear.data.manifests import load_cuts, save_cuts
+from evenear.data.corpora.manifests import load_cuts, save_cuts
 from evenear.errors import AudioError, EvenearError, ManifestError
 from evenear.evaluation import (
     CONDITIONS,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from evenear.errors import ConfigError
 from evenear.losses.emission import late_end_penalty, masking_loss
-from evenear.losses.transducer import transducer_loss
+from evenear.losses.transducer.loss import transducer_loss
 from losses.alignments import walked_loss
 
 EOT = 3

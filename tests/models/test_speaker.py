@@ -10,7 +10,7 @@ from hypothesis import given
 
 import laws
 from evenear.config import from_json, replace, to_json
-from evenear.encoders.resnet import ResNetConfig
+from evenear.encoders.voices.resnet import ResNetConfig
 from evenear.errors import ConfigError
 from evenear.models.speaker import SpeakerConfig, SpeakerModel, published, published_features
 from evenear.nn.state import split_state, stack_states, state_bytes

@@ -11,7 +11,7 @@ from evenear.config import replace
 from evenear.errors import EvenearError, ManifestError
 from evenear.reproduction.experiment import Experiment, Plan, sized
 from evenear.reproduction.results import NOISY
-from evenear.training.preparation import Source
+from evenear.training.runs.preparation import Source
 from laws import ENCODERS
 from tiny_corpora import write_json_lines
 from training.tone_words import config, write_corpus

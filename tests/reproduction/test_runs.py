@@ -11,7 +11,7 @@ from evenear.errors import EvenearError
 from evenear.evaluation import load_utterances
 from evenear.reproduction.runs import Job, run_all, run_one
 from evenear.reproduction.scoring import listen, read_scores
-from evenear.training.preparation import Source, prepare
+from evenear.training.runs.preparation import Source, prepare
 from training.tone_words import config, write_corpus
 
 TONES = config(num_updates=4, evaluate_every=2, snapshot_every=1)

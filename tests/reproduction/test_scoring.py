@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from evenear.data.augmentation import WaveformAugmentation, augment_waveform
-from evenear.data.manifests import Utterance
+from evenear.data.batching.augmentation import WaveformAugmentation, augment_waveform
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import ManifestError
 from evenear.evaluation import load_utterances, recognize
 from evenear.features import log_mel

@@ -10,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from evenear.losses.transducer import transducer_loss
+from evenear.losses.transducer.loss import transducer_loss
 from evenear.search.judgement import begin_context, continued, log_probs
 from laws import PREDICTORS, random_projected, tiny_transducer
 from search.test_beam import all_readings, small_model

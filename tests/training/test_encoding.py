@@ -7,7 +7,7 @@ Dimensions: T frames, D width.
 import pytest
 import torch
 
-from evenear.data.store import FrameStore, StoreConfig, build_store
+from evenear.data.batching.store import FrameStore, StoreConfig, build_store
 from evenear.features import stack_frames
 from evenear.training.encoding import encode, plain_batches
 from laws import FEATURES, tiny_transducer

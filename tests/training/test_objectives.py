@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bfloat16 import need_bfloat16
 from evenear.config import replace
-from evenear.data.batches import Batch
+from evenear.data.batching.batches import Batch
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
 from evenear.training.objectives import TransducerObjective

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from evenear.checkpoint import Bundle, load_model
-from evenear.data.store import FrameStore
+from evenear.data.batching.store import FrameStore
 from evenear.training import seams as seams_module
-from evenear.training.preparation import Corpus
-from evenear.training.run import Run
+from evenear.training.runs.preparation import Corpus
+from evenear.training.runs.recognizer import Run
 from evenear.training.seams import find_seams, stored_seams
 from training.tone_words import GAP_SECONDS, WORD_SECONDS, Source, learning_config, write_corpus
 

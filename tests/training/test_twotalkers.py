@@ -9,10 +9,10 @@ import functools
 import pytest
 import torch
 
-from data.test_mixturebatches import maker
+from data.conversations.test_batches import maker
 from evenear.config import replace
-from evenear.data.mixturebatches import MixtureBatch
-from evenear.losses.transducer import transducer_loss
+from evenear.data.conversations.batches import MixtureBatch
+from evenear.losses.transducer.loss import transducer_loss
 from evenear.models.separator import SeparatorTransducer
 from evenear.training.twotalkers import TwoTalkerObjective, two_talker_losses
 from laws import tiny_tokenizer

@@ -14,20 +14,20 @@ import numpy as np
 import soundfile
 
 from evenear.config import replace
-from evenear.data.augmentation import FrameAugmentation
-from evenear.data.batches import BatchConfig, BatchMaker
-from evenear.data.store import StoreConfig
+from evenear.data.batching.augmentation import FrameAugmentation
+from evenear.data.batching.batches import BatchConfig, BatchMaker
+from evenear.data.batching.store import StoreConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.features import FeatureConfig
 from evenear.metrics.words import WordErrors
 from evenear.models.transducer import LstmPredictorConfig, Transducer
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.recipes import recipe
-from evenear.training.optimizers import build_optimizers
-from evenear.training.preparation import Corpus, Source, build_model, prepare
+from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Trainer
+from evenear.training.runs.preparation import Corpus, Source, build_model, prepare
 from evenear.training.settings import DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from evenear.training.tasks.transducer import TransducerTask
-from evenear.training.trainer import Trainer
 from tiny_corpora import write_json_lines
 
 __all__ = ["HERTZ", "config", "corpus", "learning_config", "trainer", "write_corpus"]

@@ -49,23 +49,11 @@ def _options(
 
 
 def _register() -> None:
-    from evenear.cli import (
-        audit,
-        average,
-        corpora,
-        demo,
-        doctor,
-        evaluate,
-        listen,
-        mitigate,
-        repairs,
-        reproduce,
-        reproduce_amortized,
-        reproduce_arw,
-        train,
-        transcribe,
-        verify,
-    )
+    from evenear.cli import audit, corpora, doctor
+    from evenear.cli.recognition import demo, evaluate, listen, transcribe
+    from evenear.cli.reproduction import amortized, arw, repairs, reproduce
+    from evenear.cli.training import average, mitigate, train
+    from evenear.cli.verification import verify
 
     app.command("demo")(demo.demo)
     app.command("transcribe")(transcribe.transcribe)
@@ -80,8 +68,8 @@ def _register() -> None:
     app.command("calibrate")(verify.calibrate)
     app.command("embed")(verify.embed)
     app.add_typer(corpora.app, name="data")
-    reproduce.app.command("amortized")(reproduce_amortized.amortized)
-    reproduce.app.command("arw")(reproduce_arw.arw)
+    reproduce.app.command("amortized")(amortized.amortized)
+    reproduce.app.command("arw")(arw.arw)
     reproduce.app.command("geography")(repairs.geography)
     reproduce.app.command("cohorts")(repairs.cohorts)
     app.add_typer(reproduce.app, name="reproduce")

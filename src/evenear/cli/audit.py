@@ -198,12 +198,12 @@ def _check_trials(plan: _Plan, source: Source, fail_if: Sequence[str]) -> None:
 def _audit_trials(
     plan: _Plan, source: Source, output: _Output, threshold: float | None, name: str | None
 ) -> None:
+    from evenear.audit.report.rendering.writing import check_report_path
     from evenear.audit.report.verification import (
         verification_json,
         verification_text,
         write_verification_report,
     )
-    from evenear.audit.report.writing import check_report_path
     from evenear.audit.verification.groups import audit_verification
     from evenear.audit.verification.trials import read_trials
 
@@ -246,7 +246,7 @@ def _require_of_speakers(by: Sequence[str], found: "Trials") -> None:
 def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Condition"]:
     """Find mistakes in the command before any work is done."""
     from evenear.audit.report import parse_condition
-    from evenear.audit.report.writing import check_report_path
+    from evenear.audit.report.rendering.writing import check_report_path
 
     for way in plan.discover:
         one_of("--discover", way, WAYS)

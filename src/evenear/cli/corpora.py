@@ -46,8 +46,8 @@ def import_corpus(
     need("lhotse", extra="asr", purpose="Reading corpora")
     expect_to_read(source)
     _expect_manifest_to_write(out)
-    from evenear.data import importers
-    from evenear.data.manifests import load_cuts, save_cuts
+    from evenear.data.corpora import importers
+    from evenear.data.corpora.manifests import load_cuts, save_cuts
 
     read = {
         Kind.utterances: importers.import_utterances_jsonl,
@@ -99,7 +99,7 @@ def validate_corpus(
     """Name every broken row of a corpus; exit with 1 if there is one."""
     need("lhotse", extra="asr", purpose="Reading corpora")
     expect_to_read(source)
-    from evenear.data.validation import validate
+    from evenear.data.corpora.validation import validate
 
     with progress_bar("rows") as bar:
         task = bar.add_task("Checking", total=None, status="")
@@ -147,10 +147,10 @@ def simulate_mixtures(
     expect_to_read(source)
     expect_folder_to_write(out)
     from evenear.config import set_path
-    from evenear.data.manifests import load_cuts, utterance
-    from evenear.data.mixtures import MixtureConfig
-    from evenear.data.simulation import plan_mixtures, write_mixtures
-    from evenear.data.sounds import FileSounds
+    from evenear.data.conversations.mixtures import MixtureConfig
+    from evenear.data.conversations.simulation import plan_mixtures, write_mixtures
+    from evenear.data.conversations.sounds import FileSounds
+    from evenear.data.corpora.manifests import load_cuts, utterance
 
     config = MixtureConfig()
     for assignment in settings or []:

@@ -12,7 +12,7 @@ from pydantic import Discriminator, Tag
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig
-from evenear.encoders.gated import GatedConfig
+from evenear.encoders.gated.encoder import GatedConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.encoders.plainlstm import PlainLstmEncoderConfig
 from evenear.encoders.transformer import TransformerConfig

@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from evenear.data.manifests import Utterance, load_cuts, utterance
+from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.errors import ManifestError
 from evenear.seeding import rng_for
 

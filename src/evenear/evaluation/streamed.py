@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenear.audio import read_audio
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation.conditions import Condition
 from evenear.evaluation.results import Row
 from evenear.metrics.latency import ComputeTime

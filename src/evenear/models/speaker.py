@@ -30,8 +30,8 @@ from torch.nn import functional
 
 from evenear.config import config
 from evenear.encoders.base import Encoder
-from evenear.encoders.resnet import ResNet, ResNetConfig
-from evenear.encoders.tdnn import Tdnn, TdnnConfig
+from evenear.encoders.voices.resnet import ResNet, ResNetConfig
+from evenear.encoders.voices.tdnn import Tdnn, TdnnConfig
 from evenear.errors import ConfigError
 from evenear.features import FeatureConfig
 

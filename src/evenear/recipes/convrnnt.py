@@ -19,8 +19,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from evenear.config import replace
-from evenear.data.batches import BatchConfig
-from evenear.data.store import StoreConfig
+from evenear.data.batching.batches import BatchConfig
+from evenear.data.batching.store import StoreConfig
 from evenear.encoders.configs import EncoderConfig
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig

@@ -10,8 +10,8 @@ which takes minutes instead of days, and the recognizer is one that was trained 
 """
 
 from evenear.config import replace
-from evenear.data.mixturebatches import MixtureBatchConfig
-from evenear.data.mixtures import MixtureConfig
+from evenear.data.conversations.batches import MixtureBatchConfig
+from evenear.data.conversations.mixtures import MixtureConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.models.separator import SeparatorConfig
 from evenear.nn.recurrent import LstmStackConfig

@@ -2,9 +2,9 @@
 """The recipe of `evenear-en`: a pretrained encoder made to stream, and heads of its own."""
 
 from evenear.config import replace
-from evenear.data.augmentation import FrameAugmentation, WaveformAugmentation
-from evenear.data.batches import BatchConfig
-from evenear.data.store import StoreConfig
+from evenear.data.batching.augmentation import FrameAugmentation, WaveformAugmentation
+from evenear.data.batching.batches import BatchConfig
+from evenear.data.batching.store import StoreConfig
 from evenear.encoders.transformer import TransformerConfig
 from evenear.features import FeatureConfig
 from evenear.models.transducer import LstmPredictorConfig

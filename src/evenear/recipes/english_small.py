@@ -2,9 +2,9 @@
 """The recipe of the shipped English model, its rivals of equal size, and a tiny one to try."""
 
 from evenear.config import replace
-from evenear.data.augmentation import FrameAugmentation
-from evenear.data.batches import BatchConfig
-from evenear.data.store import StoreConfig
+from evenear.data.batching.augmentation import FrameAugmentation
+from evenear.data.batching.batches import BatchConfig
+from evenear.data.batching.store import StoreConfig
 from evenear.encoders.configs import EncoderConfig
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.convrnn import ConvRnnConfig, GlobalCnnConfig, LocalCnnConfig

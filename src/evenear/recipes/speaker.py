@@ -2,10 +2,10 @@
 """The recipe of the shipped speaker verifier, the published size of it, and a tiny one to try."""
 
 from evenear.config import replace
-from evenear.data.augmentation import WaveformAugmentation
-from evenear.data.crops import CropConfig
-from evenear.data.store import StoreConfig
-from evenear.encoders.tdnn import TdnnConfig
+from evenear.data.batching.augmentation import WaveformAugmentation
+from evenear.data.batching.crops import CropConfig
+from evenear.data.batching.store import StoreConfig
+from evenear.encoders.voices.tdnn import TdnnConfig
 from evenear.features import FeatureConfig
 from evenear.models.speaker import SpeakerConfig, published, published_features
 from evenear.training.settings import OptimizerConfig

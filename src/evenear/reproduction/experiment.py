@@ -25,9 +25,9 @@ import torch
 from evenear.atomic import write_bytes
 from evenear.checkpoint import load_model
 from evenear.config import replace as replace_config
-from evenear.data.batches import collate
-from evenear.data.manifests import Utterance
-from evenear.data.store import FrameStore
+from evenear.data.batching.batches import collate
+from evenear.data.batching.store import FrameStore
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import EvenearError, ManifestError
 from evenear.evaluation import load_utterances
 from evenear.features import stack_frames
@@ -46,7 +46,7 @@ from evenear.reproduction.runs import Job, Step, run_all
 from evenear.reproduction.scoring import CLEAN, Score, listen, read_scores
 from evenear.search import BeamConfig
 from evenear.streaming import Recognizer
-from evenear.training.preparation import Corpus, Source, check_widths, prepare
+from evenear.training.runs.preparation import Corpus, Source, check_widths, prepare
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["Experiment", "Plan", "sized"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from evenear.data.store import FrameStore
+from evenear.data.batching.store import FrameStore
 from evenear.errors import TokenizerError
 from evenear.features import FeatureConfig
 from evenear.metrics.words import align_words

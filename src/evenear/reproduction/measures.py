@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from evenear.config import replace
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.encoders.base import Encoder
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.convrnn import ConvRnnConfig, ConvRnnEncoder

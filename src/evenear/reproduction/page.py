@@ -7,8 +7,8 @@ It wears the clothes of the audit's reports: the same style, the same bars for i
 from importlib.resources import files
 from typing import Any
 
-from evenear.audit.report.page import environment, shell
-from evenear.audit.report.scales import gap_scale
+from evenear.audit.report.rendering.page import environment, shell
+from evenear.audit.report.rendering.scales import gap_scale
 from evenear.audit.report.words import number_of
 from evenear.reproduction import paper
 from evenear.reproduction.claims import Claim, Judgement, Part

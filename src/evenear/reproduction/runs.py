@@ -22,12 +22,12 @@ import torch
 from evenear.atomic import write_bytes
 from evenear.checkpoint import load_model
 from evenear.config import to_json
-from evenear.data.store import FrameStore
+from evenear.data.batching.store import FrameStore
 from evenear.errors import EvenearError
 from evenear.reproduction.scoring import score, write_scores
-from evenear.training.memory import keep_freed_memory
-from evenear.training.preparation import Source, prepare
-from evenear.training.run import Run
+from evenear.training.loop.memory import keep_freed_memory
+from evenear.training.runs.preparation import Source, prepare
+from evenear.training.runs.recognizer import Run
 from evenear.training.settings import TrainingConfig
 
 __all__ = ["Job", "Step", "run_all", "run_one"]

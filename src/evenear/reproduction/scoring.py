@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 
 from evenear.atomic import write_bytes
-from evenear.data.augmentation import WaveformAugmentation
-from evenear.data.manifests import Utterance
-from evenear.data.store import FrameStore, StoreConfig, build_store
+from evenear.data.batching.augmentation import WaveformAugmentation
+from evenear.data.batching.store import FrameStore, StoreConfig, build_store
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import ManifestError
 from evenear.features import FeatureConfig
 from evenear.metrics.words import normalize, word_errors

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from evenear.losses.alignment import best_alignment
+from evenear.losses.transducer.alignment import best_alignment
 from evenear.models.transducer import Transducer
 
 __all__ = ["emission_frames"]

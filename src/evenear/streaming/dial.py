@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from evenear.encoders.base import Encoder
-from evenear.encoders.gated import GatedTransformer
+from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 

@@ -28,7 +28,7 @@ from torch import Tensor
 from evenear.audio import AudioSource, stream_audio
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import replace
-from evenear.encoders.gated import GatedTransformer
+from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.language import NgramModel

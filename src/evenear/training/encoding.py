@@ -3,8 +3,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from evenear.data.batches import collate
-from evenear.data.store import FrameStore
+from evenear.data.batching.batches import collate
+from evenear.data.batching.store import FrameStore
 from evenear.encoders.base import Encoded
 from evenear.features import FeatureConfig, stack_frames
 from evenear.models.transducer import Transducer

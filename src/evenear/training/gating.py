@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from evenear.config import replace
-from evenear.encoders.gated import GateConfig, GatedConfig, GatedTransformer
+from evenear.encoders.gated.encoder import GateConfig, GatedConfig, GatedTransformer
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer

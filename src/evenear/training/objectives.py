@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
-from evenear.data.batches import Batch
+from evenear.data.batching.batches import Batch
 from evenear.encoders.base import Encoded
-from evenear.losses.transducer import packed_transducer_loss
+from evenear.losses.transducer.loss import packed_transducer_loss
 from evenear.models.transducer import Transducer
 from evenear.training.distillation import Teacher
+from evenear.training.loop.task import Losses
 from evenear.training.settings import ObjectiveConfig
-from evenear.training.task import Losses
 
 __all__ = ["TransducerObjective"]
 

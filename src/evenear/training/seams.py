@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from evenear.checkpoint import Bundle
-from evenear.data.splicing import Seams, read_seams, write_seams
-from evenear.data.store import FrameStore
+from evenear.data.batching.splicing import Seams, read_seams, write_seams
+from evenear.data.batching.store import FrameStore
 from evenear.errors import TokenizerError
 from evenear.search import emission_frames
 from evenear.tokenizer import Tokenizer

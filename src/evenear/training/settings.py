@@ -6,8 +6,8 @@ from typing import Literal
 from pydantic import Field
 
 from evenear.config import config
-from evenear.data.batches import BatchConfig
-from evenear.data.store import StoreConfig
+from evenear.data.batching.batches import BatchConfig
+from evenear.data.batching.store import StoreConfig
 from evenear.encoders.configs import EncoderConfig
 from evenear.models.transducer import (
     PredictorConfig,
@@ -28,7 +28,7 @@ class DataConfig:
     dev_speakers: int = Field(default=12, ge=0)
     """Recorded speakers held out of training to choose checkpoints by; 0: utterances instead."""
     excluded_splits: tuple[str, ...] = ("test",)
-    """More splits that are never read, beside those of `evenear.data.splits`."""
+    """More splits that are never read, beside those of `evenear.data.corpora.splits`."""
 
 
 @config

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
-from evenear.data.mixturebatches import MixtureBatch
+from evenear.data.conversations.batches import MixtureBatch
 from evenear.encoders.base import Encoded
 from evenear.losses.assignment import best_assignment, fixed_assignment
 from evenear.losses.emission import late_end_penalty, masking_loss
-from evenear.losses.transducer import packed_transducer_loss
+from evenear.losses.transducer.loss import packed_transducer_loss
 from evenear.models.separator import NUM_CHANNELS, Separated, SeparatorTransducer
 
 __all__ = ["TwoTalkerObjective", "two_talker_losses"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import ConfigError
 from evenear.reproduction.amortized.page import judge, render
 from evenear.reproduction.amortized.study import SHARES, Heard, measure

@@ -7,7 +7,7 @@ import pytest
 
 from evenear.reproduction.claims import Claim
 from evenear.reproduction.repairs.setting import Drawn, Written, write_results
-from evenear.training.mitigation.frontier import Mark
+from evenear.training.mitigation.judgement.frontier import Mark
 from reproduction.repairs.benches import make_bench
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from evenear.checkpoint import load_model, shipped_models
-from evenear.data.store import StoreConfig, build_store
+from evenear.data.batching.store import StoreConfig, build_store
 from evenear.errors import ConfigError
 from evenear.reproduction.repairs.upper import stored_below, upper_part
 from evenear.search import greedy_search

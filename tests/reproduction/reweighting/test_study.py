@@ -9,8 +9,8 @@ from evenear.recipes.speaker import tiny
 from evenear.reproduction.reweighting.learning import VARIANTS, LearningConfig
 from evenear.reproduction.reweighting.page import render
 from evenear.reproduction.reweighting.study import PLANTED, Study
-from evenear.training.preparation import Source
-from evenear.training.speakers import read_voices
+from evenear.training.runs.preparation import Source
+from evenear.training.runs.speaker import read_voices
 from tiny_speakers import write_speakers
 
 QUICK = LearningConfig(

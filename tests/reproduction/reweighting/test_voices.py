@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evenear.config import replace
-from evenear.data.store import build_store
+from evenear.data.batching.store import build_store
 from evenear.recipes.speaker import tiny
 from evenear.reproduction.reweighting.voices import (
     age_band,
@@ -15,8 +15,8 @@ from evenear.reproduction.reweighting.voices import (
     hidden_fifth,
 )
 from evenear.seeding import rng_for
-from evenear.training.preparation import Source
-from evenear.training.speakers import read_voices
+from evenear.training.runs.preparation import Source
+from evenear.training.runs.speaker import read_voices
 from tiny_speakers import write_speakers
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError, ConfigError
 from evenear.training.mitigation.cohort import parse_cohort
 

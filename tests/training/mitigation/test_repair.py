@@ -5,8 +5,8 @@ import pytest
 
 from evenear.audit.report import AuditSettings
 from evenear.errors import CheckpointError, CohortError, ConfigError
+from evenear.training.mitigation.judgement.results import finish
 from evenear.training.mitigation.repair import Repair, Watch
-from evenear.training.mitigation.results import finish
 from training.mitigation.tone_speakers import plan, utterances, write_model, write_speakers
 
 SMALL = AuditSettings(num_resamples=200, min_speakers=2, min_words=4)

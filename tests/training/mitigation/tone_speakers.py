@@ -10,7 +10,7 @@ import torch
 
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import replace
-from evenear.data.augmentation import FrameAugmentation
+from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.evaluation import load_utterances
 from evenear.models.transducer import Transducer
 from evenear.tokenizer import Tokenizer

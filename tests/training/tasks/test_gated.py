@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from evenear.config import replace
-from evenear.encoders.gated import GateConfig, GatedTransformer
+from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig
 from evenear.training.gating import with_gates
-from evenear.training.optimizers import build_optimizers
+from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Trainer
 from evenear.training.settings import OptimizerConfig
 from evenear.training.tasks.gated import GateTask, GateTraining, gate_parameters
-from evenear.training.trainer import Trainer
 from laws import ENCODERS, PREDICTORS
 from training.tone_words import config, corpus, trainer
 

@@ -7,12 +7,13 @@ import functools
 import pytest
 import torch
 
-from data.test_mixturebatches import SETTINGS, maker
+from data.conversations.test_batches import SETTINGS, maker
 from evenear.config import replace
-from evenear.data.mixturebatches import MixtureBatchConfig
-from evenear.data.mixtures import MixtureConfig
+from evenear.data.conversations.batches import MixtureBatchConfig
+from evenear.data.conversations.mixtures import MixtureConfig
 from evenear.models.separator import SeparatorTransducer
-from evenear.training.optimizers import build_optimizers
+from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Trainer
 from evenear.training.settings import OptimizerConfig
 from evenear.training.tasks.separator import (
     SeparatorTask,
@@ -20,7 +21,6 @@ from evenear.training.tasks.separator import (
     read_channels,
     turns_of,
 )
-from evenear.training.trainer import Trainer
 from evenear.training.twotalkers import TwoTalkerObjective
 from laws import tiny_tokenizer
 from two_talkers import tiny_two_talkers

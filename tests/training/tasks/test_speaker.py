@@ -12,11 +12,11 @@ import torch
 
 from evenear.config import replace
 from evenear.errors import ConfigError
-from evenear.losses.arw import ReweightingConfig
+from evenear.losses.reweighting.arw import ReweightingConfig
 from evenear.metrics.verification import eer
 from evenear.recipes.speaker import tiny
-from evenear.training.preparation import Source
-from evenear.training.speakers import SpeakerRun
+from evenear.training.runs.preparation import Source
+from evenear.training.runs.speaker import SpeakerRun
 from evenear.training.tasks.speaker import (
     SpeakerObjectiveConfig,
     all_pairs,

@@ -11,8 +11,10 @@
 from evenear.audit.report.contents import AuditSettings, Report, audit
 from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
 from evenear.audit.report.gate import Condition, Verdict, parse_condition
-from evenear.audit.report.markdown import to_markdown
-from evenear.audit.report.page import render_page
+from evenear.audit.report.rendering.markdown import to_markdown
+from evenear.audit.report.rendering.page import render_page
+from evenear.audit.report.rendering.text import to_text
+from evenear.audit.report.rendering.writing import write_report
 from evenear.audit.report.schema import (
     SCHEMA_VERSION,
     AuditDocument,
@@ -21,10 +23,8 @@ from evenear.audit.report.schema import (
     to_document,
     to_json,
 )
-from evenear.audit.report.text import to_text
 from evenear.audit.report.utterances import WorstUtterance
 from evenear.audit.report.words import Headline
-from evenear.audit.report.writing import write_report
 
 __all__ = [
     "SCHEMA_VERSION",

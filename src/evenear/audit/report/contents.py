@@ -85,7 +85,7 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The page, in a frame of a notebook."""
-        from evenear.audit.report.page import render_page
+        from evenear.audit.report.rendering.page import render_page
 
         page = html.escape(render_page(self))
         return f'<iframe srcdoc="{page}" width="100%" height="800" style="border:0"></iframe>'

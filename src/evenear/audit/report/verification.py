@@ -15,10 +15,10 @@ from typing import Any
 
 from evenear import __version__
 from evenear.atomic import write_bytes
-from evenear.audit.report.page import environment, shell
-from evenear.audit.report.scales import difference_scale
+from evenear.audit.report.rendering.page import environment, shell
+from evenear.audit.report.rendering.scales import difference_scale
+from evenear.audit.report.rendering.writing import check_report_path
 from evenear.audit.report.words import Headline, interval, number_of, p_value, percent, points
-from evenear.audit.report.writing import check_report_path
 from evenear.audit.verification.grouperrors import GroupErrors, Measured, VerificationAudit
 from evenear.errors import TableError
 

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from evenear.config import replace
-from evenear.encoders.gated import GatedConfig, GatedEncoded, GatedTransformer
-from evenear.encoders.gatedrun import Rule
+from evenear.encoders.gated.encoder import GatedConfig, GatedEncoded, GatedTransformer
+from evenear.encoders.gated.run import Rule
 from evenear.encoders.transformer import LayerCall
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import by_block

@@ -23,9 +23,9 @@ from torch import Tensor
 
 from evenear.audio import read_audio
 from evenear.checkpoint import Bundle
-from evenear.data.batches import padded
-from evenear.data.manifests import Utterance
-from evenear.encoders.gated import GatedEncoded, GatedTransformer
+from evenear.data.batching.batches import padded
+from evenear.data.corpora.manifests import Utterance
+from evenear.encoders.gated.encoder import GatedEncoded, GatedTransformer
 from evenear.errors import ConfigError
 from evenear.evaluation.conditions import condition_named
 from evenear.features import extract

@@ -14,17 +14,17 @@ from typing import Any
 
 from evenear.audit import Table
 from evenear.checkpoint import Bundle
-from evenear.data.store import FrameStore
+from evenear.data.batching.store import FrameStore
 from evenear.losses.ewc import Fisher
-from evenear.training.mitigation.candidates import (
+from evenear.training.mitigation.adaptation.candidates import (
     Material,
     Repaired,
     estimate_fisher,
     train_candidate,
 )
-from evenear.training.mitigation.choosing import Point, choose, point
 from evenear.training.mitigation.cohort import parse_cohort
-from evenear.training.mitigation.measuring import measured, whole
+from evenear.training.mitigation.judgement.choosing import Point, choose, point
+from evenear.training.mitigation.judgement.measuring import measured, whole
 from evenear.training.mitigation.plan import METHODS, MethodName, MitigationConfig
 from evenear.training.mitigation.speakers import Division
 

@@ -25,7 +25,7 @@ from evenear.reproduction.repairs.bench import Bench, Outcome
 from evenear.reproduction.repairs.changes import Groups, judged
 from evenear.reproduction.repairs.maps import NOTE, assigned_places
 from evenear.reproduction.statistics import Estimate
-from evenear.training.mitigation.frontier import Mark, undominated
+from evenear.training.mitigation.judgement.frontier import Mark, undominated
 from evenear.training.mitigation.plan import MethodName
 
 __all__ = ["CONTROL", "MAPS", "MapResult", "Row", "claims_of", "repair_map"]

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from evenear.atomic import write_bytes
-from evenear.audit.report.page import environment, shell
+from evenear.audit.report.rendering.page import environment, shell
 from evenear.checkpoint import load_model
 from evenear.config import replace
-from evenear.data.manifests import Utterance
-from evenear.data.store import FrameStore, StoreConfig, build_store
+from evenear.data.batching.store import FrameStore, StoreConfig, build_store
+from evenear.data.corpora.manifests import Utterance
 from evenear.metrics.words import normalize
 from evenear.reproduction.claims import Claim
 from evenear.reproduction.repairs.bench import Bench, Effort
 from evenear.reproduction.repairs.upper import stored_below, upper_part
 from evenear.reproduction.statistics import Estimate
 from evenear.training.mitigation.cohort import CohortRule
-from evenear.training.mitigation.frontier import Mark, draw_frontier
+from evenear.training.mitigation.judgement.frontier import Mark, draw_frontier
 from evenear.training.mitigation.speakers import divide_speakers, parts_of
 
 __all__ = ["Drawn", "Written", "prepare_bench", "write_results"]

@@ -22,7 +22,7 @@ import torch
 from evenear.atomic import write_bytes, writing
 from evenear.checkpoint import Bundle
 from evenear.config import replace
-from evenear.data.store import FrameStore
+from evenear.data.batching.store import FrameStore
 from evenear.encoders.convrnn import ConvRnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.errors import ConfigError

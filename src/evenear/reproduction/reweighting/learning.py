@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from evenear.config import config
-from evenear.losses.arw import Reweighting, ReweightingConfig, Variant
-from evenear.losses.weights import WeightReport
+from evenear.losses.reweighting.arw import Reweighting, ReweightingConfig, Variant
+from evenear.losses.reweighting.weights import WeightReport
 from evenear.seeding import rng_for, torch_rng_for
 from evenear.training.tasks.speaker import SpeakerHeads, SpeakerObjectiveConfig
 

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenear.atomic import write_bytes
-from evenear.data.manifests import Utterance
-from evenear.data.store import FrameStore, StoreConfig, build_store
+from evenear.data.batching.store import FrameStore, StoreConfig, build_store
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError
 from evenear.reproduction.reweighting.learning import (
     CONTROLS,

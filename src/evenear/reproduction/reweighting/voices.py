@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from evenear.data.store import FrameStore
+from evenear.data.batching.store import FrameStore
 from evenear.seeding import rng_for
 
 __all__ = ["DescribedVoices", "age_band", "degraded", "describe", "describe_store", "hidden_fifth"]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from evenear.config import config
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError, ConfigError, nearest_names
 
 __all__ = ["CohortRule", "Condition", "parse_cohort"]

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from evenear.config import config
-from evenear.data.augmentation import FrameAugmentation
+from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.training.mitigation.cohort import CohortRule
 from evenear.training.settings import ObjectiveConfig
 

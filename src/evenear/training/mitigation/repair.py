@@ -20,22 +20,22 @@ from evenear.atomic import write_bytes
 from evenear.audit import Assignment, Cohorts, Table, cohorts_by
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import config, from_json, replace, to_json
-from evenear.data.manifests import Utterance
-from evenear.data.store import FrameStore, StoreConfig, build_store
+from evenear.data.batching.store import FrameStore, StoreConfig, build_store
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CheckpointError, CohortError, ConfigError, nearest_names
 from evenear.losses.ewc import Fisher
 from evenear.metrics.words import normalize
-from evenear.training.mitigation.candidates import (
+from evenear.training.mitigation.adaptation.candidates import (
     Material,
     Repaired,
     estimate_fisher,
     train_candidate,
 )
-from evenear.training.mitigation.choosing import Point, choose, point
-from evenear.training.mitigation.measuring import measured, streamed, whole
+from evenear.training.mitigation.adaptation.transcribing import confident, machine_texts
+from evenear.training.mitigation.judgement.choosing import Point, choose, point
+from evenear.training.mitigation.judgement.measuring import measured, streamed, whole
 from evenear.training.mitigation.plan import MitigationConfig
 from evenear.training.mitigation.speakers import Division, divide_speakers, parts_of
-from evenear.training.mitigation.transcribing import confident, machine_texts
 
 __all__ = ["COHORT", "Choice", "Repair", "RepairPlan", "Watch"]
 

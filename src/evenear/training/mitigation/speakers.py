@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError
 
 __all__ = ["Division", "divide_speakers", "parts_of"]

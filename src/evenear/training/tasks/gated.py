@@ -23,14 +23,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from evenear.config import config
-from evenear.data.batches import Batch, BatchMaker
-from evenear.encoders.gated import GatedTransformer
+from evenear.data.batching.batches import Batch, BatchMaker
+from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.errors import ConfigError
 from evenear.losses.compute import excess, share
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import GateSchedule
+from evenear.training.loop.task import Losses, Task
 from evenear.training.settings import OptimizerConfig
-from evenear.training.task import Losses, Task
 
 __all__ = ["GateTask", "GateTraining", "gate_parameters"]
 

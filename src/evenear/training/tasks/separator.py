@@ -18,15 +18,15 @@ from pydantic import Field
 from torch import nn
 
 from evenear.config import config, to_json
-from evenear.data.mixturebatches import MixtureBatch, MixtureBatchConfig, MixtureBatchMaker
+from evenear.data.conversations.batches import MixtureBatch, MixtureBatchConfig, MixtureBatchMaker
 from evenear.metrics.turns import orc_errors
 from evenear.metrics.words import WordErrors
 from evenear.models.separator import NUM_CHANNELS, SeparatorConfig, SeparatorTransducer
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.search import Hypothesis, greedy_search
 from evenear.tokenizer import Tokenizer
+from evenear.training.loop.task import Losses, Task
 from evenear.training.settings import OptimizerConfig
-from evenear.training.task import Losses, Task
 from evenear.training.twotalkers import TwoTalkerObjective, two_talker_losses
 
 __all__ = ["SeparatorTask", "TwoTalkerConfig", "keep_statistics", "read_channels", "turns_of"]

@@ -21,21 +21,21 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from evenear.config import config
-from evenear.data.crops import CropConfig, CropMaker, SpeakerBatch
-from evenear.data.store import FrameStore, StoreConfig
+from evenear.data.batching.crops import CropConfig, CropMaker, SpeakerBatch
+from evenear.data.batching.store import FrameStore, StoreConfig
 from evenear.errors import ConfigError
 from evenear.features import FeatureConfig, stack_frames
-from evenear.losses.arw import (
+from evenear.losses.prototypical import AamSoftmax, AngularPrototypical
+from evenear.losses.reweighting.arw import (
     Reweighting,
     ReweightingConfig,
     accumulated_pairwise,
     row_shares,
 )
-from evenear.losses.prototypical import AamSoftmax, AngularPrototypical
 from evenear.metrics.verification import ScoreOrder
 from evenear.models.speaker import SpeakerConfig, SpeakerModel
+from evenear.training.loop.task import Losses, Task
 from evenear.training.settings import OptimizerConfig
-from evenear.training.task import Losses, Task
 
 __all__ = [
     "SpeakerDataConfig",
@@ -63,7 +63,7 @@ class SpeakerDataConfig:
     dev_speakers: int = Field(default=15, ge=2)
     """Recorded speakers held out of training to follow it by."""
     excluded_splits: tuple[str, ...] = ("test",)
-    """More splits that are never read, beside those of `evenear.data.splits`."""
+    """More splits that are never read, beside those of `evenear.data.corpora.splits`."""
 
 
 @config

@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from evenear.data.batches import Batch, BatchMaker
+from evenear.data.batching.batches import Batch, BatchMaker
 from evenear.metrics.words import WordErrors
 from evenear.models.transducer import Transducer
 from evenear.seeding import torch_rng_for
 from evenear.training.distillation import Teacher
+from evenear.training.loop.task import Losses, Task
 from evenear.training.objectives import TransducerObjective
 from evenear.training.settings import TrainingConfig
-from evenear.training.task import Losses, Task
 
 __all__ = ["TransducerTask"]
 

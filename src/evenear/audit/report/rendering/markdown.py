@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as Markdown: for the summary of a job, a pull request, a notebook.
+
+    cat report.md >> "$GITHUB_STEP_SUMMARY"
+
+The finding, a table of the cohorts, a table for each comparison, and what it does not say. Names
+from the table are escaped, so that they cannot become markup.
+"""
+
+from collections.abc import Sequence
+
+from evenear.audit.report.contents import Report
+from evenear.audit.report.rendering.text import change_cells, cohort_cells
+
+__all__ = ["to_markdown"]
+
+_SPECIAL = "\\`*_{}[]<>|#"
+
+
+def to_markdown(report: Report) -> str:
+    """The report as Markdown, ending in a line break."""
+    blocks = [
+        f"## {_plain(report.headline.title)}.",
+        *(_plain(line) for line in report.headline.lines),
+        _table(*cohort_cells(report.gaps)),
+    ]
+    for one in report.comparisons:
+        blocks += [f"### {_plain(one.before)} (before), {_plain(one.after)} (after)"]
+        blocks += [_table(*change_cells(one))]
+    notes = [
+        f"- {_plain(line)}" for line in (*report.warnings, report.gaps.formula, *report.limits)
+    ]
+    blocks.append("\n".join(notes))
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+    if not rows:
+        return ""
+    rule = ["---:" if side == ">" else "---" for side in sides]
+    lines = [head, rule, *([_plain(cell) for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that shows as it stands."""
+    escaped = "".join("\\" + letter if letter in _SPECIAL else letter for letter in text)
+    return " ".join(escaped.split())

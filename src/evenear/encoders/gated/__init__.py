@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A streaming Transformer that computes where the speech is hard."""
+
+from evenear.encoders.gated.encoder import GatedConfig, GatedTransformer
+
+__all__ = ["GatedConfig", "GatedTransformer"]

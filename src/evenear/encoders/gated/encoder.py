@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A streaming Transformer that computes where the speech is hard, as much as each stream asks for.
+
+    encoder = GatedTransformer.around(dense, GateConfig())      # its weights, unchanged
+    state = encoder.ask(encoder.initial_state(2), [1.0, 0.4])   # two listeners, two prices
+    encoded_BTD, state = encoder.step(features_BTF, state)
+    encoder.spent(state)                                        # the share that each has spent
+
+Arbitrators hear the frames below their layers and switch feed-forward modules, queries and keys of
+the layers on and off, frame by frame or block by block. What is off is not computed, whoever shares
+the batch. A stream that asks for all of it (1.0) gets the Transformer as it is, and no arbitrator
+runs. A table, made by measuring, turns what is asked for into what the arbitrators are told, so
+that about that much is spent.
+
+What is counted: multiply-accumulates of the convolutions, of all layers and scores that were
+computed, and of the arbitrators; over those of the Transformer without arbitrators.
+
+Legend: B streams or utterances, T feature frames or frames (20 ms), S frames that may be attended
+to, P frames of the past, F feature width, D width, H heads, L layers, N toggles of an arbitrator,
+K measured points, G points of the table.
+
+Source: Xie et al. 2022, Compute Cost Amortized Transformer, arXiv:2207.02393.
+Departs from the paper: blocks may decide as one, a stream may say how much it wants, and
+normalization stands before a module as in Whisper (inside the residual branch all the same, so that
+a module that is off changes nothing but its bias).
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from evenear.config import config
+from evenear.encoders.base import Encoded, Encoder
+from evenear.encoders.gated.layer import StandIns, Toggles
+from evenear.encoders.gated.run import GatedRun, Rule
+from evenear.encoders.transformer import TransformerConfig, TransformerEncoder, TransformerState
+from evenear.errors import ConfigError
+from evenear.nn.gate import Arbitrator, ArbitratorConfig, Sampling
+from evenear.nn.recurrent import LstmState
+
+__all__ = ["GateConfig", "GatedConfig", "GatedEncoded", "GatedState", "GatedTransformer"]
+
+_GRID = 9
+"""Points of the table from what is asked for to what arbitrators are told."""
+
+
+@config
+class GateConfig:
+    """What is switched, by whom, and how finely."""
+
+    arbitrators: ArbitratorConfig = ArbitratorConfig()
+    attention: Literal["queries", "keys", "both", "none"] = "both"
+    """What of attention is switched; the feed-forward module always is."""
+    each_head: bool = False
+    """Switch heads apart, as the paper does; one switch for all of them is easier to skip."""
+    by_block: bool = True
+    """A block of frames decides as one; False: each frame by itself, as in the paper."""
+    stand_in_dim: int = Field(default=0, ge=0)
+    """Width of what stands in for a module that is off; 0: nothing does, as in the paper."""
+    compute: float = Field(default=1.0, ge=0, le=1)
+    """The share of the computation that a stream asks for unless it says otherwise."""
+    least: float = Field(default=0.2, ge=0, le=1)
+    """The least share that is trained for."""
+
+
+@config
+class GatedConfig:
+    """A Transformer with gates."""
+
+    kind: Literal["gated-transformer"] = "gated-transformer"
+    backbone: TransformerConfig = TransformerConfig()
+    gates: GateConfig = GateConfig()
+
+    @property
+    def feature_dim(self) -> int:
+        """Width of a feature frame."""
+        return self.backbone.feature_dim
+
+    def build(self) -> "GatedTransformer":
+        """The encoder, with fresh weights."""
+        return GatedTransformer(self)
+
+
+class GatedState(NamedTuple):
+    """State of a Transformer with gates."""
+
+    backbone: TransformerState
+    memories: tuple[LstmState, ...]
+    present_BLPH: Tensor
+    """Which keys of the past were computed; H is 1 where heads are switched together."""
+    asked_B: Tensor
+    spent_B: Tensor
+    """Multiply-accumulates so far."""
+    dense_B: Tensor
+    """What they would have been without gates."""
+
+
+class GatedEncoded(NamedTuple):
+    """Utterances encoded with gates. Toggles are between 0 and 1 in training."""
+
+    encoded: Encoded
+    spent_BT: Tensor
+    """Multiply-accumulates of each frame (20 ms), gradients included; padding has none."""
+    dense_BT: Tensor
+    toggles: tuple[Toggles, ...]
+    """Of each layer."""
+
+
+class GatedTransformer(Encoder):
+    """A Transformer encoder whose layers are run in part."""
+
+    def __init__(self, config: GatedConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone = TransformerEncoder(config.backbone)
+        self.feature_dim, self.dim = self.backbone.feature_dim, self.backbone.dim
+        self.stride = self.backbone.stride
+        gates, layers = config.gates, config.backbone.num_layers
+        count = gates.arbitrators.count
+        if count > layers:
+            raise ConfigError(f"{count} arbitrators need as many layers, got {layers}.")
+        self.starts = [index * layers // count for index in range(count)]
+        """The first layer of each arbitrator's share."""
+        ends = [*self.starts[1:], layers]
+        self.arbitrators = nn.ModuleList(
+            Arbitrator(
+                gates.arbitrators, config.backbone.dim, (end - start) * self.toggles_per_layer
+            )
+            for start, end in zip(self.starts, ends, strict=True)
+        )
+        width, narrow = config.backbone.dim, gates.stand_in_dim
+        self.stand_ins = nn.ModuleList(
+            StandIns(width, narrow) for _ in range(layers if narrow else 0)
+        )
+        self.asked_G: Tensor
+        self.told_G: Tensor
+        self.register_buffer("asked_G", torch.linspace(0, 1, _GRID))
+        table_G = torch.linspace(0, 1, _GRID) if gates.arbitrators.asked else torch.zeros(_GRID)
+        self.register_buffer("told_G", table_G)
+        self.skips = True
+        """Whether what is off is left out, or computed and masked: the same numbers."""
+        self.sampling = Sampling()
+        """How toggles are drawn in training."""
+
+    @classmethod
+    def around(cls, dense: TransformerEncoder, gates: GateConfig) -> "GatedTransformer":
+        """Put gates around a Transformer; its weights are copied."""
+        encoder = cls(GatedConfig(backbone=dense.config, gates=gates))
+        encoder.backbone.load_state_dict(dense.state_dict())
+        return encoder
+
+    @property
+    def toggles_per_layer(self) -> int:
+        """Toggles of a layer."""
+        gates = self.config.gates
+        each = self.config.backbone.num_heads if gates.each_head else 1
+        return 1 + each * {"none": 0, "queries": 1, "keys": 1, "both": 2}[gates.attention]
+
+    @property
+    def block_frames(self) -> int:
+        """Feature frames of a block."""
+        return self.backbone.block_frames
+
+    @property
+    def lookahead_frames(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Feature frames beyond its own that an encoder frame depends on."""
+        return self.backbone.lookahead_frames
+
+    def set_block(self, block_frames: int) -> None:
+        """Encode in blocks of another length from now on, as the Transformer does."""
+        self.backbone.set_block(block_frames)
+
+    def initial_state(self, batch_size: int) -> GatedState:
+        """The state of streams that have heard nothing."""
+        settings = self.config.backbone
+        device = self.backbone.norm.weight.device
+        heads = settings.num_heads if self.config.gates.each_head else 1
+        past = (batch_size, settings.num_layers, settings.left_frames, heads)
+        return GatedState(
+            self.backbone.initial_state(batch_size),
+            tuple(each.initial_state(batch_size) for each in self.each_arbitrator()),
+            torch.zeros(past, dtype=torch.bool, device=device),
+            torch.full((batch_size,), self.config.gates.compute, device=device),
+            torch.zeros(batch_size, dtype=torch.float64, device=device),
+            torch.zeros(batch_size, dtype=torch.float64, device=device),
+        )
+
+    def ask(self, state: GatedState, compute: float | Sequence[float]) -> GatedState:
+        """The state of streams that ask for this share of the computation from now on.
+
+        Raises:
+            ConfigError: A share is not between 0 and 1.
+        """
+        asked_B = torch.as_tensor(compute, dtype=torch.float32, device=state.asked_B.device)
+        if not ((asked_B >= 0) & (asked_B <= 1)).all():
+            raise ConfigError(
+                f"The share of the computation must be between 0 and 1, got {compute}.",
+                hint="1 computes all; 0.4 about two fifths of it.",
+            )
+        return state._replace(asked_B=asked_B.expand_as(state.asked_B).clone())
+
+    def spent(self, state: GatedState) -> Tensor:
+        """The share (B,) of the dense Transformer's multiply-accumulates that streams have spent.
+
+        What they ask for, where nothing is heard yet.
+        """
+        share_B = state.spent_B / state.dense_B.clamp_min(1)
+        return torch.where(state.dense_B > 0, share_B, state.asked_B.double())
+
+    def step(self, features_BTF: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
+        """Encode the blocks that a chunk of any length completes."""
+        run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
+        encoded_BTD, backbone = self.backbone.step(features_BTF, state.backbone, run)
+        return encoded_BTD, _after(run, state, backbone)
+
+    def flush(self, state: GatedState) -> Tensor:
+        """The frames of the last, incomplete block, if one waits."""
+        return self.finish(state)[0]
+
+    def finish(self, state: GatedState) -> tuple[Tensor, GatedState]:
+        """The same, and a state that knows what it cost; the stream is over."""
+        run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
+        encoded_BTD = self.backbone.flush(state.backbone, run)
+        return encoded_BTD, _after(run, state, state.backbone)
+
+    def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
+        """Encode padded utterances; in training each asks for a share drawn at random."""
+        gates = self.config.gates
+        asked_B = torch.full((len(features_BTF),), gates.compute, device=features_BTF.device)
+        if self.training:
+            asked_B = gates.least + (1 - gates.least) * torch.rand_like(asked_B)
+        lengths_B = valid_BT.sum(dim=1)
+        return self.encode_asked(features_BTF, lengths_B, asked_B).encoded.encoded_BTD
+
+    def encode_asked(
+        self, features_BTF: Tensor, lengths_B: Tensor, asked_B: Tensor, rule: Rule | None = None
+    ) -> GatedEncoded:
+        """Encode padded whole utterances, each with the share of the computation it asks for.
+
+        In training, toggles are soft and drawn as `sampling` says; otherwise they are decided, by
+        the arbitrators or by a rule given in their place.
+        """
+        sampling = self.sampling if self.training else None
+        state = self.initial_state(len(features_BTF))
+        run = GatedRun(self, asked_B, state.present_BLPH, state.memories, sampling, rule)
+        places_T = torch.arange(features_BTF.shape[1], device=features_BTF.device)
+        encoded_BTD = self.backbone.encode(features_BTF, places_T < lengths_B[:, None], run)
+        encoded = Encoded(encoded_BTD, self.output_lengths(lengths_B))
+        spent_BT, dense_BT = run.costs()
+        return GatedEncoded(encoded, spent_BT, dense_BT, tuple(run.toggles))
+
+    def output_lengths(self, lengths_B: Tensor) -> Tensor:
+        """Encoder frames of utterances of these many feature frames."""
+        return self.backbone.output_lengths(lengths_B)
+
+    def told(self, asked_B: Tensor) -> Tensor:
+        """What arbitrators are told for what is asked: a line between the points of the table."""
+        place_B = (asked_B.clamp(0, 1) * (_GRID - 1)).to(self.told_G)
+        low_B = place_B.floor().long().clamp_max(_GRID - 2)
+        return torch.lerp(self.told_G[low_B], self.told_G[low_B + 1], place_B - low_B)
+
+    def calibrate(self, told: Sequence[float], spent: Sequence[float]) -> None:
+        """Make the table from pairs: what arbitrators were told, and the share then spent."""
+        told_K = torch.tensor(told, dtype=torch.float64)
+        spent_K = torch.tensor(spent, dtype=torch.float64).cummax(dim=0).values
+        place_G = torch.searchsorted(spent_K, self.asked_G.cpu().double()).clamp(1, len(told) - 1)
+        low_G, high_G = spent_K[place_G - 1], spent_K[place_G]
+        part_G = (self.asked_G.cpu().double() - low_G) / (high_G - low_G).clamp_min(1e-9)
+        table_G = torch.lerp(told_K[place_G - 1], told_K[place_G], part_G.clamp(0, 1))
+        self.told_G.copy_(table_G)
+
+    def stand_ins_of(self, number: int) -> StandIns | None:
+        """What stands in for what is off in a layer, if anything does."""
+        return self.stand_ins[number] if len(self.stand_ins) else None  # pyright: ignore[reportReturnType]
+
+    def each_arbitrator(self) -> list[Arbitrator]:
+        """Its arbitrators, from below."""
+        return list(self.arbitrators)  # pyright: ignore[reportReturnType]
+
+
+def _after(run: GatedRun, state: GatedState, backbone: TransformerState) -> GatedState:
+    """The state behind what was heard."""
+    if run.call is None:
+        return state._replace(backbone=backbone)
+    spent_BT, dense_BT = run.costs()
+    return GatedState(
+        backbone,
+        tuple(run.memories),
+        run.present(state.present_BLPH.shape[2]),
+        state.asked_B,
+        state.spent_B + spent_BT.double().sum(dim=1),
+        state.dense_B + dense_BT.double().sum(dim=1),
+    )

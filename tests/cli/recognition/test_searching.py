@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One word names the search, and a worse one than recommended is not taken silently."""
+
+import pytest
+
+from evenear.checkpoint import shipped_models
+from evenear.cli.recognition.searching import load_recognizer
+from evenear.errors import ConfigError
+from evenear.search import BeamSearch, GreedySearch, LexiconSearch
+
+
+def test_each_word_gives_its_search(model):
+    assert isinstance(load_recognizer(str(model), search="greedy").search, GreedySearch)
+    beam = load_recognizer(str(model), search="beam", beam=5).search
+    assert isinstance(beam, BeamSearch)
+    assert beam.config.width == 5
+    with pytest.raises(ConfigError, match="needs a model that has some"):
+        load_recognizer(str(model), search="words")
+
+
+def test_words_that_name_no_search_are_refused(model):
+    with pytest.raises(ConfigError, match="no search 'greedi'"):
+        load_recognizer(str(model), search="greedi")
+    with pytest.raises(ConfigError, match="keeps one reading"):
+        load_recognizer(str(model), search="greedy", beam=4)
+
+
+@pytest.mark.skipif(not shipped_models(), reason="this checkout ships no model")
+def test_a_width_that_leaves_the_recommended_search_is_told(capsys):
+    name = shipped_models()[0]
+    assert isinstance(load_recognizer(name, beam=4).search, BeamSearch)
+    assert "--search words" in capsys.readouterr().err
+    words = load_recognizer(name, search="words", beam=32).search
+    assert isinstance(words, LexiconSearch)
+    assert words.config.width == 32
+    assert capsys.readouterr().err == ""
