@@ -7,9 +7,10 @@ reach a cell, `beta` those that lead on from it; what a path scores through an a
 total, is the arc's occupancy, and that is all the gradient there is:
     d(-log P) / d(log-probability of an arc) = -occupancy.
 
-Two ways to compute it, equal to rounding: compiled loops (`evenear.losses.transducer.compiled`, when
-numba is installed and the tensors are on the CPU), and pure torch, one anti-diagonal t + u at a
-time, for all utterances at once. Both work in float64 (float32 where the device has no float64).
+Two ways to compute it, equal to rounding: compiled loops (`evenear.losses.transducer.compiled`,
+when numba is installed and the tensors are on the CPU), and pure torch, one anti-diagonal t + u at
+a time, for all utterances at once. Both work in float64 (float32 where the device has no
+float64).
 
 Dimensions: B utterances, D anti-diagonals, T frames, U tokens (a lattice has U + 1 columns).
 
