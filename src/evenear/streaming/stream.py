@@ -7,23 +7,23 @@ features keep something themselves: less than a tenth of a second of sound.
 Legend: B streams, N audio samples, T frames, F feature width.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from evenear.audio import StreamResampler, to_mono_float32
+from evenear.checkpoint import Bundle
 from evenear.errors import AudioError
 from evenear.features import FeatureStream
+from evenear.models.transducer import Transducer
 from evenear.streaming.dial import share_spent
 from evenear.streaming.events import Event
 from evenear.streaming.turns import TurnState
 from evenear.units import SAMPLE_RATE, Samples, Seconds
 
-if TYPE_CHECKING:
-    from evenear.streaming.recognizer import Recognizer
-
-__all__ = ["Stream", "StreamState", "checked_samples"]
+__all__ = ["Hearing", "Stream", "StreamState", "checked_samples"]
 
 _LOUDEST = 2.0
 """Decoders and resamplers overshoot full scale a little; more means another scale."""
@@ -40,11 +40,32 @@ class StreamState(NamedTuple):
     """The turns of the stream's only channel."""
 
 
+class Hearing(Protocol):
+    """What a listener needs of the recognizer that hears for it."""
+
+    bundle: Bundle
+    model: Transducer
+
+    def initial_state(self, compute: float | None = None) -> StreamState:
+        """What is remembered of a stream that has heard nothing and asks for this share."""
+        ...
+
+    def advance(
+        self, streams: "Sequence[Stream]", chunks: Sequence[ArrayLike]
+    ) -> list[list[Event]]:
+        """Let many listeners hear a chunk each."""
+        ...
+
+    def finish(self, streams: "Sequence[Stream]") -> list[list[Event]]:
+        """End many streams."""
+        ...
+
+
 class Stream:
     """One listener: what it has heard and not yet handed out. Made by `Recognizer.stream`."""
 
     def __init__(
-        self, recognizer: "Recognizer", sample_rate: Samples, compute: float | None = None
+        self, recognizer: Hearing, sample_rate: Samples, compute: float | None = None
     ) -> None:
         self.recognizer = recognizer
         self.is_finished = False

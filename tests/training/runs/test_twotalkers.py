@@ -11,8 +11,8 @@ from evenear.data.conversations.batches import MixtureBatchConfig
 from evenear.data.conversations.mixtures import MixtureConfig
 from evenear.errors import ConfigError, ManifestError
 from evenear.recipes.duo import tiny
-from evenear.training.runs.twotalkers import TwoTalkerRun, begin_with
 from evenear.training.runs.preparation import Source
+from evenear.training.runs.twotalkers import TwoTalkerRun, begin_with
 from laws import FEATURES, tiny_bundle, tiny_tokenizer
 from tiny_corpora import write_json_lines, write_tone
 from two_talkers import tiny_two_talkers

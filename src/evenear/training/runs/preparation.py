@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from evenear.atomic import write_bytes
+from evenear.data.batching.store import FrameStore, build_store
 from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.data.corpora.splits import HELD_BACK, in_words, is_held_back
-from evenear.data.batching.store import FrameStore, build_store
 from evenear.errors import ConfigError, ManifestError
 from evenear.metrics.words import normalize
 from evenear.models.transducer import Transducer

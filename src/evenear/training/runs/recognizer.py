@@ -24,6 +24,7 @@ from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
 from evenear.training.distillation import Teacher
 from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Progress, Trainer
 from evenear.training.runs.preparation import (
     TOKENIZER_NAME,
     Corpus,
@@ -35,7 +36,6 @@ from evenear.training.runs.preparation import (
 from evenear.training.seams import stored_seams
 from evenear.training.settings import TrainingConfig
 from evenear.training.tasks.transducer import TransducerTask
-from evenear.training.loop.trainer import Progress, Trainer
 
 __all__ = ["Run"]
 

@@ -17,13 +17,14 @@ import torch
 from evenear.checkpoint.speakers import load_speaker, save_speaker
 from evenear.config import replace
 from evenear.data.batching.crops import CropMaker, StoredVoices
+from evenear.data.batching.store import FrameStore, build_store
 from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.data.corpora.rows import UNKNOWN_SPEAKER
 from evenear.data.corpora.splits import in_words, is_held_back
-from evenear.data.batching.store import FrameStore, build_store
 from evenear.errors import CheckpointError, ConfigError, ManifestError
 from evenear.seeding import torch_rng_for
 from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Progress, Trainer
 from evenear.training.runs.preparation import (
     Source,
     feature_statistics,
@@ -36,7 +37,6 @@ from evenear.training.tasks.speaker import (
     SpeakerTask,
     SpeakerTrainingConfig,
 )
-from evenear.training.loop.trainer import Progress, Trainer
 
 __all__ = ["SpeakerRun", "Voices", "prepare_voices", "read_voices"]
 

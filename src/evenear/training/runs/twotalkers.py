@@ -24,9 +24,9 @@ from evenear.checkpoint.twotalkers import (
 )
 from evenear.config import replace as changed
 from evenear.config import to_dict
-from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.data.conversations.batches import MixtureBatchMaker
 from evenear.data.conversations.sounds import SoundStore, build_sound_store
+from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.data.corpora.splits import is_held_back
 from evenear.errors import ConfigError, ManifestError, TokenizerError
 from evenear.lexicon import Lexicon
@@ -34,9 +34,9 @@ from evenear.metrics.words import normalize
 from evenear.models.separator import SeparatorTransducer, SeparatorTransducerConfig
 from evenear.seeding import torch_rng_for
 from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.loop.trainer import Progress, Trainer
 from evenear.training.runs.preparation import Source, split_speakers
 from evenear.training.tasks.separator import SeparatorTask, TwoTalkerConfig
-from evenear.training.loop.trainer import Progress, Trainer
 
 __all__ = ["TwoTalkerRun", "begin_with", "read_recordings"]
 
