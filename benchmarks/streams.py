@@ -26,7 +26,7 @@ import numpy as np
 import torch
 
 from evenear.audio import read_audio
-from evenear.data.manifests import Utterance
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import draw_utterances, load_utterances
 from evenear.search import BeamConfig
 from evenear.streaming import Recognizer
