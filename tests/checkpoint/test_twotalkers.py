@@ -2,6 +2,7 @@
 """A two-channel model comes back as it was saved, and is not taken for a recognizer."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from evenear.checkpoint.folders import find_folder
 from evenear.checkpoint.twotalkers import TWO_TALKERS, load_two_talkers, save_two_talkers
 from evenear.config import replace
 from evenear.errors import CheckpointError
+from evenear.search import BeamConfig
 from laws import FEATURES, random_features, tiny_bundle
 from two_talkers import tiny_two_talkers
 
@@ -81,14 +83,55 @@ def test_a_frozen_recognizer_is_named_instead_of_held(tmp_path):
     first, second = load_two_talkers(whole), load_two_talkers(small)
     for name, tensor in first.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
+    assert not (small / "tokenizer.model").exists()
+    changed = copy.deepcopy(bundle)
+    changed.model.transducer.joiner.output.bias.add_(1.0)
+    with pytest.raises(CheckpointError, match="as it is"):
+        save_two_talkers(
+            tmp_path / "again",
+            model=changed.model,
+            settings=replace(bundle.settings, transducer_of=named),
+            tokenizer=bundle.tokenizer,
+        )
+
+
+@torch.no_grad()
+def test_new_heads_of_the_recognizer_are_used_and_a_new_encoder_is_said(tmp_path, caplog):
+    single, named = tiny_bundle("convrnn-reduced-2"), tmp_path / "single"
+    save_model(named, model=single.model, features=FEATURES, tokenizer=single.tokenizer)
+    small = saved(tmp_path / "small", transducer_of=str(named))
     changed = copy.deepcopy(single.model)
     changed.joiner.output.bias.add_(1.0)
+    search = BeamConfig(width=3)
+    save_model(named, model=changed, features=FEATURES, tokenizer=single.tokenizer, search=search)
+    bundle = load_two_talkers(small)
+    assert torch.equal(bundle.model.transducer.joiner.output.bias, changed.joiner.output.bias)
+    assert bundle.settings.search == search
+    assert not caplog.records
+    for parameter in changed.encoder.parameters():
+        parameter.add_(0.1)
     save_model(named, model=changed, features=FEATURES, tokenizer=single.tokenizer)
-    with pytest.raises(CheckpointError, match="another"):
+    load_two_talkers(small)
+    assert "another encoder" in caplog.text
+
+
+def test_a_recognizer_of_other_features_is_refused(tmp_path):
+    single, named = tiny_bundle("convrnn-reduced-2"), tmp_path / "single"
+    save_model(named, model=single.model, features=FEATURES, tokenizer=single.tokenizer)
+    small = saved(tmp_path / "small", transducer_of=str(named))
+    other = replace(FEATURES, window_milliseconds=30.0)
+    save_model(named, model=single.model, features=other, tokenizer=single.tokenizer)
+    with pytest.raises(CheckpointError, match="other features"):
         load_two_talkers(small)
-    with pytest.raises(CheckpointError, match="as it is"):
-        saved(tmp_path / "again", transducer_of=named)
-    assert bundle.settings.transducer_of is None
+
+
+def test_a_folder_that_names_no_recognizer_needs_a_tokenizer(tmp_path):
+    folder = saved(tmp_path / "m")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["tokenizer.model"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"tokenizer\.model"):
+        load_two_talkers(folder)
 
 
 def size(folder) -> int:
@@ -102,4 +145,4 @@ def test_the_shipped_model_is_small_and_fits_the_recognizer_beside_it():
     assert bundle.words is not None
     folder = find_folder("evenear-en-duo", kind=TWO_TALKERS)
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
-    assert "hardly trained" in bundle.card
+    assert bundle.card

@@ -66,6 +66,16 @@ MODELS = {
         separator=replace(PAPER, output="gated"),
         transducer=replace(TRANSDUCER, encoder=ENCODERS["convrnn-reduced-2"]),
     ),
+    "gated, three frames together": SeparatorTransducerConfig(
+        separator=SeparatorConfig(
+            mixture=replace(ENCODERS["lstm"], feature_dim=3 * FEATURES.dim),
+            separation=NARROW,
+            output="gated",
+            joined=3,
+            floor=-0.5,
+        ),
+        transducer=replace(TRANSDUCER, encoder=ENCODERS["convrnn-reduced-2"]),
+    ),
 }
 
 
@@ -76,6 +86,10 @@ class SideBySide(Encoder):
         super().__init__()
         self.model, self.dim, self.stride = model, 2 * model.dim, model.stride
         self.feature_dim, self.lookahead_frames = model.feature_dim, model.lookahead_frames
+
+    @property
+    def block_frames(self):
+        return self.model.block_frames
 
     def initial_state(self, batch_size):
         return self.model.initial_state(batch_size)
@@ -191,6 +205,20 @@ def test_open_gates_hand_on_the_normalized_mixture_and_closed_ones_the_floor():
     assert separated.gates_STF is not None
 
 
+def test_gates_over_frames_together_hear_only_their_group():
+    model = SeparatorTransducer(MODELS["gated, three frames together"]).eval()
+    features_BTF = random_features(12)
+    changed_BTF = features_BTF.clone()
+    changed_BTF[:, 7] += 1.0  # of the third group
+    first, second = (
+        model.separate(f_BTF, torch.tensor([12])).channels_STD
+        for f_BTF in (features_BTF, changed_BTF)
+    )
+    torch.testing.assert_close(first[:, :6], second[:, :6])
+    assert (first[:, 6] != second[:, 6]).any()
+    assert model.separator.lookahead_frames == 2
+
+
 def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ConfigError, match="as wide as"):
         SeparatorTransducer(
@@ -199,6 +227,8 @@ def test_parts_that_do_not_fit_are_refused():
                 separator=replace(PAPER, separation=ENCODERS["convrnn"]),
             )
         )
+    with pytest.raises(ConfigError, match="Only gates"):
+        SeparatorTransducer(replace(MODELS["as in the papers"], separator=replace(PAPER, joined=2)))
     reduced = replace(PAPER, mixture=ENCODERS["lstm-reduced-2"], output="gated")
     with pytest.raises(ConfigError, match="stride 1"):
         SeparatorTransducer(replace(MODELS["gated, before a whole transducer"], separator=reduced))

@@ -4,6 +4,7 @@
 Dimensions: B mixtures, S channels of all mixtures, T frames, U tokens, V vocabulary.
 """
 
+import copy
 import functools
 
 import pytest
@@ -122,6 +123,38 @@ def test_separation_in_the_best_order_does_not_care_which_source_is_first():
     first = two_talker_losses(model(), batch(), settings, eot_id=EOT)["separation"]
     second = two_talker_losses(model(), swapped, settings, eot_id=EOT)["separation"]
     torch.testing.assert_close(first, second)
+
+
+def test_what_is_below_the_floor_is_equal():
+    settings = replace(ALONE, transducer_weight=0.0, separation_weight=1.0, floor=50.0)
+    terms = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+    assert terms["separation"].max() == 0.0
+
+
+def test_hearing_is_nothing_for_channels_that_hand_on_their_own_sound():
+    settings = replace(ALONE, transducer_weight=0.0, hearing_weight=1.0)
+    assert not settings.learns_text
+    mixed = two_talker_losses(model(), batch(), settings, eot_id=EOT)
+    assert set(mixed) == {"hearing"}
+    assert (mixed["hearing"] > 1e-4).all()
+    doubled = batch()._replace(sources_STF=batch().features_BTF.repeat(2, 1, 1))
+    open_gates = SeparatorTransducer(model().config).eval()
+    open_gates.load_state_dict(model().state_dict())
+    for gate in open_gates.separator.gates:
+        gate.weight.data.zero_()
+        gate.bias.data.fill_(60.0)
+    terms = two_talker_losses(open_gates, doubled, settings, eot_id=EOT)
+    assert terms["hearing"].max() < 1e-6
+
+
+def test_hearing_moves_the_separator_and_takes_its_target_as_given():
+    settings = replace(ALONE, transducer_weight=0.0, hearing_weight=1.0)
+    moving = copy.deepcopy(model())
+    moving.transducer.requires_grad_(False)
+    with torch.enable_grad():
+        two_talker_losses(moving, batch(), settings, eot_id=EOT)["hearing"].sum().backward()
+    assert all(p.grad is None for p in moving.transducer.parameters())
+    assert any(p.grad is not None and p.grad.abs().max() > 0 for p in moving.separator.parameters())
 
 
 def test_auxiliary_losses_are_given_where_the_model_has_their_heads():

@@ -11,13 +11,17 @@
 
 A model that was made from a recognizer need not hold twice what the two share: the folder can name
 the recognizer whose words it uses (`words_of`), and the one that hears its channels, if that was
-frozen (`transducer_of`). Then it holds the weights of the separator alone.
+frozen (`transducer_of`). Then it holds the weights of the separator alone, and that recognizer's
+heads, tokenizer and settings of search are used as they are when it is loaded. What the two must
+agree on are the features. A recognizer whose encoder was trained further can still be put behind
+the separator; since nobody measured the two together, loading says so.
 
 Legend: F feature width.
 """
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,6 +58,8 @@ __all__ = [
     "save_two_talkers",
 ]
 
+_log = logging.getLogger(__name__)
+
 TWO_TALKERS = "two-talker recognizer"
 """The kind that the folder says it holds."""
 _WEIGHTS, _TOKENIZER, _CARD = "weights.safetensors", "tokenizer.model", "card.md"
@@ -75,8 +81,8 @@ class TwoTalkerSettings:
     """The recognizer whose words are used; None: the folder's own, or none."""
     transducer_of: str | None = None
     """The recognizer that hears each channel as it is; None: the folder's own."""
-    transducer_digest: str = ""
-    """Digest of that recognizer's weights, with which the separator was trained."""
+    encoder_digest: str = ""
+    """Digest of that recognizer's encoder, behind which the separator was trained."""
     endpoint_seconds: float = Field(default=0.8, gt=0)
     """A turn ends after so long without a token, if no end of turn was said before."""
 
@@ -146,7 +152,7 @@ def save_two_talkers(
                 f"The channels are not heard by {settings.transducer_of} as it is.",
                 hint="Leave transducer_of out: then the folder holds all weights.",
             )
-        settings = replace(settings, transducer_digest=_digest(model.transducer))
+        settings = replace(settings, encoder_digest=_digest(model.transducer.encoder))
         weights = {n: t for n, t in weights.items() if not n.startswith(_TRANSDUCER)}
     if settings.model != model.config:
         raise CheckpointError("The settings are of another model than the one to be saved.")
@@ -154,9 +160,10 @@ def save_two_talkers(
     files = {
         _WEIGHTS: safetensors.torch.save(stored(weights, dtype)),
         CONFIG: (json.dumps(named, indent=2) + "\n").encode(),
-        _TOKENIZER: tokenizer.model,
         _CARD: card.encode(),
     }
+    if settings.transducer_of is None:
+        files[_TOKENIZER] = tokenizer.model
     if provenance:
         files[_PROVENANCE] = (json.dumps(dict(provenance), indent=2) + "\n").encode()
     if words is not None:
@@ -172,7 +179,7 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
             to another model, or the recognizer whose words it uses is not there.
     """
     folder = find_folder(name_or_folder, kind=TWO_TALKERS)
-    files = read_folder(folder, (_WEIGHTS, CONFIG, _TOKENIZER))
+    files = read_folder(folder, (_WEIGHTS, CONFIG))
     values = read_json(folder / CONFIG, files[CONFIG])
     form = values.pop("format", None)
     values.pop("kind", None)
@@ -183,13 +190,17 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         )
     try:
         settings = from_dict(TwoTalkerSettings, values)
-        tokenizer = Tokenizer(files[_TOKENIZER])
+        named = load_model(settings.transducer_of) if settings.transducer_of else None
+        tokenizer = named.tokenizer if named else Tokenizer(_own_tokenizer(folder, files))
     except (ConfigError, TokenizerError) as error:
         raise CheckpointError(f"{folder} is of another version of evenear: {error}") from None
+    if named is not None:
+        settings = _behind(folder.name, settings, named)
     _check_fit(settings, tokenizer)
     words = WordModel.from_bytes(files[_WORDS]) if _WORDS in files else None
     if words is None and settings.words_of is not None:
-        words = load_model(settings.words_of).words
+        same = named is not None and settings.words_of == settings.transducer_of
+        words = named.words if named and same else load_model(settings.words_of).words
     phones = settings.model.transducer.phones
     if words is not None and len(words.phones) != phones:
         raise CheckpointError(
@@ -198,15 +209,10 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         )
     with torch.random.fork_rng(devices=[]):
         model = SeparatorTransducer(settings.model)
-    if settings.transducer_of is None:
+    if named is None:
         load_weights(folder, model, files[_WEIGHTS])
     else:
-        model.transducer.load_state_dict(load_model(settings.transducer_of).model.state_dict())
-        if _digest(model.transducer) != settings.transducer_digest:
-            raise CheckpointError(
-                f"{folder.name} was trained before another {settings.transducer_of} than this.",
-                hint="Install the version of evenear that it came with, or train it again.",
-            )
+        model.transducer.load_state_dict(named.model.state_dict())
         load_weights(folder, _WithoutTransducer(model), files[_WEIGHTS])
     return TwoTalkerBundle(
         model=model.eval(),
@@ -216,6 +222,34 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         card=files.get(_CARD, b"").decode(),
         name=folder.name,
         provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
+    )
+
+
+def _own_tokenizer(folder: Path, files: Mapping[str, bytes]) -> bytes:
+    if _TOKENIZER not in files:
+        raise CheckpointError(f"{folder} is no model: {_TOKENIZER} is missing.")
+    return files[_TOKENIZER]
+
+
+def _behind(name: str, settings: TwoTalkerSettings, named: Bundle) -> TwoTalkerSettings:
+    """The settings, with what the recognizer behind the separator brings."""
+    if settings.features != named.features:
+        raise CheckpointError(
+            f"{name} separates other features than {named.name} listens to.",
+            hint="Install the version of evenear that it came with, or train it again.",
+        )
+    if _digest(named.model.encoder) != settings.encoder_digest:
+        _log.warning(
+            "%s was trained before another encoder than that of this %s: it will work, but its "
+            "numbers are of the other.",
+            name,
+            named.name,
+        )
+    return replace(
+        settings,
+        model=replace(settings.model, transducer=named.model.config),
+        search=named.search,
+        word_search=named.word_search,
     )
 
 

@@ -16,8 +16,12 @@ it just what it knows.
 
     gated_n = floor + sigmoid(A_n separated_n) * (normalized features - floor)
 
-Legend: B streams or utterances, T frames, F feature width, D width, S streams of both channels
-(twice B: channel 0 of all, then channel 1 of all), C output channels.
+Gates may decide on a few frames together (`joined`): a separator of frames of 10 ms then runs more
+slowly than the recognizer behind it, and hears a little of what comes.
+
+Legend: B streams or utterances, T frames, F feature width, D width, J frames joined, G groups of J
+frames, S streams of both channels (twice B: channel 0 of all, then channel 1 of all), C output
+channels.
 
 Source: Sklyar, Piunova, Liu 2021, MS-RNN-T, arXiv:2011.11671; Sklyar et al. 2022, MT-RNN-T,
 arXiv:2112.10200; Sklyar, Piunova, Osendorfer 2022, Separator-Transducer-Segmenter,
@@ -25,9 +29,11 @@ arXiv:2205.05199.
 Departs from the papers on request: "gated" and its floor.
 """
 
+import math
 from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from evenear.config import config
@@ -35,6 +41,7 @@ from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.configs import EncoderConfig
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer, TransducerConfig
+from evenear.nn.recurrent import FrameReducer, ReducerState
 from evenear.nn.state import map_state, stack_states
 
 __all__ = [
@@ -51,8 +58,6 @@ __all__ = [
 NUM_CHANNELS = 2
 _OPEN = 3.0
 """Where the gates begin: sigmoid(3) = 0.95, so a channel hears the mixture at first."""
-_FLOOR = -1.5
-"""Where the floor begins, in deviations below the mean of the features."""
 
 
 @config
@@ -64,6 +69,10 @@ class SeparatorConfig:
     separation: EncoderConfig
     """Made once for each channel."""
     output: Literal["encoded", "gated"] = "encoded"
+    joined: int = Field(default=1, ge=1)
+    """Feature frames that gates decide on together; the encoders hear them as one frame."""
+    floor: float = -1.5
+    """Where the gates' floor begins, in normalized features: deviations below their mean."""
 
 
 @config
@@ -82,6 +91,8 @@ class SeparatorState(NamedTuple):
 
     mixture: Any
     channels: tuple[Any, Any]
+    waiting: ReducerState
+    """Features that wait for the rest of their group."""
 
 
 class SeparatorTransducerState(NamedTuple):
@@ -103,14 +114,20 @@ class Separator(nn.Module):
 
     def __init__(self, config: SeparatorConfig, feature_dim: int) -> None:
         super().__init__()
-        self.config = config
+        self.config, joined = config, config.joined
+        if joined > 1 and config.output != "gated":
+            raise ConfigError(
+                f"Only gates decide on frames together, got {joined} frames for encoded output.",
+                hint="Let the mixture encoder reduce instead.",
+            )
         self.mixture = config.mixture.build() if config.mixture else None
         encoders = [config.separation.build() for _ in range(NUM_CHANNELS)]
         self.channels = nn.ModuleList(encoders)
+        self._reducer = FrameReducer(joined, feature_dim)
         each = encoders[0]
         first = self.mixture or each
-        width = self.mixture.dim if self.mixture else feature_dim
-        _check("The separator", first.feature_dim, feature_dim, "features")
+        width = self.mixture.dim if self.mixture else feature_dim * joined
+        _check("The separator", first.feature_dim, feature_dim * joined, "features")
         _check("The separation encoder", each.feature_dim, width, "its input")
         before = self.mixture.stride if self.mixture else 1
         self.stride: int = before * each.stride
@@ -124,36 +141,44 @@ class Separator(nn.Module):
                 raise ConfigError(
                     f"Gates need a separator of stride 1 without look-ahead, got {self.stride} and "
                     f"{self.lookahead_frames} frames.",
-                    hint="Leave reduction to the transducer's encoder.",
+                    hint="Leave reduction to the transducer's encoder, or set `joined`.",
                 )
-            self.dim = feature_dim
-            gates = [nn.Linear(each.dim, feature_dim) for _ in range(NUM_CHANNELS)]
+            self.dim, self.lookahead_frames = feature_dim, joined - 1
+            gates = [nn.Linear(each.dim, feature_dim * joined) for _ in range(NUM_CHANNELS)]
             for gate in gates:
                 nn.init.constant_(gate.bias, _OPEN)
             self.gates = nn.ModuleList(gates)
-            self.floor_F = nn.Parameter(torch.full((feature_dim,), _FLOOR))
+            self.floor_F = nn.Parameter(torch.full((feature_dim,), config.floor))
+
+    @property
+    def block_frames(self) -> int:
+        """Feature frames that are separated together."""
+        return self.stride * self.config.joined
 
     def initial_state(self, batch_size: int) -> SeparatorState:
         """The state of streams that have heard nothing."""
         mixture = self.mixture.initial_state(batch_size) if self.mixture else ()
         first, second = (each.initial_state(batch_size) for each in self._encoders())
-        return SeparatorState(mixture, (first, second))
+        return SeparatorState(mixture, (first, second), self._reducer.initial_state(batch_size))
 
     def step(self, features_BTF: Tensor, state: SeparatorState) -> tuple[Separated, SeparatorState]:
         """Separate a chunk of normalized features, of any length."""
-        mixture, inner_BTD = state.mixture, features_BTF
+        groups_BGF, waiting = self._reducer.step(features_BTF, state.waiting)
+        mixture, inner_BGD = state.mixture, groups_BGF
         if self.mixture:
-            inner_BTD, mixture = self.mixture.step(features_BTF, state.mixture)
+            inner_BGD, mixture = self.mixture.step(groups_BGF, state.mixture)
         steps = [
-            each.step(inner_BTD, own)
+            each.step(inner_BGD, own)
             for each, own in zip(self._encoders(), state.channels, strict=True)
         ]
-        (first_BTD, first), (second_BTD, second) = steps
-        separated = self._handed_on(features_BTF, [first_BTD, second_BTD])
-        return separated, SeparatorState(mixture, (first, second))
+        (first_BGD, first), (second_BGD, second) = steps
+        separated = self._handed_on(groups_BGF, [first_BGD, second_BGD])
+        return separated, SeparatorState(mixture, (first, second), waiting)
 
     def flush(self, state: SeparatorState) -> Tensor:
         """What the end of the streams completes, for both channels on the batch axis."""
+        if self.gates is not None:
+            return self._rest(state)
         parts = []
         tail_BTD = self.mixture.flush(state.mixture) if self.mixture else None
         for each, own in zip(self._encoders(), state.channels, strict=True):
@@ -162,12 +187,12 @@ class Separator(nn.Module):
                 continue
             last_BTD, after = each.step(tail_BTD, own)
             parts.append(torch.cat([last_BTD, each.flush(after)], dim=1))
-        if self.gates is not None:  # stride 1 without look-ahead: nothing waits
-            return parts[0].new_zeros(NUM_CHANNELS * len(parts[0]), 0, self.dim)
         return torch.cat(parts)
 
     def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Separated:
         """Separate padded utterances of normalized features."""
+        if self.config.joined > 1:
+            return self._encode_joined(features_BTF, valid_BT)
         inner_BTD, inner_valid_BT = features_BTF, valid_BT
         if self.mixture:
             inner_BTD = self.mixture.encode(features_BTF, valid_BT)
@@ -192,12 +217,37 @@ class Separator(nn.Module):
         if self.gates is not None:
             self.gates[1].load_state_dict(self.gates[0].state_dict())
 
-    def _handed_on(self, features_BTF: Tensor, frames: list[Tensor]) -> Separated:
+    def _encode_joined(self, features_BTF: Tensor, valid_BT: Tensor) -> Separated:
+        """Padded utterances, group by group; behind an utterance's end are zeros, as in `flush`."""
+        num_frames = features_BTF.shape[1]
+        features_BTF = features_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
+        missing = -num_frames % self.config.joined
+        zeros_BTF = features_BTF.new_zeros(len(features_BTF), missing, features_BTF.shape[2])
+        padded_BTF = torch.cat([features_BTF, zeros_BTF], dim=1)
+        separated, _ = self.step(padded_BTF, self.initial_state(len(padded_BTF)))
+        assert separated.gates_STF is not None
+        return Separated(
+            separated.channels_STD[:, :num_frames], separated.gates_STF[:, :num_frames]
+        )
+
+    def _rest(self, state: SeparatorState) -> Tensor:
+        """The frames of a group that the end left incomplete; equally many in all streams."""
+        counts = state.waiting.count_B.tolist()
+        groups_BGF = self._reducer.flush(state.waiting)
+        zeros_BTF = groups_BGF.unflatten(2, (self.config.joined, self.dim)).flatten(1, 2)
+        empty = state._replace(waiting=self._reducer.initial_state(len(zeros_BTF)))
+        separated, _ = self.step(zeros_BTF, empty)
+        return separated.channels_STD[:, : counts[0] if counts else 0]
+
+    def _handed_on(self, groups_BGF: Tensor, frames: list[Tensor]) -> Separated:
+        """Frames of both channels, of groups as wide as the encoders hear them."""
         if self.gates is None:
             return Separated(torch.cat(frames), None)
         pairs = zip(self.gates, frames, strict=True)
-        gates_STF = torch.cat([torch.sigmoid(gate(own)) for gate, own in pairs])
-        mixture_STF = torch.cat([features_BTF] * NUM_CHANNELS)
+        gates_SGF = torch.cat([torch.sigmoid(gate(own)) for gate, own in pairs])
+        gates_STF = gates_SGF.unflatten(2, (self.config.joined, self.dim)).flatten(1, 2)
+        mixture_BTF = groups_BGF.unflatten(2, (self.config.joined, self.dim)).flatten(1, 2)
+        mixture_STF = torch.cat([mixture_BTF] * NUM_CHANNELS)
         return Separated(self.floor_F + gates_STF * (mixture_STF - self.floor_F), gates_STF)
 
     def _encoders(self) -> list[Encoder]:
@@ -225,6 +275,10 @@ class SeparatorTransducer(nn.Module):
         self.lookahead_frames = (
             self.separator.lookahead_frames + self.separator.stride * recognition.lookahead_frames
         )
+        self.block_frames: int = math.lcm(
+            self.separator.block_frames, self.separator.stride * recognition.block_frames
+        )
+        """Feature frames that are heard together (see `Encoder.block_frames`)."""
         self.mean_F: Tensor
         self.scale_F: Tensor
         self.register_buffer("mean_F", torch.zeros(features))

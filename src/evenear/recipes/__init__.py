@@ -17,6 +17,7 @@ AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig | TwoTalkerConfig
 RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-en": english.recipe,
     "evenear-en-duo": duo.recipe,
+    "evenear-en-duo-hearing": duo.hearing,
     "evenear-en-duo-turns": duo.turns,
     "evenear-en-small": english_small.recipe,
     "evenear-en-small-conformer": english_small.conformer,

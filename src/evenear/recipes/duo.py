@@ -2,11 +2,14 @@
 """Two talkers: a small separator in front of a trained recognizer, in two stages.
 
     evenear train evenear-en-duo --data RECORDINGS --out FIRST
-    evenear train evenear-en-duo-turns --data RECORDINGS --start-from FIRST/model --out SECOND
+    evenear train evenear-en-duo-hearing --data RECORDINGS --start-from FIRST/model --out SECOND
+    evenear train evenear-en-duo-turns --data RECORDINGS --start-from FIRST/model --out ANOTHER
 
 Departs from Separator-Transducer-Segmenter (arXiv:2205.05199), which learns everything from the
 transducer losses: what a simulation knows of each channel's own sound teaches the separator first,
-which takes minutes instead of days, and the recognizer is one that was trained already.
+which takes minutes instead of days, and the recognizer is one that was trained already. In the
+first stage no recognizer is run. A turn goes to the first channel that is free: then a single
+talker is always on the first, and the second is silent.
 """
 
 from evenear.config import replace
@@ -19,41 +22,75 @@ from evenear.training.settings import OptimizerConfig
 from evenear.training.tasks.separator import TwoTalkerConfig
 from evenear.training.twotalkers import TwoTalkerObjective
 
-__all__ = ["recipe", "tiny", "turns"]
+__all__ = ["hearing", "recipe", "tiny", "turns"]
 
 
 def recipe() -> TwoTalkerConfig:
     """Separate, with the recognizer frozen: features of each channel against its own sound."""
     return TwoTalkerConfig(
         name="evenear-en-duo",
-        num_updates=1000,
-        separator=_separator(320, 192, 192, 128),
+        num_updates=1300,
+        begins_with="evenear-en",
+        separator=_separator(feature_dim=80, joined=8, floor=-0.1, widths=(512, 256, 256, 256)),
         turns="none",
-        recordings_of_speaker=12,
         batches=MixtureBatchConfig(
-            mixtures=MixtureConfig(num_turns=(1, 4), max_seconds=14.0),
+            mixtures=MixtureConfig(
+                num_turns=(1, 4),
+                overlap_chance=0.75,
+                speed=(0.85, 1.2),
+                room_chance=0.2,
+                noise_chance=0.3,
+                max_seconds=14.0,
+                assignment="first-free",
+            ),
             num_mixtures=1500,
-            seconds=40.0,
+            seconds=120.0,
         ),
         objective=TwoTalkerObjective(
-            transducer_weight=0.0, ctc_weight=0.0, phone_weight=0.0, separation_weight=1.0
+            transducer_weight=0.0,
+            ctc_weight=0.0,
+            phone_weight=0.0,
+            separation_weight=1.0,
+            floor=-0.1,
         ),
-        optimizer=OptimizerConfig(peak_rate=1.5e-3, warmup_updates=100, average_decay=0.99),
+        optimizer=OptimizerConfig(peak_rate=2e-3, warmup_updates=50, average_decay=0.99),
         recognizer="frozen",
         evaluate_every=100,
+        snapshot_every=100,
+    )
+
+
+def hearing() -> TwoTalkerConfig:
+    """Then let the frozen encoder judge: what it makes of a channel, against its own sound's."""
+    first = recipe()
+    return replace(
+        first,
+        name="evenear-en-duo-hearing",
+        num_updates=300,
+        batches=replace(first.batches, seconds=80.0),
+        objective=replace(first.objective, separation_weight=2.0, hearing_weight=1.0),
+        optimizer=OptimizerConfig(peak_rate=5e-4, warmup_updates=20, average_decay=0.98),
+        precision="bfloat16",
+        evaluate_every=50,
         snapshot_every=50,
     )
 
 
 def turns() -> TwoTalkerConfig:
-    """Then tune everything to say words and the marks of turns on each channel."""
+    """Or tune everything to say words and the marks of turns on each channel."""
+    first = recipe()
     return replace(
-        recipe(),
+        first,
         name="evenear-en-duo-turns",
         num_updates=300,
         turns="start-and-end",
+        batches=replace(first.batches, seconds=40.0),
         objective=TwoTalkerObjective(
-            separation_weight=20.0, phone_weight=0.3, fastemit=0.005, masking_weight=0.1
+            separation_weight=20.0,
+            phone_weight=0.3,
+            fastemit=0.005,
+            masking_weight=0.1,
+            floor=first.objective.floor,
         ),
         optimizer=OptimizerConfig(peak_rate=3e-4, warmup_updates=20, average_decay=0.98),
         recognizer="tuned",
@@ -68,7 +105,7 @@ def tiny() -> TwoTalkerConfig:
         recipe(),
         name="tiny-duo",
         num_updates=200,
-        separator=_separator(128, 96, 96, 64),
+        separator=_separator(feature_dim=80, joined=8, floor=-0.1, widths=(160, 96, 96, 64)),
         recordings_of_speaker=8,
         dev_speakers=2,
         dev_mixtures=12,
@@ -77,16 +114,28 @@ def tiny() -> TwoTalkerConfig:
     )
 
 
-def _separator(hidden: int, dim: int, channel_hidden: int, channel_dim: int) -> SeparatorConfig:
-    """One LSTM layer for the mixture, one for each channel, and gates."""
+def _separator(
+    *, feature_dim: int, joined: int, floor: float, widths: tuple[int, int, int, int]
+) -> SeparatorConfig:
+    """Two LSTM layers for the mixture, one for each channel, and gates.
+
+    Args:
+        feature_dim: Width of a feature frame.
+        joined: Feature frames that are gated together.
+        floor: What closed gates let through, in normalized features.
+        widths: Hidden units and output of the mixture's layers, then of each channel's.
+    """
+    hidden, dim, channel_hidden, channel_dim = widths
     mixture = LstmStackConfig(
-        num_layers=1, hidden_dim=hidden, dim=dim, dropout=0.05, layer_norm=True
+        num_layers=2, hidden_dim=hidden, dim=dim, dropout=0.05, layer_norm=True, residual=True
     )
     channel = LstmStackConfig(
         num_layers=1, hidden_dim=channel_hidden, dim=channel_dim, dropout=0.05, layer_norm=True
     )
     return SeparatorConfig(
-        mixture=LstmEncoderConfig(lstm=mixture),
+        mixture=LstmEncoderConfig(feature_dim=joined * feature_dim, lstm=mixture),
         separation=LstmEncoderConfig(feature_dim=dim, lstm=channel),
         output="gated",
+        joined=joined,
+        floor=floor,
     )

@@ -27,7 +27,7 @@ from evenear.metrics.emission import (
     endpoint_counts,
 )
 from evenear.metrics.latency import ComputeTime
-from evenear.metrics.turns import Leakage, TurnCounts, leakage, orc_errors
+from evenear.metrics.turns import Leakage, TurnCounts, leakage, orc_assignment, orc_errors
 from evenear.metrics.words import WordErrors, normalize
 from evenear.streaming.events import Event, Final, TurnEnded, TurnStarted
 from evenear.transcripts import Segment, read_transcript
@@ -209,8 +209,9 @@ def score_session(
     truth = [TrueTurn(s.start_seconds, s.end_seconds) for s in references]
     said = [segment.text for segment in references]
     endpoints = EndpointCounts()
-    for channel in sorted({s.channel for s in references}):
-        own = [t for t, s in zip(truth, references, strict=True) if s.channel == channel]
+    places = [channels[place] for place in orc_assignment(said, texts)]
+    for channel in sorted(set(places)):
+        own = [t for t, place in zip(truth, places, strict=True) if place == channel]
         ends = [
             e.known_seconds
             for e in heard.events

@@ -5,16 +5,18 @@
     ctc, phones  the auxiliary losses of each channel, where the model has their heads
     masking      encoder frames of a channel on which nobody speaks, drawn to zero
     separation   for gated models: the channel's features against those of its own sound
+    hearing      for gated models: what the recognition encoder makes of the channel, against what
+                 it makes of the channel's own sound
 
 Channels are assigned to references in their order (DAT) or in the better order (PIT); the order is
-the transducer loss's, or the separation's while nothing else is trained.
+the transducer loss's, or the separation's while no text is learned.
 
 Legend: B mixtures, S channels of all mixtures (channel 0 of each, then channel 1 of each), C
 channels, R references, T frames, F feature width, D width, U tokens, V vocabulary, N lattice cells.
 
 Source: Sklyar et al. 2021 and 2022 (see `models.separator`); auxiliary CTC for each channel as in
-Raj et al. 2023, SURT 2.0, arXiv:2306.10559. Departs from the papers: `separation`, which needs the
-sources that a simulation knows, is ours.
+Raj et al. 2023, SURT 2.0, arXiv:2306.10559. Departs from the papers: `separation` and `hearing`,
+which need the sources that a simulation knows, are ours.
 """
 
 from typing import Literal
@@ -44,6 +46,7 @@ class TwoTalkerObjective:
     phone_weight: float = Field(default=0.3, ge=0)
     masking_weight: float = Field(default=0.0, ge=0)
     separation_weight: float = Field(default=0.0, ge=0)
+    hearing_weight: float = Field(default=0.0, ge=0)
     fastemit: float = Field(default=0.0, ge=0)
     late_end_weight: float = Field(default=0.0, ge=0)
     """Nats for each frame that an end of turn is late (alpha); 0 does not punish."""
@@ -51,7 +54,8 @@ class TwoTalkerObjective:
     late_end_most: float = Field(default=20.0, ge=0)
     assignment: Literal["fixed", "best"] = "fixed"
     floor: float = -1.5
-    """Silence of a source, in deviations below the mean of the features."""
+    """What counts as silence, in normalized features (deviations below their mean): below it, what
+    a channel hears and what its source is count as equal."""
 
     @property
     def weights(self) -> dict[str, float]:
@@ -62,8 +66,14 @@ class TwoTalkerObjective:
             "phones": self.phone_weight,
             "masking": self.masking_weight,
             "separation": self.separation_weight,
+            "hearing": self.hearing_weight,
         }
         return {name: weight for name, weight in given.items() if weight}
+
+    @property
+    def learns_text(self) -> bool:
+        """Whether a term needs what is said, not only how it sounds."""
+        return bool(self.weights.keys() - {"separation", "hearing"})
 
 
 def two_talker_losses(
@@ -74,8 +84,10 @@ def two_talker_losses(
     separated = model.separate(batch.features_BTF, batch.lengths_B)
     terms: dict[str, Tensor] = {}
     order_BC: Tensor | None = None
-    if weights.keys() - {"separation"}:
-        encoded = model.recognize(separated, batch.lengths_B)
+    encoded = (
+        model.recognize(separated, batch.lengths_B) if weights.keys() != {"separation"} else None
+    )
+    if encoded is not None and settings.learns_text:
         losses_BCR = _transducer(model, encoded, batch, settings, eot_id)
         terms["transducer"], order_BC = _assigned(losses_BCR, settings)
         rows_S = _rows(order_BC)
@@ -88,12 +100,14 @@ def two_talker_losses(
         if "masking" in weights:
             silent_ST = batch.silent_ST[rows_S][:, : encoded.encoded_BTD.shape[1]]
             terms["masking"] = _sum_of_channels(masking_loss(encoded.encoded_BTD, silent_ST))
-    if "separation" in weights:
+    if weights.keys() & {"separation", "hearing"}:
         losses_BCR = _separation(model, separated, batch, settings.floor)
         if order_BC is None:
-            terms["separation"], _ = _assigned(losses_BCR, settings)
+            terms["separation"], order_BC = _assigned(losses_BCR, settings)
         else:
             terms["separation"] = losses_BCR.gather(2, order_BC[:, :, None])[..., 0].sum(dim=1)
+        if encoded is not None and "hearing" in weights:
+            terms["hearing"] = _hearing(model, encoded, batch, _rows(order_BC))
     return {name: terms[name] for name in weights if name in terms}
 
 
@@ -158,9 +172,10 @@ def _separation(
 ) -> Tensor:
     """Mean distance (B, C, R) between a channel's features and a source's, over real frames."""
     wanted_STF = model.normalize(batch.sources_STF).clamp(min=floor)
+    heard_STF = separated.channels_STD.clamp(min=floor)
     frames_T = torch.arange(wanted_STF.shape[1])
     valid_BT = frames_T < batch.lengths_B[:, None]
-    heard, wanted = separated.channels_STD.chunk(NUM_CHANNELS), wanted_STF.chunk(NUM_CHANNELS)
+    heard, wanted = heard_STF.chunk(NUM_CHANNELS), wanted_STF.chunk(NUM_CHANNELS)
     rows = []
     for heard_BTF in heard:
         columns = []
@@ -169,6 +184,20 @@ def _separation(
             columns.append(distance_BT.sum(dim=1) / batch.lengths_B)
         rows.append(torch.stack(columns, dim=1))
     return torch.stack(rows, dim=1)
+
+
+def _hearing(
+    model: SeparatorTransducer, encoded: Encoded, batch: MixtureBatch, rows_S: Tensor
+) -> Tensor:
+    """Mean square distance of encoder frames to those of each channel's own sound, (B,)."""
+    lengths_S = batch.lengths_B.repeat(NUM_CHANNELS)
+    with torch.no_grad():
+        own_STF = model.normalize(batch.sources_STF[rows_S])
+        wanted_STD = model.transducer.encoder(own_STF, lengths_S).encoded_BTD
+    frames_T = torch.arange(wanted_STD.shape[1], device=wanted_STD.device)
+    valid_ST = frames_T < encoded.lengths_B[:, None]
+    distance_ST = (encoded.encoded_BTD - wanted_STD).float().square().mean(dim=2) * valid_ST
+    return _sum_of_channels(distance_ST.sum(dim=1) / encoded.lengths_B)
 
 
 def _phones(

@@ -55,6 +55,10 @@ class MixtureBatch(NamedTuple):
     """0 for texts with a word that no dictionary has."""
 
 
+_SHORT = 1600
+"""Samples of silence that are enough to know its frames."""
+
+
 @config
 class MixtureBatchConfig:
     """How an epoch is made."""
@@ -132,17 +136,25 @@ class MixtureBatchMaker:
         """Mix these, as planned, and compute their frames."""
         mixtures = [self.mixture(name) for name in names]
         frames = [log_mel(m.samples_N, self.features) for m in mixtures]
+        pairs = list(zip(mixtures, frames, strict=True))
         if self.settings.augmentation is not None:
             rngs = [rng_for(self.seed, "frames", (epoch, name)) for name in names]
-            pairs = zip(frames, rngs, strict=True)
-            frames = [spec_augment(f, self.settings.augmentation, rng) for f, rng in pairs]
-        sources = [log_mel(m.sources_CN[c], self.features) for c in range(2) for m in mixtures]
+            drawn = zip(frames, rngs, strict=True)
+            frames = [spec_augment(f, self.settings.augmentation, rng) for f, rng in drawn]
+        sources = [self._source(m, c, len(f)) for c in range(2) for m, f in pairs]
         return self._collate(mixtures, frames, sources)
 
     def mixture(self, name: str) -> Mixture:
         """The mixture of a name."""
         plan = plan_mixture(self.settings.mixtures, self.sounds, seed=self.seed, mixture_id=name)
         return render(plan, self.sounds, self._places)
+
+    def _source(self, mixture: Mixture, channel: int, num_frames: int) -> np.ndarray:
+        """Frames of a channel's own sound; those of silence are all alike."""
+        samples_N = mixture.sources_CN[channel]
+        if samples_N.any():
+            return log_mel(samples_N, self.features)
+        return np.repeat(log_mel(samples_N[:_SHORT], self.features)[:1], num_frames, axis=0)
 
     def _collate(
         self, mixtures: list[Mixture], frames: list[np.ndarray], sources: list[np.ndarray]

@@ -28,6 +28,7 @@ from pydantic import Field
 from scipy import signal
 
 from evenear.config import config
+from evenear.data.conversations.rooms import colored_noise, room_response
 from evenear.data.conversations.sounds import Sounds
 from evenear.errors import ConfigError, ManifestError
 from evenear.seeding import rng_for
@@ -46,7 +47,6 @@ __all__ = [
     "plan_mixture",
     "plan_to_json",
     "render",
-    "room_response",
 ]
 
 Assignment = Literal["overlap", "first-free"]
@@ -76,6 +76,8 @@ class MixtureConfig:
     """Level of a conversation below full scale."""
     level_difference_db: float = Field(default=5.0, ge=0)
     """Each turn is up to so much louder or softer."""
+    speed: tuple[float, float] = (1.0, 1.0)
+    """Each speaker of a conversation is played so much faster, and higher: voices nobody has."""
     room_chance: float = Field(default=0.4, ge=0, le=1)
     room_seconds: tuple[float, float] = (0.1, 0.5)
     """Least and greatest reverberation time (RT60)."""
@@ -100,6 +102,8 @@ class PlannedTurn:
     """Where it begins in the mixture."""
     level_db: float
     channel: int = 0
+    speed: float = 1.0
+    """How much faster the recording is played, and higher."""
 
     @property
     def end_sample(self) -> Samples:
@@ -162,6 +166,9 @@ def plan_mixture(
     names = list(by_speaker)
     cast = [names[i] for i in rng.choice(len(names), num_speakers, replace=False)]
     level_db = float(rng.uniform(*settings.level_db))
+    speeds = dict.fromkeys(cast, 1.0)
+    if settings.speed != (1.0, 1.0):  # else nothing is drawn: older lists stay what they are
+        speeds = {name: float(rng.uniform(*settings.speed)) for name in cast}
     turns: list[PlannedTurn] = []
     for number in range(num_turns):
         speaker = _next_speaker(settings, cast, turns, number, rng)
@@ -169,8 +176,9 @@ def plan_mixture(
         index = own[int(rng.integers(len(own)))]
         first, end = sounds.bounds(index)
         difference = float(rng.uniform(-1, 1)) * settings.level_difference_db
-        start = _start(settings, turns, speaker, end - first, rng)
-        if turns and start + end - first > settings.max_seconds * SAMPLE_RATE:
+        length = int((end - first) / speeds[speaker])
+        start = _start(settings, turns, speaker, length, rng)
+        if turns and start + length > settings.max_seconds * SAMPLE_RATE:
             break
         turns.append(
             PlannedTurn(
@@ -178,9 +186,10 @@ def plan_mixture(
                 speaker=speaker,
                 text=sounds.voices[index].text,
                 first_sample=first,
-                num_samples=end - first,
+                num_samples=length,
                 start_sample=start,
                 level_db=level_db + difference,
+                speed=speeds[speaker],
             )
         )
     in_room, noisy = rng.random() < settings.room_chance, rng.random() < settings.noise_chance
@@ -251,7 +260,7 @@ def render(plan: MixturePlan, sounds: Sounds, places: dict[str, int] | None = No
     samples_N = sources_CN.sum(axis=0)
     if plan.noise_snr_db is not None:
         power = float(np.square(samples_N, dtype=np.float64).mean())
-        noise_N = _colored_noise(plan.num_samples, rng)
+        noise_N = colored_noise(plan.num_samples, rng)
         samples_N = samples_N + noise_N * np.float32(
             np.sqrt(power * 10 ** (-plan.noise_snr_db / 10))
         )
@@ -303,22 +312,6 @@ def plan_from_json(values: dict[str, Any]) -> MixturePlan:
             f"A row must be a planned mixture, but {error}.",
             hint="Make the list with `evenear data simulate`.",
         ) from None
-
-
-def room_response(rt60_seconds: Seconds, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A direct path, some early echoes and a tail of noise that falls by 60 dB in RT60."""
-    if not rt60_seconds:
-        return np.ones(1)
-    length = max(2, round(rt60_seconds * SAMPLE_RATE))
-    time_N = np.arange(length) / SAMPLE_RATE
-    tail_N = rng.standard_normal(length) * np.exp(-6.9078 * time_N / rt60_seconds)
-    start = round(0.02 * SAMPLE_RATE)
-    tail_N[:start] *= rng.random(min(start, length)) < 0.02  # few echoes at first
-    tail_N[0] = 0.0
-    power = float(np.square(tail_N).sum())
-    tail_N *= np.sqrt(rng.uniform(0.05, 0.6) / max(power, 1e-12))
-    tail_N[0] = 1.0
-    return tail_N / np.sqrt(np.square(tail_N).sum())
 
 
 def _by_speaker(sounds: Sounds) -> dict[str, list[int]]:
@@ -377,6 +370,10 @@ def _speech(turn: PlannedTurn, sounds: Sounds, places: dict[str, int]) -> _Sampl
         )
     samples_N = sounds.samples(places[turn.utterance_id])
     speech_N = samples_N[turn.first_sample : turn.first_sample + turn.num_samples]
+    if turn.speed != 1.0:
+        places_N = turn.first_sample + turn.speed * np.arange(turn.num_samples)
+        places_N = places_N[places_N <= len(samples_N) - 1]
+        speech_N = np.interp(places_N, np.arange(len(samples_N)), samples_N).astype(np.float32)
     if len(speech_N) < turn.num_samples:
         raise ManifestError(
             f"The recording {turn.utterance_id!r} must have {turn.num_samples} samples from "
@@ -385,12 +382,3 @@ def _speech(turn: PlannedTurn, sounds: Sounds, places: dict[str, int]) -> _Sampl
         )
     power = float(np.square(speech_N, dtype=np.float64).mean())
     return speech_N * np.float32(10 ** (turn.level_db / 20) / np.sqrt(max(power, 1e-12)))
-
-
-def _colored_noise(num_samples: Samples, rng: np.random.Generator) -> _Samples:
-    """Noise of power 1 whose spectrum falls with some power of the frequency."""
-    size = max(num_samples, 2)
-    hz = np.maximum(np.fft.rfftfreq(size, 1 / SAMPLE_RATE), 20.0)
-    spectrum = hz ** -float(rng.uniform(0.0, 1.0)) * np.exp(2j * np.pi * rng.random(len(hz)))
-    noise_N = np.fft.irfft(spectrum, size)[:num_samples]
-    return (noise_N / np.sqrt(max(float(np.square(noise_N).mean()), 1e-20))).astype(np.float32)

@@ -70,7 +70,7 @@ class TwoTalkerRun:
             config: The run.
             sources: Recordings of single speakers; how often is not asked, as they are drawn.
             folder: Where the run's files go.
-            start_from: A trained recognizer or two-channel model; None: the shipped recognizer.
+            start_from: A trained recognizer or two-channel model; None: as the recipe says.
             threads: Threads for all of torch in this process; None leaves them as they are.
             device: Where to compute.
             progress: Called with the number of recordings that were decoded.
@@ -80,7 +80,7 @@ class TwoTalkerRun:
         """
         if threads is not None:
             torch.set_num_threads(threads)
-        settings, model, bundle = begin_with(config, start_from or "evenear-en-small")
+        settings, model, bundle = begin_with(config, start_from or config.begins_with)
         recordings = _spelled(read_recordings(sources, config.excluded_splits), bundle)
         train, dev = split_speakers(recordings, config.dev_speakers, seed=config.seed)
         train = _few_of_each(train, config.recordings_of_speaker)

@@ -52,6 +52,10 @@ class TwoTalkerConfig:
     batches: MixtureBatchConfig = MixtureBatchConfig()
     objective: TwoTalkerObjective = TwoTalkerObjective()
     optimizer: OptimizerConfig = OptimizerConfig()
+    begins_with: str = "evenear-en-small"
+    """The recognizer that hears each channel, if none is named when the run is begun."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of the encoders; losses, weights and state stay float32."""
     recognizer: Literal["frozen", "tuned"] = "tuned"
     """Whether the recognition encoder, predictor and joiner move."""
     evaluate_every: int = Field(default=500, ge=1)
@@ -103,7 +107,10 @@ class SeparatorTask(Task):
         del update  # nothing here is drawn but dropout
         keep_statistics(self.model, frozen=self.config.recognizer == "frozen")
         eot_id = self.batches.tokenizer.eot_id
-        terms = two_talker_losses(self.model, batch, self.config.objective, eot_id=eot_id)
+        reduced = self.config.precision == "bfloat16"
+        device = batch.features_BTF.device.type
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=reduced):
+            terms = two_talker_losses(self.model, batch, self.config.objective, eot_id=eot_id)
         return Losses(terms)
 
     @torch.no_grad()
@@ -114,9 +121,11 @@ class SeparatorTask(Task):
         """
         assert isinstance(model, SeparatorTransducer)
         tokenizer, objective = self.batches.tokenizer, self.config.objective
-        if not set(self.term_weights) - {"separation"}:
+        if not objective.learns_text:
             terms = [two_talker_losses(model, b, objective, eot_id=-1) for b in self.dev]
-            return torch.cat([t["separation"] for t in terms]).mean().item()
+            named = self.term_weights.items()
+            sums = [sum(weight * t[name].mean() for name, weight in named) for t in terms]
+            return float(sum(sums)) / len(sums)
         total = WordErrors()
         for batch in self.dev:
             heard = read_channels(model, batch)
