@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from evenear.config import replace
 from evenear.data.conversations.mixtures import (
     MixtureConfig,
+    MixturePlan,
     PlannedTurn,
     activity,
     assign_channels,
@@ -180,6 +181,24 @@ def test_other_speeds_make_other_voices_of_other_lengths():
     heard_hz = np.fft.rfftfreq(len(alone_N), 1 / RATE)[spectrum_K.argmax()]
     pitch_hz = 200 + 150 * int(one.speaker.split()[1])
     assert heard_hz == pytest.approx(1.25 * pitch_hz, abs=10)
+
+
+@pytest.mark.parametrize("speed", [0.8, 0.857, 1.0, 1.31])
+def test_a_whole_recording_can_be_played_at_any_speed(speed):
+    length = HUMS.lengths[0]
+    whole = PlannedTurn(
+        utterance_id="0-0",
+        speaker="speaker 0",
+        text="A",
+        first_sample=0,
+        num_samples=int(length / speed),
+        start_sample=10,
+        level_db=-20.0,
+        speed=speed,
+    )
+    plan = MixturePlan(mixture_id="m", num_samples=2 * length, turns=(whole,))
+    power = np.square(render(plan, HUMS).samples_N).sum() / whole.num_samples
+    assert 10 * np.log10(power) == pytest.approx(-20.0, abs=0.1)
 
 
 def turn(name: str, start: float, end: float, speaker: str = "") -> PlannedTurn:

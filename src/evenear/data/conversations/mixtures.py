@@ -372,7 +372,7 @@ def _speech(turn: PlannedTurn, sounds: Sounds, places: dict[str, int]) -> _Sampl
     speech_N = samples_N[turn.first_sample : turn.first_sample + turn.num_samples]
     if turn.speed != 1.0:
         places_N = turn.first_sample + turn.speed * np.arange(turn.num_samples)
-        places_N = places_N[places_N <= len(samples_N) - 1]
+        places_N = places_N[places_N < len(samples_N)]
         speech_N = np.interp(places_N, np.arange(len(samples_N)), samples_N).astype(np.float32)
     if len(speech_N) < turn.num_samples:
         raise ManifestError(
