@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process that keeps its memory asks the system for less of it, where the C library is glibc."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -38,3 +39,13 @@ def test_what_one_batch_frees_the_next_one_takes():
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
     assert memory.keep_freed_memory() is False
+
+
+def test_onednn_remembers_few_shapes_unless_the_user_says_how_many(monkeypatch):
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("musl", "1.2"))
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    memory.keep_freed_memory()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "64"
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    memory.keep_freed_memory()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
