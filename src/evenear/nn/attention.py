@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from evenear.errors import ConfigError
 
@@ -151,10 +152,17 @@ class BlockAttention(nn.Module):
             each.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
             for each in (self.query(x_BTD), keys_BSD.to(x_BTD.dtype), values_BSD.to(x_BTD.dtype))
         )
-        scores_BHTS = query_BHTE @ keys_BHSE.transpose(2, 3).to(query_BHTE.dtype)
-        scores_BHTS = scores_BHTS * query_BHTE.shape[3] ** -0.5
-        weights_BHTS = scores_BHTS.masked_fill(~attend_BTS[:, None], -torch.inf).softmax(dim=3)
-        attended_BHTE = weights_BHTS.to(query_BHTE.dtype) @ values_BHSE.to(query_BHTE.dtype)
+        keys_BHSE, values_BHSE = keys_BHSE.to(query_BHTE.dtype), values_BHSE.to(query_BHTE.dtype)
+        if torch.is_grad_enabled():
+            # By hand: with gradients, torch's fused attention takes a quarter longer on a CPU; for
+            # the few frames of a stream it takes half as long.
+            scores_BHTS = query_BHTE @ keys_BHSE.transpose(2, 3) * query_BHTE.shape[3] ** -0.5
+            scores_BHTS = scores_BHTS.masked_fill(~attend_BTS[:, None], -torch.inf)
+            attended_BHTE = scores_BHTS.softmax(dim=3).to(query_BHTE.dtype) @ values_BHSE
+        else:
+            attended_BHTE = scaled_dot_product_attention(
+                query_BHTE, keys_BHSE, values_BHSE, attn_mask=attend_BTS[:, None]
+            )
         return self.out(attended_BHTE.transpose(1, 2).flatten(2))
 
 
