@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts add, characters are counted, and delays are told by their middle and their worst."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
-from evenear.evaluation import Row, summarize
+from evenear.audit import overall, read_table
+from evenear.evaluation import Row, summarize, write_rows
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import word_errors
 
@@ -33,3 +37,17 @@ def test_words_heard_where_nothing_was_said_are_counted_by_the_minute():
     numbers = summarize([row("", "IT IT IT"), row("", "")]).to_dict()
     assert numbers["heard_words_per_minute"] == 3.0
     assert numbers["wer"] is None
+    assert (numbers["silent_utterances"], numbers["silent_errors"]) == (2, 3)
+
+
+def test_an_audit_of_the_same_rows_shows_the_same_rate_and_interval(tmp_path: Path):
+    heard = ["A B C", "A B", "A X C D", "", "X"]
+    rows = [
+        replace(row("" if k == 7 else "A B C", heard[k % 5]), utterance_id=f"u{k}", speaker=f"s{9 - k % 7}")
+        for k in range(35)
+    ]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    found, mine = overall(read_table(tmp_path / "rows.jsonl")), summarize(rows).to_dict()
+    assert mine["silent_utterances"] == 1
+    assert (found.wer, found.low, found.high) == (mine["wer"], mine["low"], mine["high"])
+    assert mine["low"] < mine["wer"] < mine["high"]

@@ -3,7 +3,9 @@
 
 Each utterance gives a row with its words, its counts and what is known of its speaker: the table
 that an audit reads. The whole gives a pooled word error rate with an interval that resamples
-speakers, the real-time factor, how long chunks took and how long words waited to become final.
+speakers (the same as that of an audit of these rows), the real-time factor, how long chunks took
+and how long words waited to become final. Utterances without reference words are in no rate: what
+was heard in them is counted beside it.
 """
 
 import json
@@ -19,7 +21,6 @@ from evenear.errors import EvenearError
 from evenear.metrics.intervals import Interval, pooled_wer_interval
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import WordErrors, normalize, normalizer_version, word_errors
-from evenear.seeding import rng_for
 from evenear.units import Seconds
 
 __all__ = ["Evaluation", "Row", "summarize", "write_rows"]
@@ -73,6 +74,7 @@ class Evaluation:
     """A corpus in numbers."""
 
     words: WordErrors
+    """Of utterances with reference words."""
     interval: Interval
     compute: ComputeTime
     num_utterances: int
@@ -81,12 +83,17 @@ class Evaluation:
     normalizer: str
     characters: WordErrors = field(default_factory=WordErrors)
     final_delays: tuple[Seconds, ...] = ()
+    silent_utterances: int = 0
+    """Utterances whose reference has no words."""
+    silent_errors: int = 0
+    """Words that were recognized in them."""
 
     @property
     def heard_words_per_minute(self) -> float | None:
         """Words that were heard, right or wrong, in a minute of sound; None without sound."""
         minutes = self.compute.heard_seconds / 60
         words = self.words.reference_words - self.words.deletions + self.words.insertions
+        words += self.silent_errors
         return words / minutes if minutes > 0 else None
 
     def final_delay_seconds(self, percent: float) -> Seconds | None:
@@ -104,6 +111,8 @@ class Evaluation:
             "insertions": self.words.insertions,
             "deletions": self.words.deletions,
             "substitutions": self.words.substitutions,
+            "silent_utterances": self.silent_utterances,
+            "silent_errors": self.silent_errors,
             "utterances": self.num_utterances,
             "speakers": self.num_speakers,
             "seconds": round(self.compute.heard_seconds, 3),
@@ -124,25 +133,27 @@ def summarize(
     rows: list[Row], *, chunk_seconds: Seconds = 0.16, normalizer: str = "basic", seed: int = 0
 ) -> Evaluation:
     """Pool rows: counts, an interval that resamples speakers, computing time."""
-    errors: dict[str, int] = {}
-    words: dict[str, int] = {}
-    for row in rows:
-        errors[row.speaker] = errors.get(row.speaker, 0) + row.words.errors
-        words[row.speaker] = words.get(row.speaker, 0) + row.words.reference_words
-    rng = rng_for(seed, "evaluation")
+    spoken = [row for row in rows if row.words.reference_words]
+    silent = [row for row in rows if not row.words.reference_words]
+    by_speaker: dict[str, WordErrors] = {}
+    for row in spoken:
+        by_speaker[row.speaker] = by_speaker.get(row.speaker, WordErrors()) + row.words
+    in_order = [by_speaker[name] for name in sorted(by_speaker)]
     interval = pooled_wer_interval(
-        np.array(list(errors.values())), np.array(list(words.values())), rng=rng
+        [one.errors for one in in_order], [one.reference_words for one in in_order], seed=seed
     )
     return Evaluation(
-        words=sum((row.words for row in rows), WordErrors()),
+        words=sum(in_order, WordErrors()),
         interval=interval,
         compute=ComputeTime.total(row.compute for row in rows),
         num_utterances=len(rows),
-        num_speakers=len(words),
+        num_speakers=len({row.speaker for row in rows}),
         chunk_seconds=chunk_seconds,
         normalizer=normalizer_version(normalizer),
-        characters=sum((row.characters for row in rows), WordErrors()),
+        characters=sum((row.characters for row in spoken), WordErrors()),
         final_delays=tuple(delay for row in rows for delay in row.final_delays),
+        silent_utterances=len(silent),
+        silent_errors=sum(row.words.errors for row in silent),
     )
 
 

@@ -13,7 +13,8 @@ for every cohort and system, so whatever is shared cancels as it should.
 Each draw also gets its own standard error, from the sums over speakers of products of errors and
 words (no second level of resampling), and the interval is the symmetric studentized one:
 theta +- q * se, with q the quantile of |theta* - theta| / se*. In simulations of cohorts of 10 to
-50 speakers it covers more nearly than percentiles, which are too narrow for few speakers. Draws
+50 speakers it covers more nearly than percentiles, which are too narrow for few speakers. Where
+few speakers carry all uncertainty, it may be asked to be as wide as all of them together demand. Draws
 are rows of a matrix of counts, so that a thousand of them are one matrix product.
 
 Legend: R resamples, S speakers, K contrasts, T terms of a contrast, C = 2T columns (errors and
@@ -30,6 +31,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from evenear.metrics.scatter import Scatter
 
 __all__ = [
     "BYTES_AT_ONCE",
@@ -134,6 +137,7 @@ def contrast_intervals(
     num_resamples: int = 1000,
     level: float = 0.95,
     strata_S: np.ndarray | None = None,
+    freedom: float = 0.0,
 ) -> ContrastIntervals:
     """Estimate contrasts and their studentized bootstrap intervals, all from the same draws.
 
@@ -143,6 +147,9 @@ def contrast_intervals(
         num_resamples: R.
         level: Coverage of each interval.
         strata_S: As in `resample_speakers`.
+        freedom: Degrees of freedom that the scatter of all speakers of a contrast is worth beside
+            its own; intervals are at least as wide as that demands (see `evenear.metrics.scatter`).
+            0 lets each contrast speak for itself.
     """
     if not contrasts:
         nothing, no_draws = np.empty(0), np.empty((num_resamples, 0))
@@ -156,7 +163,11 @@ def contrast_intervals(
     studentized_RK, drawn_RK = (
         np.concatenate([part[place] for part in parts], axis=1) for place in (2, 3)
     )
-    lows_K, highs_K = _intervals(estimates_K, errors_K, studentized_RK, level)
+    least_K = np.zeros(len(contrasts))
+    if freedom:
+        scatter = Scatter.of([(c.errors_ST, c.words_ST, c.signs_T) for c in contrasts], freedom)
+        least_K = scatter.reach(errors_K, level, freedom)
+    lows_K, highs_K = _intervals(estimates_K, errors_K, studentized_RK, level, least_K)
     return ContrastIntervals(estimates_K, errors_K, lows_K, highs_K, studentized_RK, drawn_RK)
 
 
@@ -240,8 +251,13 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def _intervals(
-    estimates_K: np.ndarray, errors_K: np.ndarray, studentized_RK: np.ndarray, level: float
+    estimates_K: np.ndarray,
+    errors_K: np.ndarray,
+    studentized_RK: np.ndarray,
+    level: float,
+    least_K: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Lows and highs, which reach at least so far."""
     lows_K = np.full(len(estimates_K), np.nan)
     highs_K = np.full(len(estimates_K), np.nan)
     for k, (estimate, error) in enumerate(zip(estimates_K, errors_K, strict=True)):
@@ -252,7 +268,7 @@ def _intervals(
         if error < NO_ERROR:
             lows_K[k] = highs_K[k] = estimate
         elif len(sizes) > 0:
-            reach = np.quantile(sizes, level) * error
+            reach = max(float(np.quantile(sizes, level) * error), float(least_K[k]))
             if reach < _SAYS_NOTHING:
                 lows_K[k], highs_K[k] = estimate - reach, estimate + reach
     return lows_K, highs_K

@@ -74,6 +74,40 @@ def test_draws_are_those_of_trials_written_out_by_hand(seed):
     np.testing.assert_allclose(grouped.measures(THRESHOLD, P_TARGET), whole, atol=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_coarse_steps_give_the_numbers_of_the_whole_curve(seed, monkeypatch):
+    """Many trials, few steps: each step is followed where it must be."""
+    monkeypatch.setattr("evenear.audit.verification.trialdraws._STEPS", 3 + 20 * seed)
+    monkeypatch.setattr("evenear.audit.verification.trialdraws._TURNS_PER_STEP", 2)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for k in range(4000):
+        first, second = rng.integers(30, size=2)
+        same = k % 3 == 0
+        score = round(float(rng.normal(1.2 if same else 0.0)), 2)
+        if same or first != second:
+            rows.append((score, f"s{first:02d}", f"s{first if same else second:02d}", int(same)))
+    schema = ["score", "enrol", "test", "target"]
+    trials = trials_of(pl.DataFrame(rows, schema=schema, orient="row"))
+    groups = [np.ones(30, bool), np.arange(30) < 12, np.arange(30) >= 12]
+    grouped = group_trials(trials, groups)
+    drawn_RGM = grouped.draws(THRESHOLD, P_TARGET, np.random.default_rng(seed), 20)
+    counts_RS = np.concatenate(list(resample_speakers(30, 20, np.random.default_rng(seed))))
+    first, second = grouped.pairs_2K
+    for r, drawn_S in enumerate(counts_RS):
+        pairs_K = drawn_S[first] * drawn_S[second]
+        for g, group in enumerate(grouped.groups):
+            whole = group.measures(drawn_S, pairs_K, THRESHOLD, P_TARGET)
+            np.testing.assert_allclose(drawn_RGM[r, g], whole, atol=1e-12)
+
+
+def test_groups_of_the_same_speakers_are_one():
+    groups = [np.arange(9) < 4, np.arange(9) >= 4, np.arange(9) < 4]
+    found = group_trials(made_up(3), groups).groups
+    assert found[0] is found[2]
+    assert found[0] is not found[1]
+
+
 def test_a_score_at_the_threshold_is_accepted():
     rows = [(1.0, "a", "a", 1), (0.5, "a", "a", 1), (1.0, "a", "b", 0), (0.9, "b", "a", 0)]
     schema = ["score", "enrol", "test", "target"]

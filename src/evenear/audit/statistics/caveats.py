@@ -114,8 +114,9 @@ def _dominance(table: Table) -> Iterator[str]:
     if share > _DOMINANT:
         name = table.speakers["speaker"][dominant]
         yield (
-            f"Speaker {name!r} says {100 * share:.0f} % of all words: intervals hold the truth "
-            "less often than they say, because little shows how speakers like this differ."
+            f"Speaker {name!r} says {100 * share:.0f} % of all words, and little shows how speakers "
+            "like this differ. Intervals of gaps are widened by how all speakers differ; those of "
+            "rates hold the truth less often than they say."
         )
         return
     squares_S = (errors_S - errors_S.sum() / words_S.sum() * words_S) ** 2
@@ -124,6 +125,7 @@ def _dominance(table: Table) -> Iterator[str]:
     if squares_S.any() and carriers < few:
         yield (
             f"Of {len(words_S):,} speakers, about {max(1, round(carriers))} fare so differently "
-            "that they make most of the uncertainty: intervals hold the truth less often than they "
-            "say. Look at these speakers first."
+            "that they make most of the uncertainty. Intervals of gaps are widened by how all "
+            "speakers differ; those of rates hold the truth less often than they say. Look at these "
+            "speakers first."
         )

@@ -43,6 +43,8 @@ from evenear.audit.tables.splits import split_speakers
 from evenear.audit.tables.table import Table
 from evenear.errors import CohortError
 from evenear.metrics.bootstrap import Contrast, ContrastIntervals, contrast_intervals
+from evenear.metrics.intervals import pooled_wer_interval
+from evenear.metrics.scatter import FREEDOM
 from evenear.seeding import rng_for
 
 __all__ = ["gaps", "overall"]
@@ -119,18 +121,17 @@ def overall(
     table: Table, *, seed: int = 0, num_resamples: int = 1000, level: float = 0.95
 ) -> Overall:
     """Pooled word error rate of the whole table, with its interval over speakers."""
-    contrast = Contrast.of((1.0, whole_sums(table)))
-    rng = rng_for(seed, "overall")
-    found = contrast_intervals([contrast], rng, num_resamples=num_resamples, level=level)
-    _, low, high = found.ratio(0)
+    found = pooled_wer_interval(
+        *whole_sums(table), seed=seed, num_resamples=num_resamples, level=level
+    )
     return Overall(
         speakers=table.num_speakers,
         utterances=table.spoken.height,
         words=table.words,
         errors=table.errors,
         wer=table.wer,
-        low=low,
-        high=high,
+        low=found.low,
+        high=found.high,
     )
 
 
@@ -143,7 +144,9 @@ class _How(NamedTuple):
     level: float
     strata_S: np.ndarray | None
 
-    def intervals(self, contrasts: Sequence[Contrast]) -> ContrastIntervals:
+    def intervals(
+        self, contrasts: Sequence[Contrast], *, freedom: float = 0.0
+    ) -> ContrastIntervals:
         """Estimates and intervals, always from the same draws."""
         return contrast_intervals(
             contrasts,
@@ -151,6 +154,7 @@ class _How(NamedTuple):
             num_resamples=self.num_resamples,
             level=self.level,
             strata_S=self.strata_S,
+            freedom=freedom,
         )
 
 
@@ -176,7 +180,8 @@ def _measured(
 ) -> dict[tuple[str, str], Gap]:
     """Rows by name, adjusted ratios left out."""
     contrasts = how.intervals(
-        [Contrast.of((1.0, one.own), (-1.0, one.base(how.to))) for one in shown]
+        [Contrast.of((1.0, one.own), (-1.0, one.base(how.to))) for one in shown],
+        freedom=FREEDOM,
     )
     tests = _tests(table, shown, discovered, how)
     names = [one.name for one in shown]
