@@ -43,7 +43,11 @@ def test_words_heard_where_nothing_was_said_are_counted_by_the_minute():
 def test_an_audit_of_the_same_rows_shows_the_same_rate_and_interval(tmp_path: Path):
     heard = ["A B C", "A B", "A X C D", "", "X"]
     rows = [
-        replace(row("" if k == 7 else "A B C", heard[k % 5]), utterance_id=f"u{k}", speaker=f"s{9 - k % 7}")
+        replace(
+            row("" if k == 7 else "A B C", heard[k % 5]),
+            utterance_id=f"u{k}",
+            speaker=f"s{9 - k % 7}",
+        )
         for k in range(35)
     ]
     write_rows(rows, tmp_path / "rows.jsonl")

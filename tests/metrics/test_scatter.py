@@ -33,7 +33,10 @@ def coverage(freedom: float, num: int = 150, **kind: object) -> float:
     held = 0
     for seed in range(num):
         found = contrast_intervals(
-            [contrast(*corpus(seed, **kind))], rng_for(seed, "g"), num_resamples=150, freedom=freedom
+            [contrast(*corpus(seed, **kind))],
+            rng_for(seed, "g"),
+            num_resamples=150,
+            freedom=freedom,
         )
         held += bool(found.lows_K[0] <= 0.0 <= found.highs_K[0])
     return held / num

@@ -14,8 +14,8 @@ Each draw also gets its own standard error, from the sums over speakers of produ
 words (no second level of resampling), and the interval is the symmetric studentized one:
 theta +- q * se, with q the quantile of |theta* - theta| / se*. In simulations of cohorts of 10 to
 50 speakers it covers more nearly than percentiles, which are too narrow for few speakers. Where
-few speakers carry all uncertainty, it may be asked to be as wide as all of them together demand. Draws
-are rows of a matrix of counts, so that a thousand of them are one matrix product.
+few speakers carry all uncertainty, it may be asked to be as wide as all of them together demand.
+Draws are rows of a matrix of counts, so that a thousand of them are one matrix product.
 
 Legend: R resamples, S speakers, K contrasts, T terms of a contrast, C = 2T columns (errors and
 words of each term), P pairs of columns, M = C + P moments.

@@ -25,8 +25,8 @@ Legend: S speakers, K contrasts, T terms of a contrast.
 Source: G. Smyth, "Linear models and empirical Bayes methods for assessing differential expression
 in microarray experiments", 2004 (variances moderated by degrees of freedom); R. Bell and
 D. McCaffrey, "Bias reduction in standard errors for linear regression with multi-stage samples",
-2002 (degrees of freedom under a working model). The model, the fixed d0, and taking the wider of two
-intervals are our reading; `benchmarks/audit_planted.py` measures what they do.
+2002 (degrees of freedom under a working model). The model, the fixed d0, and taking the wider of
+two intervals are our reading; `benchmarks/audit_planted.py` measures what they do.
 """
 
 from collections.abc import Sequence

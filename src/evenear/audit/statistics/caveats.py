@@ -114,8 +114,8 @@ def _dominance(table: Table) -> Iterator[str]:
     if share > _DOMINANT:
         name = table.speakers["speaker"][dominant]
         yield (
-            f"Speaker {name!r} says {100 * share:.0f} % of all words, and little shows how speakers "
-            "like this differ. Intervals of gaps are widened by how all speakers differ; those of "
+            f"Speaker {name!r} says {100 * share:.0f} % of all words, and little shows how such "
+            "speakers differ. Intervals of gaps are widened by how all speakers differ; those of "
             "rates hold the truth less often than they say."
         )
         return
@@ -126,6 +126,6 @@ def _dominance(table: Table) -> Iterator[str]:
         yield (
             f"Of {len(words_S):,} speakers, about {max(1, round(carriers))} fare so differently "
             "that they make most of the uncertainty. Intervals of gaps are widened by how all "
-            "speakers differ; those of rates hold the truth less often than they say. Look at these "
-            "speakers first."
+            "speakers differ; those of rates hold the truth less often than they say. Look at "
+            "these speakers first."
         )

@@ -30,8 +30,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from evenear.audit.statistics.multiplicity import check_resamples, max_t_p_values
+from evenear.audit.statistics.multiplicity import max_t_p_values
 from evenear.audit.tables.cohorts import Cohorts
+from evenear.audit.verification.division import (
+    Size,
+    check_settings,
+    divide,
+    large_groups,
+    reach,
+    shared_threshold,
+)
 from evenear.audit.verification.grouperrors import (
     GroupErrors,
     Measured,
@@ -43,12 +51,9 @@ from evenear.audit.verification.trialdraws import (
     FALSE_ACCEPT,
     FALSE_REJECT,
     MIN_DCF,
-    TrialGroup,
     group_trials,
 )
 from evenear.audit.verification.trials import Trials
-from evenear.errors import CohortError
-from evenear.metrics.verification import ScoreOrder
 from evenear.seeding import rng_for
 
 __all__ = ["audit_verification"]
@@ -83,16 +88,14 @@ def audit_verification(
         CohortError: There is nothing to compare, or a setting is out of range.
         TableError: There is no such attribute.
     """
-    _check(threshold, false_accept_rate, num_resamples, level)
-    if min_speakers < 2:
-        raise CohortError(f"A group needs at least 2 speakers, got min_speakers {min_speakers}.")
+    check_settings(threshold, false_accept_rate, num_resamples, level, min_speakers)
     if not isinstance(cohorts, Cohorts):
         cohorts = trials.cohorts_by(*cohorts)
-    names, groups = _groups(trials, cohorts)
-    shared, words = _threshold(trials, threshold, false_accept_rate)
+    names, groups = divide(trials, cohorts)
+    shared, words = shared_threshold(trials, threshold, false_accept_rate)
     grouped = group_trials(trials, groups)
-    sizes = [_Size.of(one, group_S) for one, group_S in zip(grouped.groups, groups, strict=True)]
-    shown = _shown(sizes, min_speakers)
+    sizes = [Size.of(one, group_S) for one, group_S in zip(grouped.groups, groups, strict=True)]
+    shown = large_groups(sizes, min_speakers)
     measured = grouped.only([0, *(row for g in shown for row in (g, g + 1))])
     found = _Found(
         measured.measures(shared, p_target),
@@ -124,67 +127,12 @@ def _backwards(found: "_Found") -> tuple[str, ...]:
     )
 
 
-class _Size(NamedTuple):
-    speakers: int
-    targets: int
-    others: int
-
-    @classmethod
-    def of(cls, group: TrialGroup, group_S: np.ndarray) -> "_Size":
-        return cls(int(group_S.sum()), len(group.target_scores), len(group.nontarget_scores))
-
-
-def _groups(trials: Trials, cohorts: Cohorts) -> tuple[list[tuple[str, str]], list[np.ndarray]]:
-    """Everyone; then for each value its speakers, and the others whose value is known."""
-    names, groups = [("", "")], [np.ones(trials.speakers.height, dtype=bool)]
-    for assignment in cohorts.assignments:
-        if assignment.key != "speaker":
-            raise CohortError(
-                f"Trials are divided by speakers; {assignment.attribute!r} divides utterances.",
-                hint="Give each speaker one value.",
-            )
-        joined = trials.speakers.select("speaker").join(
-            assignment.frame, on="speaker", how="left", maintain_order="left"
-        )
-        values = joined["value"].to_list()
-        known_S = np.array([value is not None for value in values])
-        wanted = assignment.reported or sorted({value for value in values if value is not None})
-        for value in wanted:
-            member_S = np.array([one == value for one in values])
-            names += [(assignment.attribute, value)] * 2
-            groups += [member_S, known_S & ~member_S]
-    return names, groups
-
-
-def _threshold(
-    trials: Trials, threshold: float | None, false_accept_rate: float | None
-) -> tuple[float, str]:
-    if threshold is not None:
-        return threshold, "given"
-    order = ScoreOrder(trials.frame["score"].to_numpy(), trials.frame["target"].to_numpy())
-    curve = order.curve()
-    assert curve is not None
-    if false_accept_rate is not None:
-        shared = curve.threshold_for_false_accepts(false_accept_rate)
-        return shared, f"at most {100 * false_accept_rate:g} % false accepts over all trials"
-    return curve.eer_threshold, "equal error rate over all trials"
-
-
 class _Found(NamedTuple):
     """Measures of all groups, as they are and in every draw."""
 
     measures_GM: np.ndarray
     draws_RGM: np.ndarray
     level: float
-
-
-def _shown(sizes: Sequence[_Size], min_speakers: int) -> list[int]:
-    """Groups with enough speakers and both kinds of trials, inside and outside.
-
-    Each group is followed by its others.
-    """
-    large = [one.speakers >= min_speakers and min(one.targets, one.others) > 0 for one in sizes]
-    return [g for g in range(1, len(sizes), 2) if large[g] and large[g + 1]]
 
 
 def _measured(found: _Found, group: int, p_values: dict[int, float]) -> list[Measured]:
@@ -194,14 +142,14 @@ def _measured(found: _Found, group: int, p_values: dict[int, float]) -> list[Mea
     for m in range(found.measures_GM.shape[1]):
         value, draws_R = found.measures_GM[group, m], found.draws_RGM[:, group, m]
         difference = value - found.measures_GM[others, m]
-        reach = _reach(draws_R, value, found.level)
+        value_reach = reach(draws_R, value, found.level)
         apart_R = draws_R - found.draws_RGM[:, others, m]
-        difference_reach = _reach(apart_R, difference, found.level)
+        difference_reach = reach(apart_R, difference, found.level)
         measured.append(
             Measured(
                 value=float(value),
-                low=float(max(0.0, value - reach)),
-                high=float(min(1.0, value + reach)),
+                low=float(max(0.0, value - value_reach)),
+                high=float(min(1.0, value + value_reach)),
                 difference=float(difference),
                 difference_low=float(difference - difference_reach),
                 difference_high=float(difference + difference_reach),
@@ -209,13 +157,6 @@ def _measured(found: _Found, group: int, p_values: dict[int, float]) -> list[Mea
             )
         )
     return measured
-
-
-def _reach(draws_R: np.ndarray, value: float, level: float) -> float:
-    """Half the width of the symmetric interval."""
-    apart_R = np.abs(draws_R - value)
-    apart_R = apart_R[np.isfinite(apart_R)]
-    return float(np.quantile(apart_R, level)) if len(apart_R) else math.inf
 
 
 def _p_values(found: _Found, shown: Sequence[int]) -> dict[int, dict[int, float]]:
@@ -238,7 +179,7 @@ def _p_values(found: _Found, shown: Sequence[int]) -> dict[int, dict[int, float]
 
 
 def _rows(
-    names: Sequence[tuple[str, str]], sizes: Sequence[_Size], found: _Found, shown: Sequence[int]
+    names: Sequence[tuple[str, str]], sizes: Sequence[Size], found: _Found, shown: Sequence[int]
 ) -> tuple[GroupErrors, ...]:
     p_values = _p_values(found, shown)
     return tuple(
@@ -252,7 +193,7 @@ def _rows(
     )
 
 
-def _row(name: tuple[str, str], size: _Size, measured: list[Measured], level: float) -> GroupErrors:
+def _row(name: tuple[str, str], size: Size, measured: list[Measured], level: float) -> GroupErrors:
     """A row; without measures, a suppressed one."""
     return GroupErrors(
         attribute=name[0],
@@ -279,8 +220,8 @@ def _spreads(
             continue
         here_1GM, draws_RGM = found.measures_GM[None, groups], found.draws_RGM[:, groups]
         deviation, rate = _deviation(here_1GM)[0], _discrepancy_rate(here_1GM)[0]
-        deviation_reach = _reach(_deviation(draws_RGM), deviation, found.level)
-        rate_reach = _reach(_discrepancy_rate(draws_RGM), rate, found.level)
+        deviation_reach = reach(_deviation(draws_RGM), deviation, found.level)
+        rate_reach = reach(_discrepancy_rate(draws_RGM), rate, found.level)
         spreads.append(
             VerificationSpread(
                 attribute=attribute,
@@ -303,25 +244,3 @@ def _deviation(measures_RGM: np.ndarray) -> np.ndarray:
 def _discrepancy_rate(measures_RGM: np.ndarray) -> np.ndarray:
     apart_RM = measures_RGM.max(axis=1) - measures_RGM.min(axis=1)
     return 1.0 - 0.5 * (apart_RM[:, FALSE_ACCEPT] + apart_RM[:, FALSE_REJECT])
-
-
-def _check(
-    threshold: float | None, false_accept_rate: float | None, num_resamples: int, level: float
-) -> None:
-    if threshold is not None and false_accept_rate is not None:
-        raise CohortError("Give a threshold or a share of false accepts, not both.")
-    if threshold is not None and not math.isfinite(threshold):
-        raise CohortError(
-            f"The threshold must be a number that scores can reach, got {threshold}.",
-            hint="Leave it out to take that of the equal error rate.",
-        )
-    if false_accept_rate is not None and not 0.0 < false_accept_rate < 1.0:
-        raise CohortError(
-            f"The share of false accepts must lie between 0 and 1, got {false_accept_rate}.",
-            hint="0.01 is one in a hundred.",
-        )
-    if num_resamples < 100:
-        raise CohortError(f"Intervals need at least 100 resamples, got {num_resamples}.")
-    if not 0.5 <= level < 1.0:
-        raise CohortError(f"The level of intervals must lie between 0.5 and 1, got {level}.")
-    check_resamples(num_resamples, level)

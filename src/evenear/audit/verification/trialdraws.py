@@ -5,10 +5,11 @@ One speaker sits in many trials, on either side. So a draw takes speakers with r
 took speaker a twice and b three times, the target trials of a count twice and the trials of a
 against b count six times. Resampling trials instead makes intervals several times too narrow.
 
-Hundreds of draws of half a million trials need not follow the whole curve of errors in each. Weights
-are summed over coarse steps of the curve first, for many draws at once (one sparse product). Only the
-step in which false rejects and accepts cross, and those that may hold the least cost, are then
-followed trial by trial. Nothing is approximated: the numbers are those of the whole curve.
+Hundreds of draws of half a million trials need not follow the whole curve of errors in each.
+Weights are summed over coarse steps of the curve first, for many draws at once (one sparse
+product). Only the step in which false rejects and accepts cross, and those that may hold the least
+cost, are then followed trial by trial. Nothing is approximated: the numbers are those of the whole
+curve.
 
 Legend: R draws, S speakers, N trials, G groups of trials, M measures, K pairs of speakers, J points
 between coarse steps, P points of a curve.
@@ -198,9 +199,7 @@ class _Curve(NamedTuple):
         for r in np.flatnonzero((all_R > 0.0) & (strangers_R > 0.0)):
             rejected_J = np.append(0.0, targets[:-1, r].cumsum())
             passed_J = others[:-2, r].cumsum()
-            line = _Line(
-                self, drawn_SR[:, r], drawn_KR[:, r], rejected_J, passed_J, strangers_R[r]
-            )
+            line = _Line(self, drawn_SR[:, r], drawn_KR[:, r], rejected_J, passed_J, strangers_R[r])
             found[r, EER] = line.equal_error()
             found[r, MIN_DCF] = line.least_cost()
             found[r, FALSE_REJECT] = targets[-1, r] / all_R[r]
@@ -221,21 +220,20 @@ class _Line(NamedTuple):
     strangers: float
     """All non-targets."""
 
-    @property
-    def rates_2J(self) -> tuple[np.ndarray, np.ndarray]:
+    def rates(self) -> tuple[np.ndarray, np.ndarray]:
         """False rejects and accepts at the coarse points."""
         return self.rejected_J / self.rejected_J[-1], 1.0 - self.passed_J / self.strangers
 
     def equal_error(self) -> float:
         """Where rejects and accepts cross, followed through the step in which they do."""
-        reject_J, accept_J = self.rates_2J
+        reject_J, accept_J = self.rates()
         step = int(np.flatnonzero(accept_J >= reject_J)[-1])
         return 1.0 if step == len(reject_J) - 1 else equal_error(*self.follow(step))
 
     def least_cost(self) -> float:
         """The least cost, followed through the steps that may hold it."""
         miss, accept = self.curve.costs
-        reject_J, accept_J = self.rates_2J
+        reject_J, accept_J = self.rates()
         least = min(miss, accept, float((miss * reject_J + accept * accept_J).min()))
         floor_J = miss * reject_J[:-1] + accept * accept_J[1:]
         for step in floor_J.argsort(kind="stable"):
