@@ -161,9 +161,9 @@ class _Curve(NamedTuple):
     group: TrialGroup
     points_J: np.ndarray
     """Turns at which steps begin; the last is their number."""
-    targets: sparse.csr_matrix
+    targets: sparse.csr_array
     """Targets of each speaker in each step, and, last, below the threshold."""
-    others: sparse.csr_matrix
+    others: sparse.csr_array
     """Non-targets of each pair before the first point, in each step, after the last, and below the
     threshold."""
     costs: tuple[float, float]
@@ -174,8 +174,8 @@ class _Curve(NamedTuple):
         cls, group: TrialGroup, shape: tuple[int, int], threshold: float, p_target: float
     ) -> "_Curve":
         if not len(group.target_speakers) or not len(group.nontarget_pairs):
-            nothing = (sparse.csr_matrix((2, size)) for size in shape)
-            return cls(group, np.zeros(1, np.int64), *nothing, (1.0, 1.0))
+            no_targets, no_others = (sparse.csr_array((2, size)) for size in shape)
+            return cls(group, np.zeros(1, np.int64), no_targets, no_others, (1.0, 1.0))
         num_turns = len(group.before)
         steps = max(1, min(_STEPS, num_turns // _TURNS_PER_STEP))
         points_J = np.unique(np.linspace(0, num_turns, steps + 1).astype(np.int64))
@@ -261,13 +261,13 @@ class _Line(NamedTuple):
         return reject / self.rejected_J[-1], 1.0 - accept / self.strangers
 
 
-def _counts(rows: np.ndarray, ends: np.ndarray, below: int, width: int) -> sparse.csr_matrix:
+def _counts(rows: np.ndarray, ends: np.ndarray, below: int, width: int) -> sparse.csr_array:
     """How often each row of speakers or pairs is in each piece of a list, and in its beginning."""
     piece = np.searchsorted(ends, np.arange(len(rows)), side="right") - 1
     places = np.concatenate([piece, np.full(below, len(ends) - 1)])
     columns = np.concatenate([rows, rows[:below]])
-    counts = sparse.coo_matrix((np.ones(len(columns)), (places, columns)), (len(ends), width))
-    return counts.tocsr()
+    counts = sparse.coo_array((np.ones(len(columns)), (places, columns)), (len(ends), width))
+    return sparse.csr_array(counts)
 
 
 def group_trials(trials: Trials, groups: list[np.ndarray]) -> TrialGroups:

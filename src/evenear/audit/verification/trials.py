@@ -53,8 +53,9 @@ _MAX_KINDS = 30
 class Trials:
     """Trials of one verifier.
 
-    `frame` has the columns score (float), target (boolean), enrol_speaker and test_speaker
-    (strings); `speakers` has speaker and an attribute in every other column, one row each.
+    `frame` has the columns score (float), target (boolean), enrol, test, enrol_speaker and
+    test_speaker (strings); `speakers` has speaker and an attribute in every other column, one row
+    each.
     """
 
     frame: pl.DataFrame
@@ -155,7 +156,7 @@ def trials_of(
     known = _attributes(frame, notes)
     if speakers is not None:
         known = _joined(known, speakers, notes)
-    kept = frame.select("score", "target", "enrol_speaker", "test_speaker")
+    kept = frame.select("score", "target", "enrol", "test", "enrol_speaker", "test_speaker")
     return Trials(kept, known, notes.sentences())
 
 
