@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from audit.reports import spoken
+from audit.verifiedtrials import trial_frame, trial_people
 from evenear.audit import cohorts_by, gaps, read_table
 from evenear.audit.report import parse_document
 from evenear.cli import main
@@ -309,10 +310,46 @@ def test_trials_of_a_verifier_are_audited(run, tmp_path):
     assert "new verifier makes" in out
 
 
+def test_two_verifiers_are_compared_and_a_gate_judges_them(run, tmp_path):
+    for name, losses in (("before", {}), ("after", {"loss": 1.0})):
+        trial_frame(len(name), **losses).write_csv(tmp_path / f"{name}.csv")
+    trial_people().write_csv(tmp_path / "who.csv")
+    command = [tmp_path / "before.csv", "--trials", "--attributes", tmp_path / "who.csv"]
+    command += ["--by", "gender", "--compare", tmp_path / "after.csv", "--resamples", "120"]
+    gate = ["--fail-if", "lost(gender) > 0 or eer_change() > 1"]
+    code, out, err = run(*command, "--threshold", "1", *gate, "--out", tmp_path / "r.html")
+    assert code == 1
+    assert "Confirmed to get worse: gender “female”." in out
+    assert "FAILED: lost(gender) > 0 or eer_change() > 1 (lost(gender) is 1" in err
+    assert 'id="changes"' in (tmp_path / "r.html").read_text(encoding="utf-8")
+    code, out, err = run(*command, "--threshold", "1,0.8", "--json", "--fail-if", "eer() > 90%")
+    assert code == 0
+    found = json.loads(out)["comparison"]
+    assert (found["threshold_before"], found["threshold_after"]) == (1.0, 0.8)
+    assert "passed: eer() > 90%" in err
+    code, _, err = run(*command, "--threshold", "one")
+    assert code == 2
+    assert "--threshold 0.35,0.41" in err
+    code, _, err = run(*command, "--fail-if", "wer() > 1")
+    assert code == 2
+
+
+def test_trials_are_divided_by_intersections(run, tmp_path):
+    trial_frame(0).write_csv(tmp_path / "t.csv")
+    people = trial_people().with_columns(room=pl.Series((["near"] * 2 + ["far"] * 2) * 15))
+    people.write_csv(tmp_path / "who.csv")
+    command = [tmp_path / "t.csv", "--trials", "--attributes", tmp_path / "who.csv"]
+    command += ["--resamples", "120", "--json", "--by"]
+    code, out, _ = run(*command, "gender*room", "--fail-if", "eer(gender*room, female*far) > 0.9")
+    assert code == 0
+    values = {row["value"]: row["speakers"] for row in json.loads(out)["cohorts"]}
+    assert values == dict.fromkeys(["female×far", "female×near", "male×far", "male×near"], 15)
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("--fail-if", "gap(room) > 1"),
+        ("--systems", "system"),
         ("--to", "overall"),
         ("--adjust-for", "room"),
         ("--min-words", "100"),

@@ -57,7 +57,7 @@ def rate(seed: int) -> float:
 def test_a_cohort_carried_by_one_speaker_counts_for_almost_nothing_of_its_own():
     alone = Scatter.of([contrast(*corpus(0, dominant=True))], FREEDOM)
     many = Scatter.of([contrast(*corpus(0))], FREEDOM)
-    assert alone.share_K[0] > 0.9 > many.share_K[0] > 0.4
+    assert alone.share_K[0] > 0.8 > 0.5 > many.share_K[0] > 0.2
 
 
 @pytest.mark.parametrize("kind", [{"dominant": True}, {"lost": 0.04}])

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenear.cli.console import need, note, progress_bar
-from evenear.cli.tables import Source, as_options, one_of
+from evenear.cli.gates import any_holds
+from evenear.cli.tables import Source, as_options, one_of, recognizer_names
+from evenear.cli.trials import TrialPlan, audit_trials, refuse_for_trials
 from evenear.errors import CohortError, ConfigError, TableError, nearest_names
 
 if TYPE_CHECKING:
     from evenear.audit import Table
     from evenear.audit.report import Condition, Report
-    from evenear.audit.verification.trials import Trials
 
 __all__ = ["WAYS", "audit"]
 
@@ -79,8 +80,10 @@ def audit(
         typer.Option("--trials", help="RESULTS are a verifier's trials: score,enrol,test,target."),
     ] = False,
     threshold: Annotated[
-        float | None,
-        typer.Option(help="The deployed threshold of --trials; that of the EER if not given."),
+        str | None,
+        typer.Option(
+            help="The deployed threshold of --trials; with --compare that of both, or first,second."
+        ),
     ] = None,
     to: Annotated[str, typer.Option(help="Compare each cohort with the rest or overall.")] = "rest",
     adjust_for: Annotated[
@@ -138,15 +141,28 @@ def audit(
     }
     plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings, systems)
     if trials:
-        _check_trials(plan, source, fail_if or ())
-        _audit_trials(plan, source, _Output(tuple(out or ()), as_json), threshold, name)
+        given = {
+            "--systems": systems,
+            "--discover": discover,
+            "--embeddings": embeddings,
+            "--reference": reference,
+            "more than one --attributes": len(source.attributes) > 1,
+            "--to": to != "rest",
+            "--adjust-for": adjust_for,
+            "--confirm-fraction": confirm_fraction,
+            "--min-words": min_words != 500,
+        }
+        refuse_for_trials(given)
+        how = TrialPlan(results, compare, plan.by, threshold, tuple(fail_if or ()), settings)
+        if audit_trials(how, source, tuple(out or ()), name=name, as_json=as_json):
+            raise typer.Exit(1)
         return
     if threshold is not None:
         raise ConfigError("--threshold is for --trials, which was not asked for.")
     conditions = _check(plan, out or (), fail_if or ())
     report = _report(plan, source, name)
     _print(report, out or (), as_json=as_json)
-    if _any_holds(report, conditions):
+    if any_holds(report, conditions):
         raise typer.Exit(1)
 
 
@@ -161,86 +177,6 @@ class _Plan:
     embeddings: Path | None
     settings: dict[str, Any]
     systems: str | None = None
-
-
-@dataclass(frozen=True)
-class _Output:
-    """Where results go."""
-
-    files: tuple[Path, ...]
-    as_json: bool
-
-
-def _check_trials(plan: _Plan, source: Source, fail_if: Sequence[str]) -> None:
-    """Refuse what an audit of trials would pass over."""
-    from evenear.audit.report import AuditSettings
-    from evenear.config import from_dict
-
-    how, usual = from_dict(AuditSettings, plan.settings), AuditSettings()
-    given = {
-        "--compare": plan.compare,
-        "--systems": plan.systems,
-        "--discover": plan.discover,
-        "--embeddings": plan.embeddings,
-        "--fail-if": fail_if,
-        "--reference": source.reference,
-        "more than one --attributes": len(source.attributes) > 1,
-        "--to": how.to != usual.to,
-        "--adjust-for": how.adjust_for,
-        "--confirm-fraction": how.confirm_fraction,
-        "--min-words": how.min_words != usual.min_words,
-    }
-    refused = [option for option, value in given.items() if value]
-    if refused:
-        raise ConfigError(f"--trials does not go with {', '.join(refused)}.", hint="Leave it out.")
-
-
-def _audit_trials(
-    plan: _Plan, source: Source, output: _Output, threshold: float | None, name: str | None
-) -> None:
-    from evenear.audit.report.rendering.writing import check_report_path
-    from evenear.audit.report.verification import (
-        verification_json,
-        verification_text,
-        write_verification_report,
-    )
-    from evenear.audit.verification.groups import audit_verification
-    from evenear.audit.verification.trials import read_trials
-
-    for path in output.files:
-        check_report_path(path, (".html", ".json"))
-    speakers = source.attributes[0] if source.attributes else None
-    renamed = source.renamed
-    try:
-        found = read_trials(plan.results, speakers=speakers, columns=renamed, name=name)
-    except TableError as error:
-        raise TableError(error.message, hint=as_options(error.hint)) from None
-    _require_of_speakers(plan.by, found)
-    names = ("seed", "num_resamples", "level", "min_speakers")
-    settings = {name: plan.settings[name] for name in names}
-    audited = audit_verification(found, plan.by, threshold=threshold, **settings)
-    for line in audited.warnings:
-        note(f"note: {line}")
-    text = verification_json(audited) if output.as_json else verification_text(audited)
-    typer.echo(text, nl=False)
-    for path in output.files:
-        write_verification_report(audited, path)
-        note(f"Report: {path}")
-
-
-def _require_of_speakers(by: Sequence[str], found: "Trials") -> None:
-    parts = [part.strip() for name in by for part in name.replace("×", "*").split("*")]
-    for name in parts:
-        if name in found.attributes:
-            continue
-        for line in found.warnings:
-            note(f"note: {line}")
-        raise ConfigError(
-            f"There is no attribute {name!r} of speakers.",
-            hint=nearest_names(name, found.attributes)
-            if found.attributes
-            else "Give a table of speakers with --attributes, or columns enrol_… and test_….",
-        )
 
 
 def _check(plan: _Plan, out: Sequence[Path], fail_if: Sequence[str]) -> list["Condition"]:
@@ -295,7 +231,7 @@ def _report(plan: _Plan, source: Source, name: str | None) -> "Report":
 def _tables(plan: _Plan, source: Source, name: str | None) -> tuple["Table", ...]:
     """Results of all recognizers, the one to be audited first."""
     if plan.systems is None:
-        names = _call(plan, name)
+        names = recognizer_names(plan.results, plan.compare, name)
         table = source.read(plan.results, names[0])
         return (table, source.read(plan.compare, names[1])) if plan.compare else (table,)
     if plan.compare is not None:
@@ -351,37 +287,7 @@ def _print(report: "Report", out: Sequence[Path], *, as_json: bool) -> None:
         note(f"Report: {path}")
 
 
-def _any_holds(report: "Report", conditions: Sequence["Condition"]) -> bool:
-    held = False
-    for condition in conditions:
-        verdict = condition.judge(report)
-        values = ", ".join(f"{name} is {value:.4g}" for name, value in verdict.values)
-        close = "; close: " + ", ".join(verdict.close) if verdict.close else ""
-        note(f"{'FAILED' if verdict.holds else 'passed'}: {condition.text} ({values}{close})")
-        held = held or verdict.holds
-    return held
-
-
 def _names(text: str | None) -> tuple[str, ...]:
     """Names between commas, each once."""
     parts = [part.strip() for part in (text or "").split(",")]
     return tuple(dict.fromkeys(part for part in parts if part))
-
-
-def _call(plan: _Plan, name: str | None) -> tuple[str, str]:
-    """What to call the recognizers: names that were given, or as much of the paths as differs."""
-    paths = [plan.results, *([plan.compare] if plan.compare else [])]
-    given = [part.strip() for part in name.split(",")] if name and plan.compare else [name or ""]
-    if name and (len(given) != len(paths) or not all(given)):
-        raise ConfigError(
-            f"--name must name {len(paths)} recognizers, got {name!r}.",
-            hint="Write it like --name first,second.",
-        )
-    if not name:
-        from evenear.audit.tables.formats import plain_name
-
-        parts = [[*path.absolute().parts[1:-1], plain_name(path)] for path in paths]
-        while len(parts) == 2 and parts[0][-1] == parts[1][-1] and min(map(len, parts)) > 1:
-            parts = [[*one[:-2], f"{one[-2]}/{one[-1]}"] for one in parts]
-        given = [one[-1] for one in parts]
-    return given[0], given[-1]

@@ -13,7 +13,7 @@ from evenear.errors import ConfigError, TableError, nearest_names
 if TYPE_CHECKING:
     from evenear.audit import Table
 
-__all__ = ["Source", "as_options", "one_of"]
+__all__ = ["Source", "as_options", "one_of", "recognizer_names"]
 
 _OPTIONS = (
     (r"duplicates='(\w+)'", r"--duplicates \1"),
@@ -104,3 +104,22 @@ def _column(text: str) -> tuple[str, str]:
 
 def _column_options(found: re.Match[str]) -> str:
     return " ".join(f"--column {ours}=…" for ours in re.findall(r"'(\w+)':", found[1]))
+
+
+def recognizer_names(results: Path, compare: Path | None, name: str | None) -> tuple[str, str]:
+    """What to call the recognizers: names that were given, or as much of the paths as differs."""
+    paths = [results, *([compare] if compare else [])]
+    given = [part.strip() for part in name.split(",")] if name and compare else [name or ""]
+    if name and (len(given) != len(paths) or not all(given)):
+        raise ConfigError(
+            f"--name must name {len(paths)} recognizers, got {name!r}.",
+            hint="Write it like --name first,second.",
+        )
+    if not name:
+        from evenear.audit.tables.formats import plain_name
+
+        parts = [[*path.absolute().parts[1:-1], plain_name(path)] for path in paths]
+        while len(parts) == 2 and parts[0][-1] == parts[1][-1] and min(map(len, parts)) > 1:
+            parts = [[*one[:-2], f"{one[-2]}/{one[-1]}"] for one in parts]
+        given = [one[-1] for one in parts]
+    return given[0], given[-1]

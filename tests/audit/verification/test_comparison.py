@@ -1,43 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two verifiers on the same trials: planted losses are found, and what both share cancels."""
 
-import numpy as np
 import polars as pl
 import pytest
 
+from audit.verifiedtrials import trial_frame, trials
 from evenear.audit.verification.comparison import VerificationChanges, compare_verification
 from evenear.audit.verification.groups import audit_verification
 from evenear.audit.verification.trials import Trials, trials_of
 from evenear.errors import CohortError, TableError
-
-SPEAKERS = 60
-
-
-def frame(seed: int, *, loss: float = 0.0, everyone: float = 0.0) -> pl.DataFrame:
-    """Trials within genders; women's targets score lower by `loss`, everybody's by `everyone`."""
-    rng, shared = np.random.default_rng(seed), np.random.default_rng(99)
-    quality = shared.normal(0.0, 0.4, SPEAKERS)
-    rows = []
-    for a in range(SPEAKERS):
-        for k in range(12):
-            lost = loss * (a % 2) + everyone
-            noise = 0.8 * shared.normal() + 0.6 * rng.normal()
-            rows.append((2.0 + quality[a] - lost + noise, f"s{a:02d}/e", f"s{a:02d}/t{k}", 1))
-        for b in range(a % 2, SPEAKERS, 2):
-            noise = 0.8 * shared.normal() + 0.6 * rng.normal()
-            if a != b:
-                rows.append((noise, f"s{a:02d}/e", f"s{b:02d}/t0", 0))
-    return pl.DataFrame(rows, schema=["score", "enrol", "test", "target"], orient="row")
-
-
-def trials(seed: int, **losses: float) -> Trials:
-    people = pl.DataFrame(
-        {
-            "speaker": [f"s{k:02d}" for k in range(SPEAKERS)],
-            "gender": ["male", "female"] * (SPEAKERS // 2),
-        }
-    )
-    return trials_of(frame(seed, **losses), speakers=people)
 
 
 def compared(before: Trials, after: Trials) -> VerificationChanges:
@@ -96,7 +67,7 @@ def test_levels_are_those_of_an_audit_and_pairing_narrows_the_change():
 
 
 def test_only_trials_of_both_count_in_whatever_order():
-    shuffled = frame(1).sample(fraction=0.8, shuffle=True, seed=3)
+    shuffled = trial_frame(1).sample(fraction=0.8, shuffle=True, seed=3)
     after = trials_of(shuffled, speakers=trials(1).speakers)
     found = compared(trials(0), after)
     assert "trials of scores and 0 of scores are not in the other" in found.warnings[-1]
@@ -104,7 +75,9 @@ def test_only_trials_of_both_count_in_whatever_order():
 
 
 def test_trials_that_do_not_match_are_refused():
-    strange = trials_of(frame(0).with_columns(pl.col("test") + "x"), speakers=trials(0).speakers)
+    strange = trials_of(
+        trial_frame(0).with_columns(pl.col("test") + "x"), speakers=trials(0).speakers
+    )
     with pytest.raises(TableError, match="no trial in common"):
         compared(trials(0), strange)
     other = trials(0)

@@ -10,7 +10,8 @@
 
 from evenear.audit.report.contents import AuditSettings, Report, audit
 from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
-from evenear.audit.report.gate import Condition, Verdict, parse_condition
+from evenear.audit.report.gates.conditions import Condition, Verdict
+from evenear.audit.report.gates.recognizers import parse_condition
 from evenear.audit.report.rendering.markdown import to_markdown
 from evenear.audit.report.rendering.page import render_page
 from evenear.audit.report.rendering.text import to_text

@@ -18,7 +18,9 @@ from evenear.atomic import write_bytes
 from evenear.audit.report.rendering.page import environment, shell
 from evenear.audit.report.rendering.scales import difference_scale
 from evenear.audit.report.rendering.writing import check_report_path
+from evenear.audit.report.verificationchanges import change_lines, change_rows, change_summary
 from evenear.audit.report.words import Headline, interval, number_of, p_value, percent, points
+from evenear.audit.verification.comparison import VerificationChanges
 from evenear.audit.verification.grouperrors import GroupErrors, Measured, VerificationAudit
 from evenear.errors import TableError
 
@@ -45,8 +47,10 @@ _LIMITS = (
 )
 
 
-def verification_headline(found: VerificationAudit) -> Headline:
-    """Say what the audit of a verifier found."""
+def verification_headline(
+    found: VerificationAudit, changes: VerificationChanges | None = None
+) -> Headline:
+    """Say what the audit of a verifier found, and what became of its groups under a second."""
     confirmed = [
         (one, name, row)
         for row in found.rows
@@ -79,12 +83,13 @@ def verification_headline(found: VerificationAudit) -> Headline:
             f"{number_of(whole.speakers, 'speaker')}, {number_of(whole.target_trials, 'target')} "
             f"and {number_of(whole.nontarget_trials, 'non-target trial')}."
         )
+    lines += change_summary(changes) if changes is not None else ()
     return Headline(title=title, lines=tuple(lines))
 
 
-def verification_text(found: VerificationAudit) -> str:
+def verification_text(found: VerificationAudit, changes: VerificationChanges | None = None) -> str:
     """The audit as lines of text, ending in a line break."""
-    said = verification_headline(found)
+    said = verification_headline(found, changes)
     blocks = [[f"{said.title}.", *said.lines]]
     for attribute in dict.fromkeys(row.attribute for row in found.rows):
         lines = []
@@ -101,24 +106,29 @@ def verification_text(found: VerificationAudit) -> str:
             lines.append(f"{name}: {'; '.join(parts)}")
         blocks.append(lines)
     blocks.append([f"{found.formula}.", f"Shared threshold: {_threshold(found)}."])
+    if changes is not None:
+        blocks.append(change_lines(changes))
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
-def verification_json(found: VerificationAudit) -> str:
+def verification_json(found: VerificationAudit, changes: VerificationChanges | None = None) -> str:
     """The audit as indented JSON text."""
-    said = verification_headline(found)
+    said = verification_headline(found, changes)
     values = {
         "schema": "evenear.verification-audit",
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "generator": f"evenear {__version__}",
         "headline": {"title": said.title, "lines": list(said.lines)},
         **found.to_dict(),
+        "comparison": None if changes is None else changes.to_dict(),
         "limits": list(_LIMITS),
     }
     return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def render_verification_page(found: VerificationAudit) -> str:
+def render_verification_page(
+    found: VerificationAudit, changes: VerificationChanges | None = None
+) -> str:
     """The audit as HTML."""
     measured = [one for row in found.rows for _, one in _measures(row)]
     groups = {
@@ -130,7 +140,9 @@ def render_verification_page(found: VerificationAudit) -> str:
     }
     view: dict[str, Any] = {
         "audit": found,
-        "headline": verification_headline(found),
+        "headline": verification_headline(found, changes),
+        "changes": changes,
+        "change_rows": change_rows,
         "groups": groups,
         "spreads": {one.attribute: one for one in found.spreads},
         "scale": difference_scale(
@@ -141,10 +153,12 @@ def render_verification_page(found: VerificationAudit) -> str:
         "limits": _LIMITS,
     }
     template = environment().get_template("verification.html")
-    return template.render(**view, **shell(verification_json(found)))
+    return template.render(**view, **shell(verification_json(found, changes)))
 
 
-def write_verification_report(found: VerificationAudit, path: str | Path) -> None:
+def write_verification_report(
+    found: VerificationAudit, path: str | Path, changes: VerificationChanges | None = None
+) -> None:
     """Write a page to `.html`, or JSON to `.json`, whole or not at all.
 
     Raises:
@@ -153,7 +167,7 @@ def write_verification_report(found: VerificationAudit, path: str | Path) -> Non
     """
     target = check_report_path(path, (".html", ".json"))
     is_json = target.suffix.lower() == ".json"
-    text = verification_json(found) if is_json else render_verification_page(found)
+    text = (verification_json if is_json else render_verification_page)(found, changes)
     try:
         write_bytes(target, text.encode("utf-8", errors="replace"))
     except OSError as error:

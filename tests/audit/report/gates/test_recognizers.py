@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.reports import report, rich_report
-from evenear.audit.report.gate import FUNCTIONS, parse_condition
+from evenear.audit.report.gates.recognizers import FUNCTIONS, parse_condition
 from evenear.errors import CohortError, ConfigError, EvenearError
 
 
