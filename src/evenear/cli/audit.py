@@ -18,6 +18,7 @@ from evenear.cli.gates import any_holds
 from evenear.cli.tables import Source, as_options, one_of, recognizer_names
 from evenear.cli.trials import TrialPlan, audit_trials, refuse_for_trials
 from evenear.errors import CohortError, ConfigError, TableError, nearest_names
+from evenear.metrics.normalizing.named import NORMALIZER_HELP
 
 if TYPE_CHECKING:
     from evenear.audit import Table
@@ -108,9 +109,7 @@ def audit(
     worst: Annotated[
         int, typer.Option(help="Utterances to quote from each cohort; 0 leaves all texts out.")
     ] = 5,
-    normalizer: Annotated[
-        str, typer.Option(help="How texts are made comparable: basic, characters or none.")
-    ] = "basic",
+    normalizer: Annotated[str, typer.Option(help=NORMALIZER_HELP)] = "basic",
     duplicates: Annotated[
         str, typer.Option(help="Repeated utterance ids: error, first or keep.")
     ] = "error",

@@ -55,13 +55,9 @@ class Source:
     @contextmanager
     def _in_options(self) -> Iterator[dict[str, Any]]:
         """How to read, checked; hints come back in the words of the options."""
-        from evenear.metrics.words import NORMALIZERS
+        from evenear.metrics.normalizing.named import normalizer_named
 
-        if self.normalizer not in NORMALIZERS:
-            raise ConfigError(
-                f"There is no normalizer {self.normalizer!r}.",
-                hint=nearest_names(self.normalizer, NORMALIZERS),
-            )
+        normalizer_named(self.normalizer)  # refuses a name that there is not
         one_of("--duplicates", self.duplicates, ("error", "first", "keep"))
         renamed = self.renamed
         try:

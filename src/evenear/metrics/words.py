@@ -9,22 +9,17 @@ The number of errors of a pair is unique. Its split into insertions, deletions a
 not always; kaldialign decides ties, always the same way, and the counts agree with `align_words`.
 
 A score means little without its normalizer, so `normalizer_version` gives the name to print beside
-it. "basic" does not turn digits into words or expand abbreviations: do so before if one side does.
+it. What normalizers there are says `evenear.metrics.normalizing.named`.
 
-Source: R. A. Wagner and M. J. Fischer, "The string-to-string correction problem", 1974; Unicode
-Standard Annex 15 (NFKC).
+Source: R. A. Wagner and M. J. Fischer, "The string-to-string correction problem", 1974.
 """
 
-import re
-import unicodedata
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 import kaldialign
 
-from evenear.errors import ConfigError, nearest_names
+from evenear.metrics.normalizing.named import NORMALIZERS, normalize, normalizer_version
 
 __all__ = [
     "NORMALIZERS",
@@ -38,8 +33,6 @@ __all__ = [
 
 _NO_WORD = " "
 """Stands for "no word" in kaldialign: no word has a space in it."""
-_APOSTROPHES = str.maketrans(dict.fromkeys("‘’‛ʼ′＇`´", "'"))
-_EDGE_APOSTROPHE = re.compile(r"(?<![^ '])'|'(?![^ '])")
 
 
 @dataclass(frozen=True)
@@ -116,87 +109,3 @@ def align_words(reference: str, hypothesis: str) -> tuple[AlignedPair, ...]:
         )
         for said, heard in pairs
     )
-
-
-def normalize(text: str, normalizer: str = "basic") -> str:
-    """Bring a text into the form in which words are compared.
-
-    Args:
-        text: What was said or recognized.
-        normalizer: A name in `NORMALIZERS`.
-
-    Raises:
-        ConfigError: There is no normalizer of this name.
-    """
-    return _normalizer(normalizer)(text)
-
-
-def normalizer_version(normalizer: str = "basic") -> str:
-    """What to print beside a score: the normalizer's name, version and Unicode's version.
-
-    Raises:
-        ConfigError: There is no normalizer of this name.
-    """
-    _normalizer(normalizer)
-    return f"{normalizer}-{_VERSIONS[normalizer]} (Unicode {unicodedata.unidata_version})"
-
-
-def _normalizer(name: str) -> Callable[[str], str]:
-    try:
-        return NORMALIZERS[name]
-    except KeyError:
-        raise ConfigError(
-            f"There is no normalizer {name!r}.", hint=nearest_names(name, NORMALIZERS)
-        ) from None
-
-
-def _none(text: str) -> str:
-    """The text as it is."""
-    return text
-
-
-def _basic(text: str) -> str:
-    """Upper case, straight apostrophes inside words, no other punctuation, single spaces."""
-    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES))
-    text = unicodedata.normalize("NFKC", text.upper()).translate(_KEPT)
-    return " ".join(_EDGE_APOSTROPHE.sub(" ", text).split())
-
-
-def _characters(text: str) -> str:
-    """Basic without apostrophes, each character a word: for scripts that put no spaces."""
-    spaced = "".join(
-        char if unicodedata.category(char)[0] == "M" else f" {char}"
-        for char in _basic(text).replace("'", "")
-    )
-    return " ".join(spaced.split())
-
-
-class _KeptCharacters(dict[int, str]):
-    """What `str.translate` makes of each character; looked up in Unicode once, then remembered.
-
-    Letters, marks, numbers and the straight apostrophe stay; invisible format characters (soft
-    hyphen, zero-width joiners) vanish; everything else becomes a space.
-    """
-
-    def __missing__(self, code: int) -> str:
-        category = unicodedata.category(chr(code))
-        if category[0] in "LMN" or code == ord("'"):
-            kept = chr(code)
-        else:
-            kept = "" if category == "Cf" else " "
-        self[code] = kept
-        return kept
-
-
-_KEPT = _KeptCharacters(_APOSTROPHES)
-_VERSIONS = {"basic": 1, "characters": 1, "none": 1}
-
-NORMALIZERS: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {"basic": _basic, "characters": _characters, "none": _none}
-)
-"""Ways to normalize, by name.
-
-- basic: NFKC, upper case, apostrophes straight and only inside words, other punctuation to spaces.
-- characters: basic without apostrophes, then every character (with its marks) a word of its own.
-- none: the text as it is.
-"""

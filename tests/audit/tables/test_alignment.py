@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 
 from evenear.audit.tables.alignment import count_word_errors
 from evenear.errors import TableError
-from evenear.metrics.words import NORMALIZERS, normalize, word_errors
+from evenear.metrics.normalizing.named import NORMALIZERS, normalize, normalizer_named
+from evenear.metrics.words import word_errors
+
+BY_SPACE = [name for name in NORMALIZERS if normalizer_named(name).is_by_space]
 
 WORDS = st.sampled_from(
     ["a", "b", "c", "B", "it's", "its", "'tis", "well-known", "…", "é", "e\u0301"]
@@ -87,12 +90,13 @@ def test_no_utterances_give_no_counts():
 def test_texts_may_be_one_piece_for_a_normalizer_that_looks_across_spaces(monkeypatch):
     pairs = [("a b c", "a c"), ("", "x"), ("It's", "its")]
     by_space = count(pairs)
-    monkeypatch.setattr("evenear.audit.tables.alignment.SPACE_BY_SPACE", frozenset())
+    whole = normalizer_named("basic")._replace(is_by_space=False)
+    monkeypatch.setattr("evenear.audit.tables.alignment.normalizer_named", lambda _: whole)
     for field, other in zip(by_space, count(pairs), strict=True):
         np.testing.assert_array_equal(field, other)
 
 
-@pytest.mark.parametrize("normalizer", sorted(NORMALIZERS))
+@pytest.mark.parametrize("normalizer", [*sorted(BY_SPACE), "basic+contractions"])
 @settings(deadline=None, max_examples=100)
 @given(text=ANY_TEXTS)
 def test_normalizers_taken_space_by_space_are_so(normalizer, text):

@@ -28,7 +28,7 @@ from evenear.audit.tables.splits import split_speakers
 from evenear.audit.tables.table import Table
 from evenear.config import config
 from evenear.errors import CohortError, ConfigError
-from evenear.metrics.words import NORMALIZERS, normalizer_version
+from evenear.metrics.normalizing.named import normalizer_version
 
 __all__ = ["AuditSettings", "Report", "audit"]
 
@@ -290,6 +290,6 @@ def _limits(found: Gaps, findings: Sequence[Finding]) -> tuple[str, ...]:
 
 
 def _normalizer(name: str) -> str:
-    if name in NORMALIZERS:
+    if name != "as counted":
         return f"the normalizer {normalizer_version(name)}"
     return "whatever made the counts in the table"

@@ -23,12 +23,9 @@ import numpy as np
 import polars as pl
 
 from evenear.errors import TableError
-from evenear.metrics.words import normalize
+from evenear.metrics.normalizing.named import normalize, normalizer_named
 
-__all__ = ["CELLS_AT_ONCE", "LONGEST", "SPACE_BY_SPACE", "WordCounts", "count_word_errors"]
-
-SPACE_BY_SPACE = frozenset({"basic", "characters", "none"})
-"""Normalizers that treat what stands between two spaces without regard to the rest."""
+__all__ = ["CELLS_AT_ONCE", "LONGEST", "WordCounts", "count_word_errors"]
 
 CELLS_AT_ONCE = 1 << 16
 """Cells of one row of tables handled together: small enough for the processor's cache."""
@@ -114,7 +111,7 @@ def _word_numbers(
 ) -> tuple[_Words, _Words]:
     """Normalize both sides and number their words alike."""
     texts = pl.concat([references.cast(pl.String), hypotheses.cast(pl.String)]).fill_null("")
-    if normalizer in SPACE_BY_SPACE:
+    if normalizer_named(normalizer).is_by_space:
         split = texts.str.split(" ")
         pieces_per_text = split.list.len().to_numpy().astype(np.int64)
         pieces = split.explode()

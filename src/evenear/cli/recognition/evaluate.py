@@ -10,6 +10,7 @@ import typer
 from evenear.cli.console import expect_file_to_write, expect_to_read, need, note, progress_bar
 from evenear.cli.recognition.searching import SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, nearest_names
+from evenear.metrics.normalizing.named import NORMALIZER_HELP
 
 if TYPE_CHECKING:
     from evenear.evaluation import Row
@@ -30,9 +31,7 @@ def evaluate(
     condition: Annotated[
         str | None, typer.Option(help="Change the sound first: tight-cut, telephone, joined, …")
     ] = None,
-    normalizer: Annotated[
-        str, typer.Option(help="How texts are made comparable: basic, characters, none.")
-    ] = "basic",
+    normalizer: Annotated[str, typer.Option(help=NORMALIZER_HELP)] = "basic",
     search: Annotated[str | None, typer.Option(help=SEARCH_HELP)] = None,
     beam: Annotated[
         int | None, typer.Option(min=1, help="Width of the search; 1 alone is greedy.")
