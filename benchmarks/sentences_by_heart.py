@@ -31,8 +31,8 @@ from evenear.metrics.words import WordErrors, normalize, word_errors
 from evenear.search import greedy_search
 from evenear.seeding import rng_for
 from evenear.training.runs.preparation import Source, prepare
-from evenear.training.seams import stored_seams
 from evenear.training.settings import TrainingConfig
+from evenear.training.splicepoints import stored_splice_points
 
 Spoken = tuple[np.ndarray, str]
 
@@ -75,8 +75,8 @@ def main() -> None:
     sources = [Source(path) for path in args.data]
     corpus = prepare(sources, settings.data, args.run, seed=settings.seed)
     bundle, store = load_model(args.model), OneCopy(corpus.train)
-    seams = stored_seams(bundle, store, args.run)
-    splicer, rng = Splicer(store, seams), rng_for(args.seed, "by heart")
+    splice_points = stored_splice_points(bundle, store, args.run)
+    splicer, rng = Splicer(store, splice_points), rng_for(args.seed, "by heart")
     whole: list[Spoken] = []
     spliced: list[Spoken] = []
     begun: list[Spoken] = []
@@ -85,12 +85,14 @@ def main() -> None:
         made = splicer.splice(int(stored), rng)
         if made is None:
             continue
-        known = [k for k, seam in enumerate(seams[one.utterance_id, 0]) if seam is not None]
+        known = [
+            k for k, point in enumerate(splice_points[one.utterance_id, 0]) if point is not None
+        ]
         words = known[int(rng.integers(len(known)))] + 1
-        seam = seams[one.utterance_id, 0][words - 1]
+        point = splice_points[one.utterance_id, 0][words - 1]
         whole.append((store.frames(stored), one.text))
         spliced.append(made)
-        begun.append((store.frames(stored)[:seam], " ".join(one.text.split()[:words])))
+        begun.append((store.frames(stored)[:point], " ".join(one.text.split()[:words])))
         if len(whole) == args.num:
             break
     dev = [(corpus.dev.frames(i), u.text) for i, u in enumerate(corpus.dev.utterances)]

@@ -102,15 +102,15 @@ ENCODERS = {
     "lstm": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM),
     "lstm-reduced-2": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM, reduction=2),
     "lstm-reduced-3": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_PLAIN_LSTM, reduction=3),
-    "convrnn": ConvRnnConfig(feature_dim=_WIDTH, local=_LOCAL, wide=_WIDE, lstm=_LSTM),
+    "convrnn": ConvRnnConfig(feature_dim=_WIDTH, local=_LOCAL, global_cnn=_WIDE, lstm=_LSTM),
     "convrnn-reduced-2": ConvRnnConfig(
-        feature_dim=_WIDTH, local=_LOCAL, wide=_SEPARABLE, lstm=_LSTM, reduction=2
+        feature_dim=_WIDTH, local=_LOCAL, global_cnn=_SEPARABLE, lstm=_LSTM, reduction=2
     ),
     "convrnn-local-only": ConvRnnConfig(
-        feature_dim=_WIDTH, local=_TALL, wide=None, lstm=_PLAIN_LSTM
+        feature_dim=_WIDTH, local=_TALL, global_cnn=None, lstm=_PLAIN_LSTM
     ),
     "convrnn-global-only": ConvRnnConfig(
-        feature_dim=_WIDTH, local=None, wide=_UNGATED, lstm=_PLAIN_LSTM, reduction=2
+        feature_dim=_WIDTH, local=None, global_cnn=_UNGATED, lstm=_PLAIN_LSTM, reduction=2
     ),
     "conformer": _CONFORMER,
     "conformer-reduced-2": replace(_CONFORMER, left_frames=40, reduction=2),

@@ -22,12 +22,12 @@ def test_words_have_phones_without_stress(tmp_path):
     lexicon = Lexicon.read(write_lines(tmp_path / "words.dict", LINES))
     assert lexicon.phones == ("AH", "EH", "HH", "K", "L", "OW", "Z")
     spelled = {
-        word: [" ".join(lexicon.phones[phone - 1] for phone in way) for way in ways]
-        for word, ways in lexicon.ways.items()
+        word: [" ".join(lexicon.phones[phone - 1] for phone in way) for way in pronunciations]
+        for word, pronunciations in lexicon.pronunciations.items()
     }
     assert spelled == {
         "HELLO": ["HH AH L OW", "HH EH L OW"],
-        "LOW": ["L OW"],  # both ways are one without stress
+        "LOW": ["L OW"],  # both pronunciations are one without stress
         "'CAUSE": ["K AH Z"],
     }
 

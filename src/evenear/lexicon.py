@@ -27,8 +27,8 @@ class Lexicon:
     """Pronunciations. A phone's id is its place among `phones`, counted from 1; 0 is for blank."""
 
     phones: tuple[str, ...]
-    ways: Mapping[str, tuple[tuple[int, ...], ...]]
-    """The ways to say each word, in upper case."""
+    pronunciations: Mapping[str, tuple[tuple[int, ...], ...]]
+    """The pronunciations of each word in upper case, as ids of phones."""
 
     @classmethod
     def read(cls, path: Path) -> "Lexicon":
@@ -59,13 +59,13 @@ class Lexicon:
             said.setdefault(_VARIANT.sub("", word).upper(), {})[way] = None
         if not said:
             raise ManifestError(f"Pronunciations need a word at least, got none in {path}.")
-        inventory = tuple(sorted({p for ways in said.values() for way in ways for p in way}))
+        inventory = tuple(sorted({p for each in said.values() for way in each for p in way}))
         ids = {phone: number for number, phone in enumerate(inventory, start=1)}
         return cls(
             inventory,
             {
-                word: tuple(tuple(ids[phone] for phone in way) for way in ways)
-                for word, ways in said.items()
+                word: tuple(tuple(ids[phone] for phone in way) for way in each)
+                for word, each in said.items()
             },
         )
 
@@ -73,7 +73,7 @@ class Lexicon:
         """Ids of the phones of a normalized text; none if a word of it is unknown."""
         found: list[int] = []
         for word in text.split():
-            if word not in self.ways:
+            if word not in self.pronunciations:
                 return []
-            found += self.ways[word][0]
+            found += self.pronunciations[word][0]
         return found

@@ -36,3 +36,14 @@ def test_matrices_are_rounded_to_half_a_step(dtype, step):
 def test_what_does_not_fit_is_named():
     with pytest.raises(CheckpointError, match="weight big does not fit float16: it reaches 1e"):
         stored({"big": torch.full((2, 2), 1e6)}, "float16")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+def test_weights_of_older_files_get_the_names_of_today(dtype):
+    older = {f"{place}encoder.wide.0.mix.weight": WEIGHTS["matrix"] for place in ("", "model.")}
+    older["encoder.widen.weight"] = WEIGHTS["matrix"]
+    assert widened(stored(older, dtype)).keys() == {
+        "encoder.global_cnn.0.mix.weight",
+        "model.encoder.global_cnn.0.mix.weight",
+        "encoder.widen.weight",
+    }

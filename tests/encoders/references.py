@@ -43,15 +43,15 @@ def convrnn(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
             x_TCF = np.maximum(x_TCF, 0)
         x_TF = _linear(x_TCF.reshape(len(x_TF), -1), w, "project")
     y_TF = x_TF
-    for index in range(config.wide.num_blocks if config.wide else 0):
-        w = _under(weights, f"wide.{index}")
+    for index in range(config.global_cnn.num_blocks if config.global_cnn else 0):
+        w = _under(weights, f"global_cnn.{index}")
         u_TD = _normalized(np.maximum(_linear(y_TF, w, "widen"), 0), w, "norm_wide")
-        v_TD = _conv1d(u_TD, _under(w, "dilated"), 2**index, separable=config.wide.separable)
+        v_TD = _conv1d(u_TD, _under(w, "dilated"), 2**index, separable=config.global_cnn.separable)
         z_TD = _linear(_normalized(np.maximum(v_TD, 0), w, "norm"), w, "mix")
-        if config.wide.squeeze_excite != "off":
+        if config.global_cnn.squeeze_excite != "off":
             z_TD = z_TD * _gate(z_TD, w)
         y_TF = y_TF + z_TD
-    both = config.local is not None and config.wide is not None
+    both = config.local is not None and config.global_cnn is not None
     joined_TF = _linear(np.concatenate([x_TF, y_TF], axis=1) if both else y_TF, weights, "join")
     layers = _under(weights, "lstm")
     return _lstm_layers(config.lstm, layers, _joined(joined_TF, config.reduction))

@@ -29,3 +29,9 @@ def test_a_wrong_field_is_named_once_and_not_for_each_kind():
     with pytest.raises(ValueError, match="dimm") as found:
         ADAPTER.validate_python({"kind": "transformer", "dimm": 3})
     assert len(found.value.errors()) == 1
+
+
+def test_the_global_cnn_is_read_by_the_name_that_older_configs_give_it():
+    values = to_dict(ENCODERS["convrnn"])
+    values["wide"] = values.pop("global_cnn")
+    assert ADAPTER.validate_python(values) == ENCODERS["convrnn"]

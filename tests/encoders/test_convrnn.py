@@ -33,14 +33,14 @@ def num_parameters(**settings) -> int:
 def test_the_papers_sizes_have_the_papers_parameters():
     """Local 2.9 M, global 2.5 M, together 5.40 M (tables 3 and 5)."""
     join_one, join_both = 192 * 192 + 192, 2 * 192 * 192 + 192
-    local, wide = num_parameters(wide=None) - join_one, num_parameters(local=None) - join_one
+    local, wide = num_parameters(global_cnn=None) - join_one, num_parameters(local=None) - join_one
     assert local == 2_874_716
     assert wide + join_both == 2_520_768
     assert num_parameters() == 5_395_484
 
 
 def test_the_separable_reading_is_smaller():
-    assert num_parameters(wide=GlobalCnnConfig(separable=True)) < num_parameters() - 500_000
+    assert num_parameters(global_cnn=GlobalCnnConfig(separable=True)) < num_parameters() - 500_000
 
 
 @torch.no_grad()
@@ -52,9 +52,9 @@ def test_the_gate_hears_the_distant_past_and_without_it_the_past_ends():
 
     def influence_at_the_end(squeeze_excite: str) -> float:
         config = ENCODERS["convrnn-global-only"]
-        wide = replace(config.wide, squeeze_excite=squeeze_excite)
+        wide = replace(config.global_cnn, squeeze_excite=squeeze_excite)
         torch.manual_seed(0)
-        encoder = ConvRnnEncoder(replace(config, wide=wide, reduction=1)).eval()
+        encoder = ConvRnnEncoder(replace(config, global_cnn=wide, reduction=1)).eval()
         joined = []
         encoder.join.register_forward_hook(lambda _m, _i, output: joined.append(output))
         for frames_BTF in (features_BTF, other_BTF):
@@ -84,7 +84,7 @@ def test_padding_does_not_shift_the_statistics_of_training():
             torch.manual_seed(3)
             encoder = ConvRnnEncoder(config).train()
             encoder(frames_BTF, torch.tensor([length]))
-        norms.append({n: b for n, b in encoder.named_buffers() if "wide.0.norm_wide" in n})
+        norms.append({n: b for n, b in encoder.named_buffers() if "global_cnn.0.norm_wide" in n})
     for name, buffer in norms[0].items():
         torch.testing.assert_close(buffer, norms[1][name])
 
@@ -92,8 +92,8 @@ def test_padding_does_not_shift_the_statistics_of_training():
 def with_the_gate_of_whole_utterances() -> ConvRnnEncoder:
     """The weights of a lawful encoder, and the mean that the trap takes."""
     lawful = tiny_transducer("convrnn").encoder
-    wide = replace(ENCODERS["convrnn"].wide, squeeze_excite="whole-utterance")
-    encoder = ConvRnnEncoder(replace(ENCODERS["convrnn"], wide=wide)).eval()
+    wide = replace(ENCODERS["convrnn"].global_cnn, squeeze_excite="whole-utterance")
+    encoder = ConvRnnEncoder(replace(ENCODERS["convrnn"], global_cnn=wide)).eval()
     encoder.load_state_dict(lawful.state_dict())
     return encoder
 
@@ -135,7 +135,9 @@ def test_the_mean_of_whole_utterances_leaves_padding_out():
 def test_without_squeeze_excite_its_weights_and_its_state_are_gone():
     gated, ungated = (
         ConvRnnEncoder(
-            replace(ENCODERS["convrnn"], wide=GlobalCnnConfig(num_blocks=2, squeeze_excite=kind))
+            replace(
+                ENCODERS["convrnn"], global_cnn=GlobalCnnConfig(num_blocks=2, squeeze_excite=kind)
+            )
         )
         for kind in ("running-mean", "off")
     )
@@ -143,7 +145,7 @@ def test_without_squeeze_excite_its_weights_and_its_state_are_gone():
     fewer = sum(p.numel() for p in gated.parameters())
     fewer -= sum(p.numel() for p in ungated.parameters())
     assert fewer == 2 * 2 * (width * width + width)
-    assert all(block.mean == () for block in ungated.initial_state(1).wide)
+    assert all(block.mean == () for block in ungated.initial_state(1).global_cnn)
 
 
 @pytest.mark.parametrize(

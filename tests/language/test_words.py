@@ -23,12 +23,12 @@ def test_the_commonest_words_that_can_be_said_are_kept(lexicon):
     model = WordModel.train(TEXT, lexicon)
     assert model.words == ("THE", "CAT", "SAT", "MAT")
     assert WordModel.train(TEXT, lexicon, max_words=2).words == ("THE", "CAT")
-    assert model.ways == tuple(lexicon.ways[word] for word in model.words)
+    assert model.pronunciations == tuple(lexicon.pronunciations[word] for word in model.words)
     assert model.phones == lexicon.phones
     assert model.vocabulary_size == 5
     again = WordModel.train(["MAT SAT HILL"], model.lexicon)
     assert (again.words, again.phones) == (("MAT", "SAT"), lexicon.phones)
-    assert again.ways == (lexicon.ways["MAT"], lexicon.ways["SAT"])
+    assert again.pronunciations == (lexicon.pronunciations["MAT"], lexicon.pronunciations["SAT"])
 
 
 def test_every_word_and_the_unknown_one_share_one_probability(lexicon):
@@ -75,7 +75,11 @@ def test_texts_are_scored_with_their_unknown_words(lexicon):
 def test_a_saved_model_is_the_same(lexicon):
     model = WordModel.train(TEXT, lexicon)
     again = WordModel.from_bytes(model.to_bytes())
-    assert (again.words, again.phones, again.ways) == (model.words, model.phones, model.ways)
+    assert (again.words, again.phones, again.pronunciations) == (
+        model.words,
+        model.phones,
+        model.pronunciations,
+    )
     contexts_NK, words_N = np.array([[1, 2], [4, 1]]), np.array([3, 2])
     np.testing.assert_array_equal(
         again.log_probs_of(contexts_NK, words_N), model.log_probs_of(contexts_NK, words_N)

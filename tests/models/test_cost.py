@@ -69,7 +69,7 @@ def test_the_papers_convrnnt_costs_what_was_worked_out_by_hand():
     cost = encoder_cost(ConvRnnEncoder(ConvRnnConfig()), FRAME_SECONDS)
     parts = {name: macs / 1e6 for name, macs in cost.parts.items()}
     assert parts["local"] == pytest.approx(98.9 + 2.4, abs=0.1)
-    assert parts["wide"] == pytest.approx(2.4, abs=0.05)
+    assert parts["global_cnn"] == pytest.approx(2.4, abs=0.05)
     assert parts["join"] == pytest.approx(0.07, abs=0.01)
     assert parts["lstm"] == pytest.approx(18.8, abs=0.05)
     assert cost.macs_per_frame / 1e6 == pytest.approx(122.6, abs=0.1)
@@ -138,7 +138,7 @@ def test_the_frequency_axis_counts():
     layers = LstmStackConfig(num_layers=1, hidden_dim=2, dim=2)
     parts = []
     for local in (whole, small):
-        encoder = ConvRnnEncoder(ConvRnnConfig(local=local, wide=None, lstm=layers))
+        encoder = ConvRnnEncoder(ConvRnnConfig(local=local, global_cnn=None, lstm=layers))
         features_BTF = torch.zeros(1, 1, 192)
         state = encoder.initial_state(1)
         parts.append(count_macs(encoder, lambda e=encoder, s=state, f=features_BTF: e.step(f, s)))

@@ -41,7 +41,7 @@ def test_table_3_is_reproduced_to_its_printed_digits(convrnn):
     18.93 is six LSTM layers with the projection that joins local and global, which is also in 5.40.
     """
     encoder, predictor = convrnn.encoder, convrnn.predictor
-    conv = size(encoder.local) + size(encoder.wide) + size(encoder.join)
+    conv = size(encoder.local) + size(encoder.global_cnn) + size(encoder.join)
     assert millions(conv) == 5.40
     layers = size(encoder.lstm) - second_biases(encoder.lstm)
     assert millions(layers + size(encoder.join)) == 18.93
@@ -64,7 +64,7 @@ def test_table_5_is_reproduced_to_its_printed_digits(convrnn):
     """Convolutions: local 2.9, global 2.5, both 5.4 M; "global" has the joining projection."""
     encoder = convrnn.encoder
     assert millions(size(encoder.local), 1) == 2.9
-    wide = size(encoder.wide) + size(encoder.join)
+    wide = size(encoder.global_cnn) + size(encoder.join)
     assert millions(wide, 1) == 2.5
     assert millions(size(encoder.local) + wide, 1) == 5.4
 
@@ -145,11 +145,11 @@ def test_the_papers_transducers_survive_json(name):
 def test_ablations_leave_out_what_they_say():
     encoders = {name: variant().model.encoder for name, variant in convrnnt.VARIANTS.items()}
     both = encoders["convrnn"]
-    assert encoders["convrnn-local-only"].wide is None
+    assert encoders["convrnn-local-only"].global_cnn is None
     assert encoders["convrnn-local-only"].local == both.local
     assert encoders["convrnn-global-only"].local is None
-    assert encoders["convrnn-global-only"].wide == both.wide
-    assert encoders["convrnn-no-se"].wide == replace(both.wide, squeeze_excite="off")
+    assert encoders["convrnn-global-only"].global_cnn == both.global_cnn
+    assert encoders["convrnn-no-se"].global_cnn == replace(both.global_cnn, squeeze_excite="off")
 
 
 def test_every_encoder_listens_to_the_features_that_are_stored():
@@ -166,5 +166,5 @@ def test_the_longer_past_is_the_papers():
         return sum((wide.kernel - 1) * 2**i for i in range(wide.num_blocks))
 
     assert past_frames(GlobalCnnConfig()) == 126
-    assert past_frames(convrnnt.long_past().model.encoder.wide) == 120
-    assert past_frames(convrnnt.convrnn().model.encoder.wide) == 30
+    assert past_frames(convrnnt.long_past().model.encoder.global_cnn) == 120
+    assert past_frames(convrnnt.convrnn().model.encoder.global_cnn) == 30

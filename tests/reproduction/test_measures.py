@@ -28,8 +28,8 @@ def test_streams_of_lawful_encoders_are_whole_utterances(name):
 
 def test_an_encoder_that_hears_the_future_is_caught():
     encoder = tiny_transducer("convrnn").encoder
-    wide = replace(encoder.config.wide, squeeze_excite="whole-utterance")
-    trapped = ConvRnnEncoder(replace(encoder.config, wide=wide)).eval()
+    wide = replace(encoder.config.global_cnn, squeeze_excite="whole-utterance")
+    trapped = ConvRnnEncoder(replace(encoder.config, global_cnn=wide)).eval()
     trapped.load_state_dict(encoder.state_dict())
     features_BTF = 20.0 * random_features(50, batch_size=2)
     lawful = streaming_gap(encoder, features_BTF)

@@ -205,11 +205,11 @@ def test_a_settled_reading_is_the_best_for_both_judges():
             score = state.beam.scores_N[place] + weight * own
             judged[tokens] = max(judged.get(tokens, -math.inf), score)
         assert len(judged) > 5
-        assert both.settled(state).tokens == max(judged, key=lambda tokens: judged[tokens])
+        assert both.finalized(state).tokens == max(judged, key=lambda tokens: judged[tokens])
         (other,) = plain.step(projected_BTD, [plain.initial_state()])
-        assert plain.settled(other) == plain.best(other)
+        assert plain.finalized(other) == plain.best(other)
         assert both.best(state).tokens == plain.best(other).tokens
-        differ += both.settled(state).tokens != plain.best(other).tokens
+        differ += both.finalized(state).tokens != plain.best(other).tokens
     assert differ > 0
 
 
@@ -273,7 +273,7 @@ def test_however_long_one_talks_only_the_last_frames_are_kept_and_judged():
     for _ in range(3):
         (state,) = both.step(random_projected(both.model, 200), [state])
         assert sum(map(len, state.heard)) <= 520
-    assert both.settled(state).tokens
+    assert both.finalized(state).tokens
 
 
 def test_without_words_nothing_is_found():

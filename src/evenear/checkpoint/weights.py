@@ -4,6 +4,7 @@
 Vectors and statistics always stay as they are, and a model always computes in float32.
 """
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -14,6 +15,8 @@ from evenear.errors import CheckpointError
 __all__ = ["stored", "widened"]
 
 _SCALE = ":scale"  # no parameter's name ends so
+_RENAMED = ((re.compile(r"(^|\.)encoder\.wide\.(?=\d)"), r"\1encoder.global_cnn."),)
+"""What parameters were called when older files were written, and are called now."""
 
 
 def stored(weights: Mapping[str, Tensor], dtype: str) -> dict[str, Tensor]:
@@ -50,9 +53,17 @@ def _narrow(name: str, tensor: Tensor) -> Tensor:
 
 
 def widened(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights as the model computes with them."""
-    wide = {name: t.float() if t.is_floating_point() else t for name, t in weights.items()}
+    """The weights as the model computes with them, by the names that it gives them now."""
+    wide = {
+        _renamed(name): t.float() if t.is_floating_point() else t for name, t in weights.items()
+    }
     for name in [name for name in wide if name + _SCALE in wide]:
         rows = wide[name].flatten(1) * wide.pop(name + _SCALE)[:, None]
         wide[name] = rows.view_as(wide[name])
     return wide
+
+
+def _renamed(name: str) -> str:
+    for old, new in _RENAMED:
+        name = old.sub(new, name)
+    return name

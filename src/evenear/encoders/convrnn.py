@@ -21,7 +21,7 @@ strides and `reduction` save computation.
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
@@ -84,8 +84,10 @@ class ConvRnnConfig:
     feature_dim: int = Field(default=192, ge=1)
     local: LocalCnnConfig | None = LocalCnnConfig()
     """None leaves the local CNN out (the paper's "global only")."""
-    wide: GlobalCnnConfig | None = GlobalCnnConfig()
-    """The global CNN; None leaves it out (the paper's "local only")."""
+    global_cnn: GlobalCnnConfig | None = Field(
+        default=GlobalCnnConfig(), validation_alias=AliasChoices("global_cnn", "wide")
+    )
+    """None leaves the global CNN out (the paper's "local only"). Old configs call it `wide`."""
     lstm: LstmStackConfig = LstmStackConfig(num_layers=6)
     reduction: int = Field(default=1, ge=1)
     """Frames joined into one between the convolutions and the LSTM layers."""
@@ -209,7 +211,7 @@ class ConvRnnState(NamedTuple):
     """State of a ConvRNN-T encoder."""
 
     local: tuple[Tensor, ...]
-    wide: tuple[GlobalBlockState, ...]
+    global_cnn: tuple[GlobalBlockState, ...]
     reducer: ReducerState
     lstm: LstmState
 
@@ -225,12 +227,12 @@ class ConvRnnEncoder(Encoder):
         self.stride = config.reduction
         self.lookahead_frames = config.reduction - 1
         self.local = _LocalCnn(config.local, width) if config.local else None
-        blocks = config.wide.num_blocks if config.wide else 0
-        self.wide = nn.ModuleList(
-            _GlobalBlock(config.wide, width, dilation=2**i)  # pyright: ignore[reportArgumentType]
+        blocks = config.global_cnn.num_blocks if config.global_cnn else 0
+        self.global_cnn = nn.ModuleList(
+            _GlobalBlock(config.global_cnn, width, dilation=2**i)  # pyright: ignore[reportArgumentType]
             for i in range(blocks)
         )
-        both = config.local is not None and config.wide is not None
+        both = config.local is not None and config.global_cnn is not None
         self.join = nn.Linear(2 * width if both else width, width)
         self.reducer = FrameReducer(config.reduction, width)
         self.lstm = LstmStack(config.lstm, width * config.reduction)
@@ -270,11 +272,11 @@ class ConvRnnEncoder(Encoder):
         if self.local is not None:
             x_BTF, local_state = self.local.step(x_BTF, state.local, valid_BT)
         wide_BTF, wide_states = x_BTF, []
-        for block, block_state in zip(self._blocks(), state.wide, strict=True):
+        for block, block_state in zip(self._blocks(), state.global_cnn, strict=True):
             wide_BTF, block_state = block.step(wide_BTF, block_state, valid_BT)
             wide_states.append(block_state)
         parts = [x_BTF] if self.local is not None else []
-        parts += [wide_BTF] if len(self.wide) else []
+        parts += [wide_BTF] if len(self.global_cnn) else []
         joined_BTF = self.join(torch.cat(parts, dim=2) if parts else x_BTF)
         if valid_BT is not None:  # an incomplete last group is filled with zeros, as in `flush`
             joined_BTF = joined_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
@@ -283,4 +285,4 @@ class ConvRnnEncoder(Encoder):
         return encoded_BTD, ConvRnnState(local_state, tuple(wide_states), reducer, lstm)
 
     def _blocks(self) -> list[_GlobalBlock]:
-        return list(self.wide)  # pyright: ignore[reportReturnType]
+        return list(self.global_cnn)  # pyright: ignore[reportReturnType]

@@ -56,8 +56,8 @@ class WordModel:
     words: tuple[str, ...]
     phones: tuple[str, ...]
     """As in `Lexicon`: the phone with id k is at place k - 1."""
-    ways: tuple[tuple[tuple[int, ...], ...], ...]
-    """The ways to say each word, as ids of phones."""
+    pronunciations: tuple[tuple[tuple[int, ...], ...], ...]
+    """The pronunciations of each word, as ids of phones."""
     ngrams: NgramModel
 
     @classmethod
@@ -95,11 +95,12 @@ class WordModel:
             words = sorted(likely, key=lambda word: -likely[word])
         else:
             words = [word for word, _ in counts.most_common()]
-        words = tuple(word for word in words if word in lexicon.ways)[:max_words]
+        words = tuple(word for word in words if word in lexicon.pronunciations)[:max_words]
         if not words:
             raise ManifestError(
                 "A model of words needs text whose words a dictionary has, got "
-                f"{len(lines)} lines and a dictionary of {len(lexicon.ways)} other words.",
+                f"{len(lines)} lines and a dictionary of {len(lexicon.pronunciations)} other "
+                "words.",
                 hint="Write both in upper case, as the basic normalizer does.",
             )
         numbers = _Numbers(words)
@@ -112,12 +113,14 @@ class WordModel:
                 models.append(NgramModel.train(lines, numbers, every_ngram))
                 weights = [general_weight, 1 - general_weight]
             ngrams = mixed(models, weights, settings.max_ngrams)
-        return cls(words, lexicon.phones, tuple(lexicon.ways[word] for word in words), ngrams)
+        return cls(
+            words, lexicon.phones, tuple(map(lexicon.pronunciations.__getitem__, words)), ngrams
+        )
 
     @property
     def lexicon(self) -> Lexicon:
         """The pronunciations, to learn other words' n-grams from other text with."""
-        return Lexicon(self.phones, dict(zip(self.words, self.ways, strict=True)))
+        return Lexicon(self.phones, dict(zip(self.words, self.pronunciations, strict=True)))
 
     @property
     def vocabulary_size(self) -> int:
@@ -144,7 +147,7 @@ class WordModel:
 
     def to_bytes(self) -> bytes:
         """The model as a compressed npz archive."""
-        spoken = [(word, way) for word, ways in enumerate(self.ways) for way in ways]
+        spoken = [(word, way) for word, each in enumerate(self.pronunciations) for way in each]
         buffer = io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -170,15 +173,15 @@ class WordModel:
                 if int(arrays["format"]) != _FORMAT:
                     raise CheckpointError("The word model is of another version of evenear.")
                 words = tuple(arrays["words"].tobytes().decode().split("\n"))
-                ways: list[list[tuple[int, ...]]] = [[] for _ in words]
+                pronunciations: list[list[tuple[int, ...]]] = [[] for _ in words]
                 ends = np.cumsum(arrays["spoken_lengths"], dtype=np.int64)
                 phones = np.split(arrays["spoken_phones"], ends[:-1])
                 for word, way in zip(arrays["spoken_words"].tolist(), phones, strict=True):
-                    ways[word].append(tuple(way.tolist()))
+                    pronunciations[word].append(tuple(way.tolist()))
                 return cls(
                     words,
                     tuple(arrays["phones"].tobytes().decode().split("\n")),
-                    tuple(tuple(each) for each in ways),
+                    tuple(tuple(each) for each in pronunciations),
                     NgramModel.from_bytes(arrays["ngrams"].tobytes()),
                 )
         except (ValueError, KeyError, IndexError, EOFError, OSError, zipfile.BadZipFile) as error:

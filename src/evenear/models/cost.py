@@ -217,11 +217,11 @@ def paper_flops(config: EncoderConfig, num_frames: int, *, with_frequency: bool 
     if isinstance(config, ConvRnnConfig):
         if config.local is not None:
             flops += _local_flops(config.local, width, num_frames, with_frequency=with_frequency)
-        if config.wide is not None:
-            taps = config.wide.kernel
-            middle = 2 * width * (taps + width if config.wide.separable else taps * width)
+        if config.global_cnn is not None:
+            taps = config.global_cnn.kernel
+            middle = 2 * width * (taps + width if config.global_cnn.separable else taps * width)
             weights = 2 * width * width + middle + width * width
-            flops += 4.0 * config.wide.num_blocks * weights * num_frames
+            flops += 4.0 * config.global_cnn.num_blocks * weights * num_frames
     return flops
 
 

@@ -118,7 +118,7 @@ def contextnet() -> TrainingConfig:
 
 def local_only() -> TrainingConfig:
     """ConvRNN-T without its global convolutions."""
-    return _small("convrnn-local-only", replace(_convrnn(hidden=310), wide=None))
+    return _small("convrnn-local-only", replace(_convrnn(hidden=310), global_cnn=None))
 
 
 def global_only() -> TrainingConfig:
@@ -129,7 +129,7 @@ def global_only() -> TrainingConfig:
 def without_squeeze_excite() -> TrainingConfig:
     """ConvRNN-T whose global convolutions are not gated by the mean of the past."""
     ungated = replace(_WIDE, squeeze_excite="off")
-    return _small("convrnn-no-se", replace(_convrnn(hidden=232), wide=ungated))
+    return _small("convrnn-no-se", replace(_convrnn(hidden=232), global_cnn=ungated))
 
 
 def fast_emit() -> TrainingConfig:
@@ -192,12 +192,14 @@ def _layers(num_layers: int, hidden: int) -> LstmStackConfig:
 
 
 def _convrnn(*, hidden: int) -> ConvRnnConfig:
-    return ConvRnnConfig(local=_LOCAL, wide=_WIDE, lstm=_layers(3, hidden), reduction=2)
+    return ConvRnnConfig(local=_LOCAL, global_cnn=_WIDE, lstm=_layers(3, hidden), reduction=2)
 
 
 def _remedy(name: str, *, hidden: int = 224, **wide: object) -> TrainingConfig:
     """ConvRNN-T whose global convolutions are built otherwise."""
-    return _small(f"convrnn-{name}", replace(_convrnn(hidden=hidden), wide=replace(_WIDE, **wide)))
+    return _small(
+        f"convrnn-{name}", replace(_convrnn(hidden=hidden), global_cnn=replace(_WIDE, **wide))
+    )
 
 
 def _small(name: str, encoder: EncoderConfig) -> TrainingConfig:

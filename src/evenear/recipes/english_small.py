@@ -32,7 +32,7 @@ def recipe() -> TrainingConfig:
     layers = LstmStackConfig(num_layers=4, hidden_dim=384, dim=256, layer_norm=True, residual=True)
     encoder = ConvRnnConfig(
         local=LocalCnnConfig(channels=(16, 32, 32, 32), planes=3, frequency_strides=(2, 2, 2, 1)),
-        wide=GlobalCnnConfig(num_blocks=2, separable=True, se_reduction=4),
+        global_cnn=GlobalCnnConfig(num_blocks=2, separable=True, se_reduction=4),
         lstm=layers,
         reduction=2,
     )

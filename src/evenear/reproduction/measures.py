@@ -114,13 +114,13 @@ def streaming_gap(encoder: Encoder, features_BTF: Tensor, *, seed: int = 0) -> f
 
 def trap_gap(encoder: Encoder, features_BTF: Tensor) -> float | None:
     """`streaming_gap` of the same weights with a squeeze of whole utterances; None without one."""
-    if not isinstance(encoder, ConvRnnEncoder) or encoder.config.wide is None:
+    if not isinstance(encoder, ConvRnnEncoder) or encoder.config.global_cnn is None:
         return None
     config: ConvRnnConfig = encoder.config
-    if config.wide is None or config.wide.squeeze_excite != "running-mean":
+    if config.global_cnn is None or config.global_cnn.squeeze_excite != "running-mean":
         return None
-    wide = replace(config.wide, squeeze_excite="whole-utterance")
-    trapped = ConvRnnEncoder(replace(config, wide=wide)).eval()
+    wide = replace(config.global_cnn, squeeze_excite="whole-utterance")
+    trapped = ConvRnnEncoder(replace(config, global_cnn=wide)).eval()
     trapped.load_state_dict(encoder.state_dict())
     return streaming_gap(trapped, features_BTF)
 

@@ -75,7 +75,7 @@ class Search(ABC, Generic[S]):
     def best(self, state: S) -> Hypothesis:
         """The most probable reading since the stream, or the last `restart`, began."""
 
-    def settled(self, state: S) -> Hypothesis:
+    def finalized(self, state: S) -> Hypothesis:
         """The reading to hand out once a stretch of speech is over; this may take longer."""
         return self.best(state)
 
@@ -106,11 +106,11 @@ class Search(ABC, Generic[S]):
 
     @torch.inference_mode()
     def read(self, encoded: Encoded) -> list[Hypothesis]:
-        """The settled reading of each whole, padded utterance (as `Transducer.encode` returns)."""
+        """The final reading of each whole, padded utterance (as `Transducer.encode` returns)."""
         projected_BTD = self.model.joiner.encoder_proj(encoded.encoded_BTD).float()
         states = [self.initial_state() for _ in range(len(projected_BTD))]
         states = self.step(projected_BTD, states, encoded.lengths_B.tolist())
-        return [self.settled(state) for state in states]
+        return [self.finalized(state) for state in states]
 
 
 def num_alike(readings: Collection[tuple[int, ...]]) -> int:

@@ -132,7 +132,7 @@ class LexiconSearch(Search[LexiconState]):
         return self._reading(state.beam, int((state.beam.nodes_N == ROOT).argmax()))
 
     @torch.inference_mode()
-    def settled(self, state: LexiconState) -> Hypothesis:
+    def finalized(self, state: LexiconState) -> Hypothesis:
         """The best reading, judged by the transducer too."""
         beam, weight = state.beam, self.config.transducer_weight
         places = np.flatnonzero(beam.nodes_N == ROOT).tolist()  # in the order of their scores

@@ -24,14 +24,16 @@ class PronunciationTree:
     """Words by their phones. Node 0 is the root: no phone said.
 
     Args:
-        ways: Words and how they are said, as phone ids from 1; a word may be said in many ways.
+        pronunciations: Words and how they are said, as phone ids from 1; a word may come again.
         likelihoods_V: Natural log of how likely each word id is anywhere.
     """
 
-    def __init__(self, ways: Iterable[tuple[int, Sequence[int]]], likelihoods_V: _Floats) -> None:
+    def __init__(
+        self, pronunciations: Iterable[tuple[int, Sequence[int]]], likelihoods_V: _Floats
+    ) -> None:
         children: list[dict[int, int]] = [{}]
         words: list[list[int]] = [[]]
-        for word, phones in ways:
+        for word, phones in pronunciations:
             node = ROOT
             for phone in phones:
                 if phone not in children[node]:

@@ -259,7 +259,7 @@ class TwoTalkerRecognizer:
         heard = self._greedy.best(channel.tokens)
         words = words_of(heard, self.tokenizer, self.clock)
         if self._words is not None:
-            found = words_of(self._words.settled(channel.words), self.tokenizer, self.clock)
+            found = words_of(self._words.finalized(channel.words), self.tokenizer, self.clock)
             words = found or words
         known = self.clock.seconds_at(num_frames)
         end = self.clock.seconds_at(heard.frames[-1])

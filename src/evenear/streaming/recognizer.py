@@ -195,7 +195,7 @@ class Recognizer:
         rest_BTD, encoder = finished(self.model, encoder)
         projected_BTD = torch.cat([projected_BTD, rest_BTD], dim=1)
         (events,), (state,) = self._read(projected_BTD, [state._replace(encoder=encoder)], tracker)
-        last, num_frames = self.search.settled(state.search), state.search.num_frames
+        last, num_frames = self.search.finalized(state.search), state.search.num_frames
         found, turns = tracker.close(state.turns, last, num_frames)
         return events + found, state._replace(turns=turns)
 
@@ -337,7 +337,7 @@ class Recognizer:
         best = self.search.best(search)
         events, turns, is_over = tracker.observe(turns, best, num_frames)
         if is_over:
-            last = self.search.settled(search)
+            last = self.search.finalized(search)
             found, turns = tracker.close(turns, last, num_frames)
             return events + found, self.search.restart(search), turns
         if not best.tokens:
@@ -351,7 +351,7 @@ class Recognizer:
             events, search = events + found, self.search.commit(search, best, count)
             best = self.search.best(search)
         if tracker.is_late(best, num_frames):
-            judged = self.search.settled(search)
+            judged = self.search.finalized(search)
             count = tracker.num_late(judged, num_frames)
             if not count:
                 judged, count = best, tracker.num_late(best, num_frames)

@@ -69,13 +69,13 @@ def _search_for_words(bundle: Bundle, settings: LexiconConfig) -> LexiconSearch:
             spellings.append(bundle.tokenizer.encode(word))
         except TokenizerError:
             spellings.append([])
-    ways = [
-        (number, way)
-        for number, each in enumerate(words.ways, start=1)
-        for way in each
+    spoken = [
+        (number, phones)
+        for number, each in enumerate(words.pronunciations, start=1)
+        for phones in each
         if spellings[number]
     ]
-    tree = PronunciationTree(ways, words.likelihoods())
+    tree = PronunciationTree(spoken, words.likelihoods())
     return LexiconSearch(bundle.model, tree, words, spellings, settings)
 
 

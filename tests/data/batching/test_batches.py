@@ -294,13 +294,15 @@ def test_phones_are_those_of_what_is_said(store):
     """Also in spliced sentences; and of none with a word that the dictionary does not have."""
     words = sorted({word for text in WORDS for word in text.split()} - {"MOON"})
     lexicon = Lexicon(tuple("ABCDEFGHIJ"), {word: ((k + 1, 1),) for k, word in enumerate(words)})
-    seams = {
+    splice_points = {
         (one.utterance_id, one.copy): [one.num_frames // 2]
         for one in store.utterances
         if len(one.text.split()) > 1
     }
     tokenizer, spliced = tiny_tokenizer(), 0
-    making = maker(store, given={"lexicon": lexicon, "seams": seams}, splice_chance=0.5)
+    making = maker(
+        store, given={"lexicon": lexicon, "splice_points": splice_points}, splice_chance=0.5
+    )
     for batch in making.batches(0):
         assert batch.phones_BP is not None
         assert batch.phone_lengths_B is not None
@@ -309,7 +311,9 @@ def test_phones_are_those_of_what_is_said(store):
             spliced += text != WORDS[int(utterance_id[1:]) % len(WORDS)]
             said = batch.phones_BP[row, : batch.phone_lengths_B[row]].tolist()
             expected = (
-                [] if "MOON" in text else [p for w in text.split() for p in lexicon.ways[w][0]]
+                []
+                if "MOON" in text
+                else [p for w in text.split() for p in lexicon.pronunciations[w][0]]
             )
             assert said == expected
     assert spliced > 5

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from evenear.data.batching.splicing import Splicer, read_seams, write_seams
+from evenear.data.batching.splicing import Splicer, read_splice_points, write_splice_points
 from evenear.data.batching.store import FrameStore, StoreConfig, build_store
 from evenear.features import FeatureConfig
 from evenear.seeding import rng_for
@@ -42,10 +42,10 @@ def pieces_of(text: str) -> list[tuple[str, int, int]]:
 def frames_of(piece: tuple[str, int, int], store: FrameStore) -> np.ndarray:
     name, begin, end = piece
     index = list(TEXTS).index(name)
-    seams = [0, *SEAMS[name, 0], store.utterances[index].num_frames]
-    assert seams[begin] is not None
-    assert seams[end] is not None
-    return store.frames(index)[seams[begin] : seams[end]]
+    splice_points = [0, *SEAMS[name, 0], store.utterances[index].num_frames]
+    assert splice_points[begin] is not None
+    assert splice_points[end] is not None
+    return store.frames(index)[splice_points[begin] : splice_points[end]]
 
 
 def test_sound_and_text_are_parted_at_the_same_words(store):
@@ -95,7 +95,7 @@ def test_the_same_draw_makes_the_same_sentence(store):
 
 
 def test_seams_that_are_written_are_read(tmp_path):
-    seams = {("ü\u2028x", 1): [3, None], ("b", 0): []}
-    write_seams(seams, tmp_path / "seams.jsonl")
-    assert read_seams(tmp_path / "seams.jsonl") == seams
-    assert [path.name for path in tmp_path.iterdir()] == ["seams.jsonl"]
+    splice_points = {("ü\u2028x", 1): [3, None], ("b", 0): []}
+    write_splice_points(splice_points, tmp_path / "splice_points.jsonl")
+    assert read_splice_points(tmp_path / "splice_points.jsonl") == splice_points
+    assert [path.name for path in tmp_path.iterdir()] == ["splice_points.jsonl"]

@@ -182,7 +182,7 @@ def test_features_of_another_width_are_refused_before_any_is_stored(manifest, tm
 
 
 @pytest.mark.skipif(not shipped_models(), reason="this checkout ships no model")
-def test_a_model_of_other_features_finds_no_seams(manifest, tmp_path):
+def test_a_model_of_other_features_finds_no_splice_points(manifest, tmp_path):
     with pytest.raises(ConfigError, match="reads other features"):
         prepared(manifest, tmp_path, config(), splice_with="evenear-en-small")
 

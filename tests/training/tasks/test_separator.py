@@ -135,7 +135,7 @@ def test_norms_keep_their_statistics():
     made = task()
     assert isinstance(made.model, SeparatorTransducer)
     made.model.train()
-    norm = made.model.transducer.encoder.wide[0].norm
+    norm = made.model.transducer.encoder.global_cnn[0].norm
     before = norm.mean_D.clone()
     made.losses(dev()[0], 1)
     assert torch.equal(norm.mean_D, before)

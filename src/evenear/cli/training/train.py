@@ -85,7 +85,7 @@ def train(
     write_bytes(out / "config.json", to_json(config).encode())
     with progress_bar("utterances") as bar:
         task = bar.add_task("Storing frames", total=None, status="")
-        looking = bar.add_task("Finding seams", total=None, status="", visible=False)
+        looking = bar.add_task("Finding splice points", total=None, status="", visible=False)
         shared = {
             "threads": threads,
             "device": device,

@@ -20,7 +20,7 @@ from torch import Tensor
 from evenear.config import config
 from evenear.data.batching.augmentation import FrameAugmentation, augment_frames
 from evenear.data.batching.joining import MOST_PAUSE_SECONDS, Spoken, joined, trimmed
-from evenear.data.batching.splicing import Seams, Splicer
+from evenear.data.batching.splicing import SplicePoints, Splicer
 from evenear.data.batching.store import FrameStore
 from evenear.data.corpora.splits import in_words
 from evenear.errors import ManifestError
@@ -79,7 +79,7 @@ class BatchConfig:
     trim_chance: float = Field(default=0.0, ge=0, le=1)
     """Chance that the silence before and after an utterance is cut off."""
     splice_chance: float = Field(default=0.5, ge=0, le=1)
-    """Chance that an utterance whose seams are known gets the ending of another."""
+    """Chance that an utterance whose splice points are known gets the ending of another."""
     splice_middle_chance: float = Field(default=0.5, ge=0, lt=1)
     """Chance that words of a third come between, and then again that more do."""
     easy_epochs: int = Field(default=0, ge=0)
@@ -100,7 +100,8 @@ class BatchMaker:
         settings: Sizes and augmentation.
         features: How log-mel frames are stacked.
         seed: The run's seed.
-        seams: Where utterances can be parted, to make new sentences of them; None makes none.
+        splice_points: Where utterances can be parted, to make new sentences of them; None
+            makes none.
         lexicon: How words are said; None leaves the phones out.
         with_clean: Also give the features as a teacher should hear them.
         repeats: Times an utterance occurs in an epoch, by its id, where that is not once; a
@@ -116,15 +117,17 @@ class BatchMaker:
         *,
         seed: int,
         repeats: Mapping[str, float] | None = None,
-        seams: Seams | None = None,
+        splice_points: SplicePoints | None = None,
         lexicon: Lexicon | None = None,
         with_clean: bool = False,
     ) -> None:
         self.store, self.settings, self.lexicon = store, settings, lexicon
         self.repeats = repeats or {}
-        self.seams, self._splicer = seams, None
-        if seams:
-            self._splicer = Splicer(store, seams, middle_chance=settings.splice_middle_chance)
+        self.splice_points, self._splicer = splice_points, None
+        if splice_points:
+            self._splicer = Splicer(
+                store, splice_points, middle_chance=settings.splice_middle_chance
+            )
         self._tokenizer, self.with_clean = tokenizer, with_clean
         self._clean: dict[str, int] = {}
         self.features, self.seed = features, seed
@@ -243,7 +246,7 @@ class BatchMaker:
         return self.store.frames(place if same else stored)
 
     def _spliced(self, stored: int, key: tuple[int, int, str, int]) -> Spoken | None:
-        """A new sentence that begins as this utterance, if chance wants one and seams allow it."""
+        """A new sentence that begins as this utterance, if chance wants one and it has a point."""
         if self._splicer is None or self._tokenizer is None:
             return None
         rng = rng_for(self.seed, "splice", key)

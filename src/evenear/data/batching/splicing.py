@@ -2,8 +2,8 @@
 """New sentences from recorded ones: the first words of one utterance, words from others, the last.
 
 A model that hears few recorded sentences learns them by heart. Parted between words and joined
-anew, the same sound makes a sentence that nobody said. A seam is a frame at which an utterance can
-be parted, between two of its words; `evenear.training.seams` finds them.
+anew, the same sound makes a sentence that nobody said. A splice point is a frame at which an
+utterance can be parted, between two of its words; `evenear.training.splicepoints` finds them.
 
 Legend: T frames, M mel bins.
 
@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 from evenear.atomic import write_bytes
 from evenear.data.batching.store import FrameStore
 
-__all__ = ["Seams", "Splicer", "read_seams", "write_seams"]
+__all__ = ["SplicePoints", "Splicer", "read_splice_points", "write_splice_points"]
 
-Seams = Mapping[tuple[str, int], Sequence[int | None]]
-"""By utterance and copy: the frame of the seam behind each word but the last, None for none."""
+SplicePoints = Mapping[tuple[str, int], Sequence[int | None]]
+"""By utterance and copy: the frame of the point behind each word but the last, None for none."""
 
 _TRIES = 8
 """Utterances to try before a place in a sentence is left empty."""
 _MOST_BETWEEN = 3
-"""Seams between the two ends of what is taken out of the middle of an utterance, and one more."""
+"""Points between the two ends of what is taken out of the middle of an utterance, and one more."""
 
 
 class _Piece(NamedTuple):
@@ -42,24 +42,26 @@ class _Piece(NamedTuple):
 
 
 class Splicer:
-    """Makes sentences from the stored utterances whose seams are known.
+    """Makes sentences from the stored utterances whose splice points are known.
 
     Args:
         store: Frames and texts.
-        seams: Where they can be parted.
+        splice_points: Where they can be parted.
         middle_chance: Chance that words from the middle of another utterance come between the
             beginning and the ending; then again that more do.
     """
 
-    def __init__(self, store: FrameStore, seams: Seams, *, middle_chance: float = 0.5) -> None:
+    def __init__(
+        self, store: FrameStore, splice_points: SplicePoints, *, middle_chance: float = 0.5
+    ) -> None:
         self.store, self.middle_chance = store, middle_chance
-        self._seams: dict[int, list[tuple[int, int]]] = {}
+        self._splice_points: dict[int, list[tuple[int, int]]] = {}
         for index, one in enumerate(store.utterances):
-            frames = seams.get((one.utterance_id, one.copy), ())
+            frames = splice_points.get((one.utterance_id, one.copy), ())
             known = [(k + 1, frame) for k, frame in enumerate(frames) if frame is not None]
             if known:
-                self._seams[index] = known
-        self._places = list(self._seams)
+                self._splice_points[index] = known
+        self._places = list(self._splice_points)
 
     def splice(
         self, stored: int, rng: np.random.Generator
@@ -69,11 +71,11 @@ class Splicer:
         Returns:
             Frames (T, M) and their text, or None if it cannot be parted or no ending fits.
         """
-        if stored not in self._seams:
+        if stored not in self._splice_points:
             return None
-        words, seam = self._seam(stored, rng)
-        pieces = [_Piece(stored, slice(words), slice(seam))]
-        room = self.store.utterances[stored].num_frames - seam
+        words, point = self._splice_point(stored, rng)
+        pieces = [_Piece(stored, slice(words), slice(point))]
+        room = self.store.utterances[stored].num_frames - point
         while rng.random() < self.middle_chance:
             middle = self._fitting(self._middle, stored, room, rng)
             if middle is None:
@@ -104,12 +106,12 @@ class Splicer:
         return None
 
     def _ending(self, stored: int, rng: np.random.Generator) -> _Piece:
-        words, seam = self._seam(stored, rng)
+        words, point = self._splice_point(stored, rng)
         end = self.store.utterances[stored].num_frames
-        return _Piece(stored, slice(words, None), slice(seam, end))
+        return _Piece(stored, slice(words, None), slice(point, end))
 
     def _middle(self, stored: int, rng: np.random.Generator) -> _Piece | None:
-        known = self._seams[stored]
+        known = self._splice_points[stored]
         if len(known) < 2:
             return None
         first = int(rng.integers(len(known) - 1))
@@ -117,23 +119,23 @@ class Splicer:
         (begin, start), (end, stop) = known[first], known[last]
         return _Piece(stored, slice(begin, end), slice(start, stop))
 
-    def _seam(self, stored: int, rng: np.random.Generator) -> tuple[int, int]:
-        """Words before one of its seams, and its frame."""
-        known = self._seams[stored]
+    def _splice_point(self, stored: int, rng: np.random.Generator) -> tuple[int, int]:
+        """Words before one of its splice points, and its frame."""
+        known = self._splice_points[stored]
         return known[int(rng.integers(len(known)))]
 
 
-def write_seams(seams: Seams, path: Path) -> None:
-    """Write seams as JSON lines, whole or not at all."""
+def write_splice_points(splice_points: SplicePoints, path: Path) -> None:
+    """Write splice points as JSON lines, whole or not at all."""
     rows = (
-        {"utterance_id": name, "copy": copy, "seams": list(frames)}
-        for (name, copy), frames in sorted(seams.items())
+        {"utterance_id": name, "copy": copy, "splice_points": list(frames)}
+        for (name, copy), frames in sorted(splice_points.items())
     )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_bytes(path, lines.encode())
 
 
-def read_seams(path: Path) -> Seams:
-    """Read what `write_seams` wrote."""
+def read_splice_points(path: Path) -> SplicePoints:
+    """Read what `write_splice_points` wrote."""
     rows = map(json.loads, path.read_text(encoding="utf-8").split("\n")[:-1])
-    return {(row["utterance_id"], row["copy"]): row["seams"] for row in rows}
+    return {(row["utterance_id"], row["copy"]): row["splice_points"] for row in rows}

@@ -14,7 +14,7 @@ from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.checkpoint.pretrained import load_pretrained
 from evenear.config import replace, to_dict
 from evenear.data.batching.batches import Batch, BatchConfig, BatchMaker
-from evenear.data.batching.splicing import Seams
+from evenear.data.batching.splicing import SplicePoints
 from evenear.data.corpora.splits import in_words
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.errors import CheckpointError, ConfigError
@@ -33,7 +33,7 @@ from evenear.training.runs.preparation import (
     check_widths,
     prepare,
 )
-from evenear.training.seams import stored_seams
+from evenear.training.splicepoints import stored_splice_points
 from evenear.training.settings import TrainingConfig
 from evenear.training.tasks.transducer import TransducerTask
 
@@ -86,11 +86,11 @@ class Run:
             threads: Threads for all of torch in this process; None leaves them as they are.
             device: Where to compute: cpu, cuda or cuda:1.
             progress: Called with the number of utterances that were stored.
-            parting: Called with the number of stored utterances whose seams were looked for.
+            parting: Called with the number of stored utterances in which splice points were sought.
 
         Raises:
-            ConfigError: The encoder was not made for the features, or the model that finds seams
-                was trained on others.
+            ConfigError: The encoder was not made for the features, or the model that finds splice
+                points was trained on others.
             CheckpointError: The model to start from is damaged or of another shape.
         """
         check_widths(config)
@@ -102,18 +102,18 @@ class Run:
             folder.mkdir(parents=True, exist_ok=True)
             write_bytes(folder / TOKENIZER_NAME, bundle.tokenizer.model)
         corpus = prepare(sources, config.data, folder, seed=config.seed, progress=progress)
-        seams = None
+        splice_points = None
         if splice_with is not None:
             finder = load_model(splice_with)
             _check_features(finder, config)
-            seams = stored_seams(finder, corpus.train, folder, progress=parting)
+            splice_points = stored_splice_points(finder, corpus.train, folder, progress=parting)
         return cls.over(
             corpus,
             config,
             folder,
             start_from=bundle,
             encoder_from=encoder_from,
-            seams=seams,
+            splice_points=splice_points,
             lexicon=lexicon,
             device=device,
             origin={
@@ -134,7 +134,7 @@ class Run:
         *,
         start_from: Bundle | None = None,
         encoder_from: Path | None = None,
-        seams: Seams | None = None,
+        splice_points: SplicePoints | None = None,
         lexicon: Lexicon | None = None,
         device: str = "cpu",
         origin: Mapping[str, Any] | None = None,
@@ -154,7 +154,7 @@ class Run:
             features,
             seed=config.seed,
             repeats=corpus.repeats,
-            seams=seams,
+            splice_points=splice_points,
             lexicon=lexicon,
             with_clean=teacher is not None,
         )
@@ -242,7 +242,7 @@ class Run:
 
 
 def _check_features(finder: Bundle, config: TrainingConfig) -> None:
-    """Refuse to find seams by a model that does not read the frames that are stored."""
+    """Refuse to find splice points by a model that does not read the frames that are stored."""
     if finder.features != config.data.store.features:
         raise ConfigError(
             f"The model {finder.name} to splice with reads other features than this run stores.",

@@ -250,8 +250,8 @@ def _maker(
 ) -> MixtureBatchMaker:
     lexicon = None
     if bundle.words is not None:
-        ways = dict(zip(bundle.words.words, bundle.words.ways, strict=True))
-        lexicon = Lexicon(bundle.words.phones, ways)
+        spoken = dict(zip(bundle.words.words, bundle.words.pronunciations, strict=True))
+        lexicon = Lexicon(bundle.words.phones, spoken)
     return MixtureBatchMaker(
         store,
         bundle.tokenizer,

@@ -59,8 +59,11 @@ class TransducerTask(Task):
         plan = [
             [part.name for part in self.batches.store.parts],
             sorted(self.batches.repeats.items()),
-            sorted((*key, list(seams)) for key, seams in (self.batches.seams or {}).items()),
-            sorted(self.batches.lexicon.ways.items()) if self.batches.lexicon else [],
+            sorted(
+                (*key, list(splice_points))
+                for key, splice_points in (self.batches.splice_points or {}).items()
+            ),
+            sorted(self.batches.lexicon.pronunciations.items()) if self.batches.lexicon else [],
         ]
         return hashlib.blake2b(json.dumps(plan).encode(), digest_size=10).hexdigest()
 

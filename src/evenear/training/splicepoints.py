@@ -18,31 +18,31 @@ import torch
 from numpy.typing import NDArray
 
 from evenear.checkpoint import Bundle
-from evenear.data.batching.splicing import Seams, read_seams, write_seams
+from evenear.data.batching.splicing import SplicePoints, read_splice_points, write_splice_points
 from evenear.data.batching.store import FrameStore
 from evenear.errors import TokenizerError
 from evenear.search import emission_frames
 from evenear.tokenizer import Tokenizer
 from evenear.training.encoding import encode, plain_batches
 
-__all__ = ["find_seams", "stored_seams"]
+__all__ = ["find_splice_points", "stored_splice_points"]
 
 _BEFORE_SECONDS = 0.3
 """How long before the last token of a word came the word may have ended."""
 _AFTER_SECONDS = 0.06
 """How long before the first token of the next word came that has surely begun."""
 _LEAST_SECONDS = 0.05
-"""No seam is nearer to another, or to an end."""
+"""No splice point is nearer to another, or to an end."""
 
 
-def stored_seams(
+def stored_splice_points(
     bundle: Bundle,
     store: FrameStore,
     folder: Path,
     *,
     progress: Callable[[int], None] | None = None,
-) -> Seams:
-    """The seams that this recognizer finds, from a file in `folder` if it has found them before.
+) -> SplicePoints:
+    """The points that this recognizer finds, from a file in `folder` if it has found them before.
 
     Raises:
         OSError: The file cannot be written.
@@ -54,17 +54,17 @@ def stored_seams(
         digest.update(part.name.encode())
     for one in store.utterances:
         digest.update(json.dumps([one.utterance_id, one.copy]).encode())
-    path = folder / f"seams-{digest.hexdigest()}.jsonl"
+    path = folder / f"splice-points-{digest.hexdigest()}.jsonl"
     if not path.exists():
-        write_seams(find_seams(bundle, store, progress=progress), path)
-    return read_seams(path)
+        write_splice_points(find_splice_points(bundle, store, progress=progress), path)
+    return read_splice_points(path)
 
 
 @torch.inference_mode()
-def find_seams(
+def find_splice_points(
     bundle: Bundle, store: FrameStore, *, progress: Callable[[int], None] | None = None
-) -> Seams:
-    """Find the seams of every recorded utterance of two words or more.
+) -> SplicePoints:
+    """Find the splice points of every recorded utterance of two words or more.
 
     Args:
         bundle: A recognizer; one that has learned these utterances finds them best.
@@ -88,7 +88,7 @@ def find_seams(
                     continue
                 projected_TD = projected_BTD[b, : int(encoded.lengths_B[b])]
                 ends = [frame * (k + 1) for k in emission_frames(model, projected_TD, tokens)]
-                found[one.utterance_id, one.copy] = _seams(
+                found[one.utterance_id, one.copy] = _splice_points(
                     _borders(tokenizer, tokens, ends), store.frames(place), hop_seconds
                 )
         if progress is not None:
@@ -109,7 +109,7 @@ def _borders(
     return [(ends[last - 1], ends[first]) for (_, _, last), (_, first, _) in pairwise(spans)]
 
 
-def _seams(
+def _splice_points(
     borders: Sequence[tuple[int, int]], frames_TM: NDArray[np.float32], hop_seconds: float
 ) -> list[int | None]:
     """The quietest frame around each border; None where there is no room for one."""
@@ -118,14 +118,14 @@ def _seams(
         for seconds in (_BEFORE_SECONDS, _AFTER_SECONDS, _LEAST_SECONDS)
     )
     loudness_T = np.convolve(frames_TM.mean(axis=1), np.full(least, 1 / least), "same")
-    seams: list[int | None] = []
+    splice_points: list[int | None] = []
     previous = 0
     for ended, begun in borders:
         low = max(previous + least, ended - before)
         high = min(len(loudness_T) - least, max(low + least, begun - after))
         if low >= high:
-            seams.append(None)
+            splice_points.append(None)
             continue
         previous = low + int(loudness_T[low:high].argmin())
-        seams.append(previous)
-    return seams
+        splice_points.append(previous)
+    return splice_points
