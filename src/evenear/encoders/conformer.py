@@ -22,13 +22,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
-from evenear.encoders.base import Encoder
+from evenear.encoders.reduced import ReducedEncoder
 from evenear.nn.attention import AttentionState, CausalAttention
 from evenear.nn.conv import CausalConv1d
 from evenear.nn.dropout import SharedDropout
-from evenear.nn.recurrent import FrameReducer, ReducerState
 
-__all__ = ["BlockState", "ConformerConfig", "ConformerEncoder", "ConformerState"]
+__all__ = ["BlockState", "ConformerConfig", "ConformerEncoder"]
 
 
 @config
@@ -59,13 +58,6 @@ class BlockState(NamedTuple):
 
     attention: AttentionState
     past_BPD: Tensor
-
-
-class ConformerState(NamedTuple):
-    """State of a Conformer."""
-
-    reducer: ReducerState
-    blocks: tuple[BlockState, ...]
 
 
 class _FeedForward(nn.Module):
@@ -127,53 +119,33 @@ class _Block(nn.Module):
         return x_BTD, BlockState(attention, past_BPD.float())
 
 
-class ConformerEncoder(Encoder):
+class ConformerEncoder(ReducedEncoder):
     """Causal Conformer blocks over joined feature frames."""
 
     def __init__(self, config: ConformerConfig) -> None:
-        super().__init__()
+        super().__init__(config.feature_dim, config.dim, config.reduction)
         self.config = config
-        self.feature_dim, self.dim = config.feature_dim, config.dim
-        self.stride = config.reduction
-        self.lookahead_frames = config.reduction - 1
-        self.reducer = FrameReducer(config.reduction, config.feature_dim)
         self.project = nn.Linear(config.feature_dim * config.reduction, config.dim)
         self.norm = nn.LayerNorm(config.dim)
         self.dropout = SharedDropout(config.dropout)
         self.blocks = nn.ModuleList(_Block(config) for _ in range(config.num_layers))
 
-    def initial_state(self, batch_size: int) -> ConformerState:
-        """The state of streams that have heard nothing."""
-        return ConformerState(
-            self.reducer.initial_state(batch_size),
-            tuple(block.initial_state(batch_size) for block in self._blocks()),
-        )
+    def initial_core(self, batch_size: int) -> tuple[BlockState, ...]:
+        """The state of each block."""
+        return tuple(block.initial_state(batch_size) for block in self._blocks())
 
-    def step(self, features_BTF: Tensor, state: ConformerState) -> tuple[Tensor, ConformerState]:
-        """Encode a chunk of any length."""
-        groups_BTF, reducer = self.reducer.step(features_BTF, state.reducer)
-        encoded_BTD, blocks = self._encode(groups_BTF, state.blocks)
-        return encoded_BTD, ConformerState(reducer, blocks)
-
-    def flush(self, state: ConformerState) -> Tensor:
-        """The frame of the last, incomplete group, if one waits."""
-        encoded_BTD, _ = self._encode(self.reducer.flush(state.reducer), state.blocks)
-        return encoded_BTD
-
-    def output_lengths(self, lengths_B: Tensor) -> Tensor:
-        """Encoder frames of utterances of these many feature frames."""
-        return self.reducer.output_lengths(lengths_B)
-
-    def _encode(
-        self, groups_BTF: Tensor, states: tuple[BlockState, ...]
+    def core(
+        self, groups_BTF: Tensor, state: tuple[BlockState, ...], valid_BT: Tensor | None
     ) -> tuple[Tensor, tuple[BlockState, ...]]:
+        """The blocks: causal, so padding behind the end changes nothing."""
+        del valid_BT
         if groups_BTF.shape[1] == 0:
-            return groups_BTF.new_zeros(len(groups_BTF), 0, self.dim), states
+            return groups_BTF.new_zeros(len(groups_BTF), 0, self.dim), state
         x_BTD = self.dropout(self.norm(self.project(groups_BTF)))
         after = []
-        for block, state in zip(self._blocks(), states, strict=True):
-            x_BTD, state = block.step(x_BTD, state)
-            after.append(state)
+        for block, before in zip(self._blocks(), state, strict=True):
+            x_BTD, own = block.step(x_BTD, before)
+            after.append(own)
         return x_BTD, tuple(after)
 
     def _blocks(self) -> list[_Block]:

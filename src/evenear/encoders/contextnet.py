@@ -21,19 +21,17 @@ Departs from the paper on request: frames are joined by `reduction` before the f
 
 from typing import Literal, NamedTuple
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
-from evenear.encoders.base import Encoder
+from evenear.encoders.reduced import ReducedEncoder
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.conv import CausalConv1d, RunningMeanState, RunningSqueezeExcite
 from evenear.nn.dropout import SharedDropout
-from evenear.nn.recurrent import FrameReducer, ReducerState
 
-__all__ = ["ContextBlockState", "ContextNetConfig", "ContextNetEncoder", "ContextNetState"]
+__all__ = ["ContextBlockState", "ContextNetConfig", "ContextNetEncoder"]
 
 
 @config
@@ -109,24 +107,14 @@ class _Block(nn.Module):
         return list(zip(self.convs, self.norms, strict=True))  # pyright: ignore[reportReturnType]
 
 
-class ContextNetState(NamedTuple):
-    """State of a ContextNet."""
-
-    reducer: ReducerState
-    blocks: tuple[ContextBlockState, ...]
-
-
-class ContextNetEncoder(Encoder):
+class ContextNetEncoder(ReducedEncoder):
     """Blocks of causal separable convolutions."""
 
+    at_once = True
+
     def __init__(self, config: ContextNetConfig) -> None:
-        super().__init__()
+        super().__init__(config.feature_dim, config.channels[-1], config.reduction)
         self.config = config
-        self.feature_dim = config.feature_dim
-        self.dim = config.channels[-1]
-        self.stride = config.reduction
-        self.lookahead_frames = config.reduction - 1
-        self.reducer = FrameReducer(config.reduction, config.feature_dim)
         blocks, width = [], config.feature_dim * config.reduction
         for index, dim in enumerate(config.channels):
             inner = 0 < index < len(config.channels) - 1
@@ -135,46 +123,18 @@ class ContextNetEncoder(Encoder):
             width = dim
         self.blocks = nn.ModuleList(blocks)
 
-    def initial_state(self, batch_size: int) -> ContextNetState:
-        """The state of streams that have heard nothing."""
-        return ContextNetState(
-            self.reducer.initial_state(batch_size),
-            tuple(block.initial_state(batch_size) for block in self._blocks()),
-        )
+    def initial_core(self, batch_size: int) -> tuple[ContextBlockState, ...]:
+        """The state of each block."""
+        return tuple(block.initial_state(batch_size) for block in self._blocks())
 
-    def step(self, features_BTF: Tensor, state: ContextNetState) -> tuple[Tensor, ContextNetState]:
-        """Encode a chunk of any length."""
-        groups_BTF, reducer = self.reducer.step(features_BTF, state.reducer)
-        encoded_BTD, blocks = self._step(groups_BTF, state.blocks, None)
-        return encoded_BTD, ContextNetState(reducer, blocks)
-
-    def flush(self, state: ContextNetState) -> Tensor:
-        """The frame of the last, incomplete group, if one waits."""
-        encoded_BTD, _ = self._step(self.reducer.flush(state.reducer), state.blocks, None)
-        return encoded_BTD
-
-    def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
-        """Encode padded utterances; what lies behind an utterance's end is zero, as in `flush`."""
-        missing = -features_BTF.shape[1] % self.stride
-        features_BTF = features_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
-        features_BTF = F.pad(features_BTF, (0, 0, 0, missing))
-        state = self.initial_state(len(features_BTF))
-        groups_BTF, _ = self.reducer.step(features_BTF, state.reducer)
-        frames_T = torch.arange(groups_BTF.shape[1], device=groups_BTF.device)
-        valid_BT = frames_T < self.output_lengths(valid_BT.sum(dim=1))[:, None]
-        return self._step(groups_BTF, state.blocks, valid_BT)[0]
-
-    def output_lengths(self, lengths_B: Tensor) -> Tensor:
-        """Encoder frames of utterances of these many feature frames."""
-        return self.reducer.output_lengths(lengths_B)
-
-    def _step(
-        self, x_BTD: Tensor, states: tuple[ContextBlockState, ...], valid_BT: Tensor | None
+    def core(
+        self, groups_BTF: Tensor, state: tuple[ContextBlockState, ...], valid_BT: Tensor | None
     ) -> tuple[Tensor, tuple[ContextBlockState, ...]]:
-        after = []
-        for block, state in zip(self._blocks(), states, strict=True):
-            x_BTD, state = block.step(x_BTD, state, valid_BT)
-            after.append(state)
+        """The blocks; in training they take statistics over the real groups."""
+        x_BTD, after = groups_BTF, []
+        for block, before in zip(self._blocks(), state, strict=True):
+            x_BTD, own = block.step(x_BTD, before, valid_BT)
+            after.append(own)
         return x_BTD, tuple(after)
 
     def _blocks(self) -> list[_Block]:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from evenear.config import config
-from evenear.encoders.base import Encoder
+from evenear.encoders.reduced import ReducedEncoder
 from evenear.errors import ConfigError
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.nn.conv import (
@@ -35,7 +35,7 @@ from evenear.nn.conv import (
     RunningMeanState,
     RunningSqueezeExcite,
 )
-from evenear.nn.recurrent import FrameReducer, LstmStack, LstmStackConfig, LstmState, ReducerState
+from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
 
 __all__ = [
     "ConvRnnConfig",
@@ -208,24 +208,19 @@ def _norm(kind: Literal["batch", "layer"], dim: int) -> nn.Module:
 
 
 class ConvRnnState(NamedTuple):
-    """State of a ConvRNN-T encoder."""
+    """State of the convolutions, which are the front of a ConvRNN-T encoder."""
 
     local: tuple[Tensor, ...]
     global_cnn: tuple[GlobalBlockState, ...]
-    reducer: ReducerState
-    lstm: LstmState
 
 
-class ConvRnnEncoder(Encoder):
+class ConvRnnEncoder(ReducedEncoder):
     """Local and global causal convolutions in front of LSTM layers."""
 
     def __init__(self, config: ConvRnnConfig) -> None:
-        super().__init__()
+        super().__init__(config.feature_dim, config.lstm.dim, config.reduction)
         self.config = config
-        width = self.feature_dim = config.feature_dim
-        self.dim = config.lstm.dim
-        self.stride = config.reduction
-        self.lookahead_frames = config.reduction - 1
+        width = config.feature_dim
         self.local = _LocalCnn(config.local, width) if config.local else None
         blocks = config.global_cnn.num_blocks if config.global_cnn else 0
         self.global_cnn = nn.ModuleList(
@@ -234,55 +229,41 @@ class ConvRnnEncoder(Encoder):
         )
         both = config.local is not None and config.global_cnn is not None
         self.join = nn.Linear(2 * width if both else width, width)
-        self.reducer = FrameReducer(config.reduction, width)
         self.lstm = LstmStack(config.lstm, width * config.reduction)
 
-    def initial_state(self, batch_size: int) -> ConvRnnState:
-        """The state of streams that have heard nothing."""
+    def initial_front(self, batch_size: int) -> ConvRnnState:
+        """The state of the convolutions."""
         return ConvRnnState(
             self.local.initial_state(batch_size) if self.local else (),
             tuple(block.initial_state(batch_size) for block in self._blocks()),
-            self.reducer.initial_state(batch_size),
-            self.lstm.initial_state(batch_size),
         )
 
-    def step(self, features_BTF: Tensor, state: ConvRnnState) -> tuple[Tensor, ConvRnnState]:
-        """Encode a chunk of any length."""
-        return self._step(features_BTF, state, None)
+    def initial_core(self, batch_size: int) -> LstmState:
+        """The state of the LSTM layers."""
+        return self.lstm.initial_state(batch_size)
 
-    def flush(self, state: ConvRnnState) -> Tensor:
-        """The frame of the last, incomplete group, if one waits."""
-        encoded_BTD, _ = self.lstm.step(self.reducer.flush(state.reducer), state.lstm)
-        return encoded_BTD
-
-    def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
-        """Encode padded utterances."""
-        state = self.initial_state(len(features_BTF))
-        encoded_BTD, state = self._step(features_BTF, state, valid_BT)
-        return torch.cat([encoded_BTD, self.flush(state)], dim=1)
-
-    def output_lengths(self, lengths_B: Tensor) -> Tensor:
-        """Encoder frames of utterances of these many feature frames."""
-        return self.reducer.output_lengths(lengths_B)
-
-    def _step(
+    def front(
         self, x_BTF: Tensor, state: ConvRnnState, valid_BT: Tensor | None
     ) -> tuple[Tensor, ConvRnnState]:
-        local_state = state.local
+        """The convolutions, side by side, joined; in training over the real frames."""
+        local = state.local
         if self.local is not None:
-            x_BTF, local_state = self.local.step(x_BTF, state.local, valid_BT)
-        wide_BTF, wide_states = x_BTF, []
-        for block, block_state in zip(self._blocks(), state.global_cnn, strict=True):
-            wide_BTF, block_state = block.step(wide_BTF, block_state, valid_BT)
-            wide_states.append(block_state)
+            x_BTF, local = self.local.step(x_BTF, state.local, valid_BT)
+        global_BTF, blocks = x_BTF, []
+        for block, before in zip(self._blocks(), state.global_cnn, strict=True):
+            global_BTF, own = block.step(global_BTF, before, valid_BT)
+            blocks.append(own)
         parts = [x_BTF] if self.local is not None else []
-        parts += [wide_BTF] if len(self.global_cnn) else []
+        parts += [global_BTF] if len(self.global_cnn) else []
         joined_BTF = self.join(torch.cat(parts, dim=2) if parts else x_BTF)
-        if valid_BT is not None:  # an incomplete last group is filled with zeros, as in `flush`
-            joined_BTF = joined_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
-        groups_BTF, reducer = self.reducer.step(joined_BTF, state.reducer)
-        encoded_BTD, lstm = self.lstm.step(groups_BTF, state.lstm)
-        return encoded_BTD, ConvRnnState(local_state, tuple(wide_states), reducer, lstm)
+        return joined_BTF, ConvRnnState(local, tuple(blocks))
+
+    def core(
+        self, groups_BTF: Tensor, state: LstmState, valid_BT: Tensor | None
+    ) -> tuple[Tensor, LstmState]:
+        """The LSTM layers: causal, so padding behind the end changes nothing."""
+        del valid_BT
+        return self.lstm.step(groups_BTF, state)
 
     def _blocks(self) -> list[_GlobalBlock]:
         return list(self.global_cnn)  # pyright: ignore[reportReturnType]

@@ -8,16 +8,16 @@ each followed by a projection with Swish). Departs from the paper where the conf
 normalization, residual connections and frame reduction are options, off by default.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field
 from torch import Tensor
 
 from evenear.config import config
-from evenear.encoders.base import Encoder
-from evenear.nn.recurrent import FrameReducer, LstmStack, LstmStackConfig, LstmState, ReducerState
+from evenear.encoders.reduced import ReducedEncoder
+from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
 
-__all__ = ["LstmEncoder", "LstmEncoderConfig", "LstmEncoderState"]
+__all__ = ["LstmEncoder", "LstmEncoderConfig"]
 
 
 @config
@@ -35,45 +35,21 @@ class LstmEncoderConfig:
         return LstmEncoder(self)
 
 
-class LstmEncoderState(NamedTuple):
-    """State of an LSTM encoder."""
-
-    reducer: ReducerState
-    lstm: LstmState
-
-
-class LstmEncoder(Encoder):
+class LstmEncoder(ReducedEncoder):
     """LSTM layers over feature frames."""
 
     def __init__(self, config: LstmEncoderConfig) -> None:
-        super().__init__()
+        super().__init__(config.feature_dim, config.lstm.dim, config.reduction)
         self.config = config
-        self.feature_dim = config.feature_dim
-        self.dim = config.lstm.dim
-        self.stride = config.reduction
-        self.lookahead_frames = config.reduction - 1
-        self.reducer = FrameReducer(config.reduction, config.feature_dim)
         self.lstm = LstmStack(config.lstm, config.feature_dim * config.reduction)
 
-    def initial_state(self, batch_size: int) -> LstmEncoderState:
-        """The state of streams that have heard nothing."""
-        return LstmEncoderState(
-            self.reducer.initial_state(batch_size), self.lstm.initial_state(batch_size)
-        )
+    def initial_core(self, batch_size: int) -> LstmState:
+        """The state of the LSTM layers."""
+        return self.lstm.initial_state(batch_size)
 
-    def step(
-        self, features_BTF: Tensor, state: LstmEncoderState
-    ) -> tuple[Tensor, LstmEncoderState]:
-        """Encode a chunk of any length."""
-        groups_BTF, reducer = self.reducer.step(features_BTF, state.reducer)
-        encoded_BTD, lstm = self.lstm.step(groups_BTF, state.lstm)
-        return encoded_BTD, LstmEncoderState(reducer, lstm)
-
-    def flush(self, state: LstmEncoderState) -> Tensor:
-        """The frame of the last, incomplete group, if one waits."""
-        encoded_BTD, _ = self.lstm.step(self.reducer.flush(state.reducer), state.lstm)
-        return encoded_BTD
-
-    def output_lengths(self, lengths_B: Tensor) -> Tensor:
-        """Encoder frames of utterances of these many feature frames."""
-        return self.reducer.output_lengths(lengths_B)
+    def core(
+        self, groups_BTF: Tensor, state: LstmState, valid_BT: Tensor | None
+    ) -> tuple[Tensor, LstmState]:
+        """The LSTM layers: causal, so padding behind the end changes nothing."""
+        del valid_BT
+        return self.lstm.step(groups_BTF, state)

@@ -33,8 +33,8 @@ from evenear.training.runs.preparation import (
     check_widths,
     prepare,
 )
-from evenear.training.splicepoints import stored_splice_points
 from evenear.training.settings import TrainingConfig
+from evenear.training.splicepoints import stored_splice_points
 from evenear.training.tasks.transducer import TransducerTask
 
 __all__ = ["Run"]
