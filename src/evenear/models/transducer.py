@@ -27,6 +27,7 @@ from evenear.config import config, to_dict
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.configs import EncoderConfig
 from evenear.errors import ConfigError
+from evenear.nn.packing import packed_sums
 from evenear.nn.plainlstm import PlainLstm, PlainLstmConfig
 from evenear.nn.recurrent import LstmStack, LstmStackConfig, LstmState
 from evenear.shapes import few_sizes
@@ -305,15 +306,14 @@ class Transducer(nn.Module):
         `losses.transducer.packed_transducer_loss` takes).
         """
         projected_BTD = self.joiner.encoder_proj(encoded.encoded_BTD)
-        rows = []
-        lengths = zip(encoded.lengths_B.tolist(), target_lengths_B.tolist(), strict=True)
-        for b, (num_frames, num_tokens) in enumerate(lengths):
-            cells = projected_BTD[b, :num_frames, None] + predicted_BUD[b, None, : num_tokens + 1]
-            rows.append(cells.flatten(0, 1))
-        num_cells = sum(len(row) for row in rows)
+        num_columns = [num_tokens + 1 for num_tokens in target_lengths_B.tolist()]
+        num_frames = encoded.lengths_B.tolist()
+        num_cells = sum(t * u for t, u in zip(num_frames, num_columns, strict=True))
         padding = few_sizes(num_cells, least=1024) - num_cells
-        rows.append(projected_BTD.new_zeros(padding, projected_BTD.shape[2]))
-        return self.joiner.output(torch.tanh(torch.cat(rows)))[:num_cells]
+        sums_ND = packed_sums(
+            projected_BTD, predicted_BUD, num_frames, num_columns, padding=padding
+        )
+        return self.joiner.output(torch.tanh(sums_ND))[:num_cells]
 
 
 def _without_dropout(value: Any) -> Any:

@@ -2,9 +2,9 @@
 """From logits to the arcs of a transducer lattice and back, without a second copy of the logits.
 
 Of all V logits of a lattice cell the loss needs two numbers: the log-probability of the blank and
-that of the next token. They are read utterance by utterance, some frames at a time, so that what is
-computed on the way stays in the processor's cache; padding is never read. The gradient has a closed
-form,
+that of the next token. They are read some cells at a time, so that what is computed on the way
+stays in the processor's cache, whichever utterances the cells belong to; padding is never read. The
+gradient has a closed form,
 
     d loss / d logit(v) = softmax(v) * (blank occupancy + label occupancy)
                           - blank occupancy at the blank - label occupancy at the next token,
@@ -13,13 +13,13 @@ and is written piece by piece into the one tensor that is handed back. FastEmit 
 arXiv 2010.11148, equations 9 to 11) multiplies the label occupancies by 1 + lambda there, and
 leaves the value of the loss as it is. Follows the papers.
 
-Dimensions: B utterances, T frames, U tokens (a lattice has U + 1 columns), R rows of logits per
-frame (all columns of the lattice, or a window of them), V vocabulary.
+Dimensions: B utterances, T frames, U tokens (a lattice has U + 1 columns), N cells,
+R rows of logits, L places of a flattened lattice, V vocabulary.
 
 Source: Graves 2012, arXiv 1211.3711, equation 20, chained with the log-softmax.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,53 +27,52 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from evenear.losses.transducer.checks import Batch
 from evenear.losses.transducer.lattice import Backend, lattice_log_prob, lattice_occupancies
+from evenear.nn.packing import CellLayout, Places
 
-__all__ = ["Cells", "Settings", "arc_loss", "read_arcs", "write_gradient"]
+__all__ = ["Cells", "Settings", "Some", "arc_loss", "read_arcs", "write_gradient"]
 
 
-class Cells(NamedTuple):
-    """Where the lattice cells of each utterance lie in a tensor of logits, and what they emit."""
+class Some(NamedTuple):
+    """Some cells: their rows in the logits, their places in a lattice, and what they emit next."""
 
-    num_frames: list[int]
-    num_tokens: list[int]
-    num_rows: list[int]
-    """Rows of logits per frame."""
-    targets: Sequence[Tensor]
-    """Per utterance, the token that each row emits next, (1 or T, R); the blank where none."""
-    columns: Sequence[Tensor] | None
-    """Per utterance, the lattice column of each row, (T, R); None if row u is column u."""
-    blank_id: int
-    is_packed: bool
-    """Whether logits are (N, V), utterance after utterance, or padded (B, T, R, V)."""
+    rows: slice | Tensor
+    """Of flattened logits (R, V); a slice where cell n is row n."""
+    lattice_N: Tensor
+    """Of a flattened lattice (B, T, U + 1)."""
+    next_N1: Tensor
+    """The token that each emits next; the blank where none."""
 
-    def views(self, values: Tensor) -> list[Tensor]:
-        """The part of `values` that belongs to each utterance, as (T, R, V), without copying."""
-        sizes = list(zip(self.num_frames, self.num_rows, strict=True))
-        if not self.is_packed:
-            return [values[b, :t, :r] for b, (t, r) in enumerate(sizes)]
-        parts = values.split([t * r for t, r in sizes])
-        return [part.view(t, r, -1) for part, (t, r) in zip(parts, sizes, strict=True)]
 
-    def next_tokens(self, utterance: int, frames: slice) -> Tensor:
-        """The next token of each cell in some frames of an utterance, (T, R, 1)."""
-        targets = self.targets[utterance]
-        if len(targets) == 1:
-            return targets[:, :, None].expand(frames.stop - frames.start, -1, -1)
-        return targets[frames, :, None]
+class Cells:
+    """All lattice cells of a batch in packed logits (N, V), or in padded ones (B, T, U + 1, V)."""
 
-    def put(self, lattice_BTU: Tensor, utterance: int, frames: slice, rows_TR: Tensor) -> None:
-        """Write rows to their lattice columns."""
-        if self.columns is None:
-            lattice_BTU[utterance, frames, : rows_TR.shape[1]] = rows_TR
-        else:
-            lattice_BTU[utterance, frames].scatter_(-1, self.columns[utterance][frames], rows_TR)
+    def __init__(self, batch: Batch, logits: Tensor) -> None:
+        self.batch = batch
+        columns = [num_tokens + 1 for num_tokens in batch.num_tokens]
+        self.layout = CellLayout(batch.num_frames, columns, logits.device)
+        self.shape = (len(columns), max(batch.num_frames), max(columns))
+        """The shape of a lattice (B, T, U + 1)."""
+        self.padded = None if logits.ndim == 2 else tuple(logits.shape[1:3])
 
-    def take(self, lattice_BTU: Tensor, utterance: int, frames: slice) -> Tensor:
-        """Read rows, (T, R), from their lattice columns."""
-        if self.columns is None:
-            return lattice_BTU[utterance, frames, : self.num_rows[utterance]]
-        return lattice_BTU[utterance, frames].gather(-1, self.columns[utterance][frames])
+    def some(self, cells: slice) -> Some:
+        """Where some cells lie, and what they emit."""
+        at = self.layout.places(cells)
+        next_N1 = self.batch.targets_BU[at.utterance_N, at.column_N, None]
+        if self.padded is None:
+            return Some(cells, _flat(at, self.shape[1:]), next_N1)
+        return Some(_flat(at, self.padded), _flat(at, self.shape[1:]), next_N1)
+
+    def chunks(self, vocabulary: int, device: torch.device) -> Iterator[Some]:
+        """All cells, so many at a time that their logits fit the processor's cache."""
+        total, step = self.layout.num_cells, _cells_at_once(vocabulary, device)
+        return (self.some(slice(n, min(n + step, total))) for n in range(0, total, step))
+
+
+def _flat(at: Places, shape: tuple[int, ...]) -> Tensor:
+    """The places of cells in a flattened (B, frames, columns)."""
+    return (at.utterance_N * shape[0] + at.frame_N) * shape[1] + at.column_N
 
 
 class Settings(NamedTuple):
@@ -110,19 +109,17 @@ def read_arcs(logits: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
     Returns:
         Log-probabilities blank_BTU and label_BTU; minus infinity where there are no logits.
     """
-    dtype = _compute_dtype(logits)
-    shape = (len(cells.num_frames), max(cells.num_frames), max(cells.num_tokens) + 1)
-    blank_BTU = logits.new_full(shape, float("-inf"), dtype=dtype)
-    label_BTU = torch.full_like(blank_BTU, float("-inf"))
-    scratch = logits.new_empty(_most_values(logits, cells), dtype=dtype)
-    for b, logits_TRV in enumerate(cells.views(logits)):
-        for frames in _chunks(logits_TRV):
-            log_probs_TRV = _shaped_like(logits_TRV[frames], scratch)
-            torch.log_softmax(logits_TRV[frames], dim=-1, dtype=dtype, out=log_probs_TRV)
-            label_TR1 = log_probs_TRV.gather(-1, cells.next_tokens(b, frames))
-            cells.put(blank_BTU, b, frames, log_probs_TRV[..., cells.blank_id])
-            cells.put(label_BTU, b, frames, label_TR1[..., 0])
-    return blank_BTU, label_BTU
+    dtype, rows_RV = _compute_dtype(logits), logits.reshape(-1, logits.shape[-1])
+    blank_L = logits.new_full(cells.shape, float("-inf"), dtype=dtype).view(-1)
+    label_L = torch.full_like(blank_L, float("-inf"))
+    scratch = logits.new_empty(_most_values(rows_RV, cells), dtype=dtype)
+    for some in cells.chunks(rows_RV.shape[1], rows_RV.device):
+        logits_NV = rows_RV[some.rows]
+        log_probs_NV = _shaped_like(logits_NV, scratch)
+        torch.log_softmax(logits_NV, dim=-1, dtype=dtype, out=log_probs_NV)
+        blank_L[some.lattice_N] = log_probs_NV[:, cells.batch.blank_id]
+        label_L[some.lattice_N] = log_probs_NV.gather(-1, some.next_N1)[:, 0]
+    return blank_L.view(cells.shape), label_L.view(cells.shape)
 
 
 def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: Tensor) -> Tensor:
@@ -137,25 +134,24 @@ def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: T
     Returns:
         A tensor like `logits`, 0 in the padding.
     """
-    dtype = _compute_dtype(logits)
+    dtype, rows_RV = _compute_dtype(logits), logits.reshape(-1, logits.shape[-1])
     gradient = _empty_like(logits)
-    if not cells.is_packed:
-        _clear_padding(gradient, cells)
-    needs_scratch = dtype != logits.dtype
-    scratch = logits.new_empty(_most_values(logits, cells) if needs_scratch else 0, dtype=dtype)
-    pairs = zip(cells.views(logits), cells.views(gradient), strict=True)
-    for b, (logits_TRV, gradient_TRV) in enumerate(pairs):
-        for frames in _chunks(logits_TRV):
-            blank_TR = cells.take(blank_BTU, b, frames)
-            label_TR = cells.take(label_BTU, b, frames)
-            target_TRV = gradient_TRV[frames]
-            values_TRV = _shaped_like(target_TRV, scratch) if needs_scratch else target_TRV
-            torch.softmax(logits_TRV[frames], dim=-1, dtype=dtype, out=values_TRV)
-            values_TRV *= (blank_TR + label_TR)[..., None]
-            values_TRV[..., cells.blank_id] -= blank_TR
-            values_TRV.scatter_add_(-1, cells.next_tokens(b, frames), -label_TR[..., None])
-            if needs_scratch:
-                target_TRV.copy_(values_TRV)
+    if cells.padded is not None:
+        gradient.zero_()
+    gradient_RV = gradient.view(rows_RV.shape)
+    blank_L, label_L = blank_BTU.reshape(-1), label_BTU.reshape(-1)
+    in_place = dtype == logits.dtype and cells.padded is None
+    scratch = logits.new_empty(0 if in_place else _most_values(rows_RV, cells), dtype=dtype)
+    for some in cells.chunks(rows_RV.shape[1], rows_RV.device):
+        blank_N, label_N = blank_L[some.lattice_N], label_L[some.lattice_N]
+        logits_NV = rows_RV[some.rows]
+        values_NV = gradient_RV[some.rows] if in_place else _shaped_like(logits_NV, scratch)
+        torch.softmax(logits_NV, dim=-1, dtype=dtype, out=values_NV)
+        values_NV *= (blank_N + label_N)[:, None]
+        values_NV[:, cells.batch.blank_id] -= blank_N
+        values_NV.scatter_add_(-1, some.next_N1, -label_N[:, None])
+        if not in_place:
+            gradient_RV[some.rows] = values_NV.to(logits.dtype)
     return gradient
 
 
@@ -169,7 +165,7 @@ class _ArcLoss(torch.autograd.Function):
         blank_BTU, label_BTU = read_arcs(logits, cells)
         if penalty_BTU is not None:
             label_BTU[:, :, :-1] -= penalty_BTU
-        lengths = (torch.tensor(cells.num_frames), torch.tensor(cells.num_tokens))
+        lengths = (torch.tensor(cells.batch.num_frames), torch.tensor(cells.batch.num_tokens))
         if not any(ctx.needs_input_grad):
             return -lattice_log_prob(blank_BTU, label_BTU, *lengths, lattice=settings.lattice)
         occupancies = lattice_occupancies(blank_BTU, label_BTU, *lengths, lattice=settings.lattice)
@@ -207,11 +203,8 @@ def _compute_dtype(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
-def _chunks(values_TRV: Tensor) -> Iterator[slice]:
-    """Slices of frames that hold about `_chunk_values` values each."""
-    num_frames, num_rows, vocabulary = values_TRV.shape
-    step = max(1, _chunk_values(values_TRV.device) // (num_rows * vocabulary))
-    return (slice(t, min(t + step, num_frames)) for t in range(0, num_frames, step))
+def _cells_at_once(vocabulary: int, device: torch.device) -> int:
+    return max(1, _chunk_values(device) // vocabulary)
 
 
 def _chunk_values(device: torch.device) -> int:
@@ -219,18 +212,12 @@ def _chunk_values(device: torch.device) -> int:
     return 2**18 if device.type == "cpu" else 2**24
 
 
-def _most_values(logits: Tensor, cells: Cells) -> int:
-    """An upper bound on the values of a chunk, for one scratch tensor that serves them all."""
-    one_frame = max(cells.num_rows) * logits.shape[-1]
-    return min(max(one_frame, _chunk_values(logits.device)), one_frame * max(cells.num_frames))
+def _most_values(rows_RV: Tensor, cells: Cells) -> int:
+    """The values of a chunk, for one scratch tensor that serves them all."""
+    vocabulary = rows_RV.shape[1]
+    return min(_cells_at_once(vocabulary, rows_RV.device), cells.layout.num_cells) * vocabulary
 
 
-def _shaped_like(values_TRV: Tensor, scratch: Tensor) -> Tensor:
-    """The beginning of the scratch tensor, in the shape of `values_TRV`."""
-    return scratch[: values_TRV.numel()].view(values_TRV.shape)
-
-
-def _clear_padding(gradient_BTRV: Tensor, cells: Cells) -> None:
-    for b, (num_frames, num_rows) in enumerate(zip(cells.num_frames, cells.num_rows, strict=True)):
-        gradient_BTRV[b, num_frames:].zero_()
-        gradient_BTRV[b, :num_frames, num_rows:].zero_()
+def _shaped_like(values_NV: Tensor, scratch: Tensor) -> Tensor:
+    """The beginning of the scratch tensor, in the shape of `values_NV`."""
+    return scratch[: values_NV.numel()].view(values_NV.shape)

@@ -19,7 +19,7 @@ et al. 2020, FastEmit, arXiv 2010.11148. Follows the papers.
 from torch import Tensor
 
 from evenear.losses.transducer.arcs import Cells, Settings, arc_loss
-from evenear.losses.transducer.checks import Batch, check_batch, check_penalty, require
+from evenear.losses.transducer.checks import check_batch, check_penalty, require
 from evenear.losses.transducer.lattice import Backend, choose_backend
 
 __all__ = ["packed_transducer_loss", "transducer_loss"]
@@ -71,7 +71,7 @@ def transducer_loss(
         shape,
     )
     penalty_BTU = check_penalty(label_penalty_BTU, batch)
-    cells = _whole_lattice(batch, is_packed=False)
+    cells = Cells(batch, logits_BTUV)
     return arc_loss(logits_BTUV, penalty_BTU, cells, _settings(logits_BTUV, fastemit, lattice))
 
 
@@ -115,24 +115,8 @@ def packed_transducer_loss(
     requirement = f"Packed logits must have {num_cells} rows, the sum of T * (U + 1)"
     require(len(logits_NV) == num_cells, requirement, len(logits_NV))
     penalty_BTU = check_penalty(label_penalty, batch)
-    cells = _whole_lattice(batch, is_packed=True)
     settings = _settings(logits_NV, fastemit, lattice)
-    return arc_loss(logits_NV.contiguous(), penalty_BTU, cells, settings)
-
-
-def _whole_lattice(batch: Batch, *, is_packed: bool) -> Cells:
-    """Each of an utterance's U + 1 columns has its row of logits."""
-    num_rows = [num_tokens + 1 for num_tokens in batch.num_tokens]
-    targets = [batch.targets_BU[b : b + 1, :rows] for b, rows in enumerate(num_rows)]
-    return Cells(
-        num_frames=batch.num_frames,
-        num_tokens=batch.num_tokens,
-        num_rows=num_rows,
-        targets=targets,
-        columns=None,
-        blank_id=batch.blank_id,
-        is_packed=is_packed,
-    )
+    return arc_loss(logits_NV.contiguous(), penalty_BTU, Cells(batch, logits_NV), settings)
 
 
 def _settings(logits: Tensor, fastemit: float, lattice: Backend) -> Settings:
