@@ -2,7 +2,8 @@
 """What do the streaming encoders cost: counted, by the paper's formula, in seconds and in memory?
 
 Each encoder, with random weights, hears a minute of noise in chunks of 480 ms on one thread, in a
-process of its own, so that its peak memory is its own. Run it on an idle machine.
+process of its own, so that its peak memory is its own. Seconds are those that the processor worked
+for it, so what else runs beside it counts little.
 
     python benchmarks/encoder_cost.py --out benchmarks/results/encoder_cost.json
 """
@@ -54,9 +55,9 @@ def measure(settings: str, seconds: float) -> dict[str, Any]:
     with torch.inference_mode():
         state = model.encoder.initial_state(1)
         for _ in range(num_chunks):
-            began = time.perf_counter()
+            began = time.process_time()
             _, state = model.step(chunk_BTF, state)
-            took.append(time.perf_counter() - began)
+            took.append(time.process_time() - began)
     steady = took[num_chunks // 4 :]
     return {
         "parameters": cost.num_parameters,
