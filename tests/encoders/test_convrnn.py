@@ -145,7 +145,7 @@ def test_without_squeeze_excite_its_weights_and_its_state_are_gone():
     fewer = sum(p.numel() for p in gated.parameters())
     fewer -= sum(p.numel() for p in ungated.parameters())
     assert fewer == 2 * 2 * (width * width + width)
-    assert all(block.mean == () for block in ungated.initial_state(1).global_cnn)
+    assert all(block.mean == () for block in ungated.initial_state(1).front.global_cnn)
 
 
 @pytest.mark.parametrize(
