@@ -5,7 +5,7 @@ import pytest
 
 from evenear.audit.report import AuditSettings
 from evenear.errors import CheckpointError, CohortError, ConfigError
-from evenear.training.mitigation.judgement.results import finish
+from evenear.training.mitigation.judgement.finishing import finish
 from evenear.training.mitigation.repair import Repair, Watch
 from training.mitigation.tone_speakers import plan, utterances, write_model, write_speakers
 

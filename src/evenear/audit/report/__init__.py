@@ -8,7 +8,8 @@
 `parse_condition` turns `gap(gender) > 0.1` into a gate.
 """
 
-from evenear.audit.report.contents import AuditSettings, Report, audit
+from evenear.audit.report.auditing import AuditSettings, audit
+from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
 from evenear.audit.report.gates.conditions import Condition, Verdict
 from evenear.audit.report.gates.recognizers import parse_condition

@@ -25,7 +25,7 @@ from evenear.audit.discovery.rules import Rule
 from evenear.audit.discovery.subgroups.find import Subgroups, find_subgroups
 from evenear.audit.discovery.voice.embeddings import with_embeddings
 from evenear.audit.discovery.voice.voices import Voices, find_voices
-from evenear.audit.report.contents import AuditSettings
+from evenear.audit.report.auditing import AuditSettings
 from evenear.audit.report.findings import Candidate, Cell, Dot, Finding, Shape
 from evenear.audit.tables.cohorts import Cohorts
 from evenear.audit.tables.splits import Split, split_speakers

@@ -80,7 +80,7 @@ def mitigate(
     from evenear.audit.report import AuditSettings
     from evenear.config import from_dict
     from evenear.evaluation import load_utterances
-    from evenear.training.mitigation.judgement.results import finish
+    from evenear.training.mitigation.judgement.finishing import finish
     from evenear.training.mitigation.repair import Repair, Watch
 
     for path in filter(None, (data, test, unlabeled)):

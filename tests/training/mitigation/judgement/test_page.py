@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 
 from evenear.audit.report import AuditSettings
+from evenear.training.mitigation.judgement.finishing import finish
 from evenear.training.mitigation.judgement.page import headline, render
-from evenear.training.mitigation.judgement.results import Result, finish
+from evenear.training.mitigation.judgement.results import Result
 from evenear.training.mitigation.repair import Repair
 from training.mitigation.tone_speakers import plan, utterances, write_model
 

@@ -1,29 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a repair comes to: before, after, the gate, and the kept model with its card.
+"""What a repair comes to: before, after, the gate, and what was kept.
 
-    result = finish(repair)
-    result.passed, result.to_dict()
-
-In the repair's folder: `model/`, `result.json`, `report.html` (the frontier and the verdict) and
-`audit.html` (before against after, every cohort).
+`evenear.training.mitigation.judgement.finishing` makes it, and writes it down.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evenear.atomic import write_bytes
-from evenear.audit import Change, Changes, Gaps, compare, gaps
-from evenear.audit.report import AuditSettings, audit, write_report
-from evenear.audit.report.card import who_it_serves, with_section
+from evenear.audit import Change, Changes, Gaps
 from evenear.config import to_dict
 from evenear.losses.ewc import EwcPenalty
 from evenear.metrics.words import normalizer_version
-from evenear.training.mitigation.judgement.choosing import GATE, RULE, Gate, gate
+from evenear.training.mitigation.judgement.choosing import RULE, Gate
 from evenear.training.mitigation.plan import METHODS
 from evenear.training.mitigation.repair import COHORT, Choice, Repair
 
-__all__ = ["Result", "finish"]
+__all__ = ["Result"]
 
 
 @dataclass(frozen=True)
@@ -89,63 +81,7 @@ class Result:
         return EwcPenalty(self.repair.bundle.model, fisher, setting).paper_lambda
 
 
-def finish(repair: Repair, settings: AuditSettings | None = None) -> Result:
-    """Do what is left of a repair, judge it, and write all of it down.
-
-    Args:
-        repair: The repair.
-        settings: How before and after are audited; all test speakers count.
-    """
-    from evenear.training.mitigation.judgement.page import render
-
-    how = settings or AuditSettings()
-    before, after = repair.tables
-    cohorts = repair.cohorts(before)
-    shared = {
-        "seed": how.seed,
-        "num_resamples": how.num_resamples,
-        "level": how.level,
-        "min_speakers": how.min_speakers,
-        "min_words": how.min_words,
-    }
-    changes = compare(before, after, cohorts, to=how.to, **shared)
-    result = Result(
-        repair,
-        repair.choice,
-        gaps(before, cohorts, to=how.to, **shared),
-        gaps(after, cohorts, to=how.to, **shared),
-        changes,
-        gate(changes),
-    )
-    write_report(audit(before, cohorts, how, other=after), repair.folder / "audit.html")
-    repair.candidate(repair.choice.chosen.setting or 0.0).save(
-        repair.folder, repair.bundle, card=_card(result)
-    )
-    write_bytes(repair.folder / "report.html", render(result).encode())
-    text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
-    write_bytes(repair.folder / "result.json", text.encode())  # last: it says that all is done
-    return result
-
-
 def _side(found: Gaps) -> dict[str, Any]:
     """Overall and each cohort, with intervals."""
     values = found.to_dict()
     return {"overall": asdict(found.overall), "cohorts": values["cohorts"]}
-
-
-def _card(result: Result) -> str:
-    """The model's own card, how it was repaired, and whom it serves now."""
-    repair, how, chosen = result.repair, result.repair.how, result.choice.chosen
-    dial = METHODS[how.method].name
-    adaptation = repair.parts["adaptation"]
-    hours = sum(u.seconds for u in adaptation) / 3600
-    repaired = (
-        f"## Repaired\n\n"
-        f"Made from {repair.plan.model} for the cohort `{how.cohort.text}` by {how.method} "
-        f"({METHODS[how.method].about}), {dial} {chosen.setting:g}, {how.updates} updates, seed "
-        f"{how.seed}, with {hours:.2f} hours of {len(repair.division.adaptation)} speakers. Gate "
-        f"({'passed' if result.gate.passed else 'failed'}): {GATE}\n"
-    )
-    speech = f"{len(repair.division.test)} test speakers, who took no other part in the repair"
-    card = with_section(repair.bundle.card, repaired)
-    return with_section(card, who_it_serves(result.after, result.changes, on=speech))
