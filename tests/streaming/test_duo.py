@@ -102,6 +102,29 @@ def test_a_file_is_a_stream(tmp_path):
     assert segments[0].speaker.startswith("channel-")
 
 
+@pytest.mark.parametrize("length", [8_000, 31_999, 96_000])
+def test_no_moment_lies_in_the_silence_behind_the_end(length):
+    stream = recognizer(with_words=True).stream()
+    events = stream.accept(SOUND_N[:length]) + stream.finish()
+    assert any(isinstance(event, Final) for event in events)
+    for event in events:
+        assert event.seconds <= length / 16_000
+        assert event.known_seconds <= length / 16_000
+        assert all(word.end_seconds <= length / 16_000 for word in event.words)
+
+
+def test_silence_is_heard_behind_the_end():
+    """The same sound, with that silence put behind it by whoever records, says as much."""
+    alone = recognizer().stream()
+    own = alone.accept(SOUND_N[:40_000]) + alone.finish()
+    longer = recognizer().stream()
+    silence_N = np.zeros(9_600, np.float32)
+    other = longer.accept(np.concatenate([SOUND_N[:40_000], silence_N]))
+    other += longer.finish()
+    said = [[e.text for e in events if isinstance(e, Final)] for events in (own, other)]
+    assert said[0][: len(said[1])] == said[1][: len(said[0])]
+
+
 def test_what_cannot_be_heard_is_refused():
     stream = recognizer().stream()
     with pytest.raises(AudioError, match="mono"):

@@ -275,14 +275,16 @@ class SeparatorTransducer(nn.Module):
         self.lookahead_frames = (
             self.separator.lookahead_frames + self.separator.stride * recognition.lookahead_frames
         )
-        self.block_frames: int = math.lcm(
-            self.separator.block_frames, self.separator.stride * recognition.block_frames
-        )
-        """Feature frames that are heard together (see `Encoder.block_frames`)."""
         self.mean_F: Tensor
         self.scale_F: Tensor
         self.register_buffer("mean_F", torch.zeros(features))
         self.register_buffer("scale_F", torch.ones(features))
+
+    @property
+    def block_frames(self) -> int:
+        """Feature frames that are heard together (see `Encoder.block_frames`)."""
+        recognition = self.separator.stride * self.transducer.encoder.block_frames
+        return math.lcm(self.separator.block_frames, recognition)
 
     def normalize(self, features_BTF: Tensor) -> Tensor:
         """Features with the training set's mean and deviation taken out."""

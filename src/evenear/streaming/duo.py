@@ -38,8 +38,8 @@ from evenear.features import FeatureStream
 from evenear.models.separator import NUM_CHANNELS, SeparatorTransducerState
 from evenear.search import GreedySearch, Hypothesis, Search
 from evenear.streaming.events import Event, Final, Partial, TurnEnded, TurnStarted
+from evenear.streaming.moments import Moments
 from evenear.streaming.searches import build_search
-from evenear.streaming.turns import words_of
 from evenear.transcripts import Segment, Word
 from evenear.units import SAMPLE_RATE, FrameClock, Frames, Samples, Seconds
 
@@ -54,6 +54,8 @@ __all__ = [
 _LONGEST_SECONDS = 40.0
 _BEFORE_SECONDS = 0.6
 """A first token comes so long after its sound, at most."""
+_TAIL_SECONDS = 0.6
+"""Silence that is heard behind the end of a stream: its last words come out in what follows."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class TwoTalkerRecognizer:
             features.clock, stride=features.clock.stride * self.model.stride
         )
         """The clock of encoder frames."""
+        self._moments = Moments(self.clock, max(1, self.model.block_frames // self.model.stride))
         self._greedy = GreedySearch(self.model.transducer)
         self._words: Search | None = None
         if use_words and bundle.words is not None:
@@ -151,7 +154,8 @@ class TwoTalkerRecognizer:
             state: The listener's; it is not changed.
         """
         projected_STD, encoder = self.model.step(torch.from_numpy(features_TF)[None], state.encoder)
-        events, state = self._read(projected_STD, replace(state, encoder=encoder))
+        state = replace(state, encoder=encoder)
+        events, state = self._read(projected_STD, state, self._moments)
         channels = []
         for number, channel in enumerate(state.channels):
             told, channel = self._partial(number, channel, state.num_frames)
@@ -160,14 +164,23 @@ class TwoTalkerRecognizer:
         return events, replace(state, channels=tuple(channels))
 
     @torch.inference_mode()
-    def end(self, features_TF: NDArray[np.float32], state: TwoTalkerState) -> list[Event]:
-        """Hear the last feature frames, of any number, and close what is open."""
+    def end(
+        self, features_TF: NDArray[np.float32], state: TwoTalkerState, end_seconds: Seconds
+    ) -> list[Event]:
+        """Hear the last feature frames, of any number, and close what is open.
+
+        Args:
+            features_TF: The frames, and those of the silence put behind the sound.
+            state: The listener's; it is not changed.
+            end_seconds: Where the sound ended: no moment of an event is later.
+        """
+        moments = self._moments._replace(end_seconds=end_seconds)
         projected_STD, encoder = self.model.step(torch.from_numpy(features_TF)[None], state.encoder)
         projected_STD = torch.cat([projected_STD, self.model.flush(encoder)], dim=1)
-        events, state = self._read(projected_STD, replace(state, encoder=encoder))
+        events, state = self._read(projected_STD, replace(state, encoder=encoder), moments)
         for number, channel in enumerate(state.channels):
             if channel.started is not None:
-                events += self._close(number, channel, state.num_frames)[0]
+                events += self._close(number, channel, state.num_frames, moments)[0]
         return events
 
     def stream(self, sample_rate: Samples = SAMPLE_RATE) -> "TwoTalkerStream":
@@ -190,7 +203,7 @@ class TwoTalkerRecognizer:
         yield from segments_of(stream.finish(), session)
 
     def _read(
-        self, projected_STD: Tensor, state: TwoTalkerState
+        self, projected_STD: Tensor, state: TwoTalkerState, moments: Moments
     ) -> tuple[list[Event], TwoTalkerState]:
         """Search encoder frames one by one, since a turn may end at any of them."""
         events: list[Event] = []
@@ -205,7 +218,7 @@ class TwoTalkerRecognizer:
                     frame_S1D[number : number + 1],
                     num_frames,
                 )
-                told, channels[number] = self._observe(number, channel, num_frames)
+                told, channels[number] = self._observe(number, channel, num_frames, moments)
                 events += told
         return events, replace(state, channels=tuple(channels), num_frames=num_frames)
 
@@ -227,7 +240,7 @@ class TwoTalkerRecognizer:
         return replace(channel, words=words, recent=())
 
     def _observe(
-        self, number: int, channel: ChannelState, num_frames: Frames
+        self, number: int, channel: ChannelState, num_frames: Frames, moments: Moments
     ) -> tuple[list[Event], ChannelState]:
         """Look at a channel after another frame."""
         heard = self._greedy.best(channel.tokens)
@@ -238,8 +251,7 @@ class TwoTalkerRecognizer:
             return [], self._fresh_channel(channel)
         if channel.started is None:
             channel = replace(channel, started=heard.frames[0])
-            start = self.clock.seconds_at(heard.frames[0])
-            known = self.clock.seconds_at(num_frames)
+            start, known = moments.at(heard.frames[0]), moments.known(num_frames)
             events.append(TurnStarted(seconds=start, known_seconds=known, channel=number))
         assert channel.started is not None
         is_over = (
@@ -249,20 +261,19 @@ class TwoTalkerRecognizer:
         )
         if not is_over:
             return events, channel
-        told, channel = self._close(number, channel, num_frames)
+        told, channel = self._close(number, channel, num_frames, moments)
         return events + told, channel
 
     def _close(
-        self, number: int, channel: ChannelState, num_frames: Frames
+        self, number: int, channel: ChannelState, num_frames: Frames, moments: Moments
     ) -> tuple[list[Event], ChannelState]:
         """Hand out the turn's words and end it."""
         heard = self._greedy.best(channel.tokens)
-        words = words_of(heard, self.tokenizer, self.clock)
+        words = moments.words(heard, self.tokenizer)
         if self._words is not None:
-            found = words_of(self._words.finalized(channel.words), self.tokenizer, self.clock)
-            words = found or words
-        known = self.clock.seconds_at(num_frames)
-        end = self.clock.seconds_at(heard.frames[-1])
+            finalized = self._words.finalized(channel.words)
+            words = moments.words(finalized, self.tokenizer) or words
+        known, end = moments.known(num_frames), moments.at(heard.frames[-1])
         events: list[Event] = []
         if words:
             end = words[-1].end_seconds
@@ -282,7 +293,7 @@ class TwoTalkerRecognizer:
         texts = tuple(word.text for word in words)
         if texts == channel.shown:
             return [], channel
-        known = self.clock.seconds_at(num_frames)
+        known = self._moments.known(num_frames)
         event = Partial(seconds=known, known_seconds=known, words=words, channel=number)
         return [event], replace(channel, shown=texts)
 
@@ -290,7 +301,7 @@ class TwoTalkerRecognizer:
         reading: Hypothesis = self._greedy.best(channel.tokens)
         if self._words is not None:
             reading = self._words.best(channel.words)
-        return words_of(reading, self.tokenizer, self.clock)
+        return self._moments.words(reading, self.tokenizer)
 
     def _fresh_channel(self, channel: ChannelState | None) -> ChannelState:
         """A channel on which no turn is open."""
@@ -309,6 +320,7 @@ class TwoTalkerStream:
         self._resampler = StreamResampler(sample_rate, SAMPLE_RATE)
         self._features = FeatureStream(recognizer.features)
         self._waiting_TF = np.zeros((0, recognizer.features.dim), np.float32)
+        self._num_samples = 0
 
     def accept(self, samples: ArrayLike) -> list[Event]:
         """Hear a chunk of mono samples, of any length; return what became known.
@@ -325,6 +337,7 @@ class TwoTalkerStream:
                 hint="Mix down first, with `evenear.audio.to_mono_float32`.",
             )
         samples_N = self._resampler.accept(to_mono_float32(array))
+        self._num_samples += len(samples_N)
         joined_TF = np.concatenate([self._waiting_TF, self._features.accept(samples_N)])
         num_ready = len(joined_TF) // self.recognizer.model.stride * self.recognizer.model.stride
         self._waiting_TF = joined_TF[num_ready:]
@@ -336,14 +349,21 @@ class TwoTalkerStream:
     def finish(self) -> list[Event]:
         """End the stream; return the events of its tail.
 
+        Some silence is heard behind it, so that words that end with the sound come out.
+
         Raises:
             StateError: The stream is finished already.
         """
         self._expect_open()
         self.is_finished = True
-        tail_TF = self._features.accept(self._resampler.finish())
-        last_TF = np.concatenate([self._waiting_TF, tail_TF, self._features.finish()])
-        return self.recognizer.end(last_TF, self.state)
+        last_N = self._resampler.finish()
+        self._num_samples += len(last_N)
+        num_silent = round(_TAIL_SECONDS * SAMPLE_RATE) if self._num_samples else 0
+        last_N = np.concatenate([last_N, np.zeros(num_silent, np.float32)])
+        heard_TF = [self._features.accept(last_N), self._features.finish()]
+        end_seconds = self._num_samples / SAMPLE_RATE
+        last_TF = np.concatenate([self._waiting_TF, *heard_TF])
+        return self.recognizer.end(last_TF, self.state, end_seconds)
 
     def _expect_open(self) -> None:
         if self.is_finished:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When what was said was said, and when it became known.
+
+An encoder that works in blocks gives all frames of a block at once, when its last has been heard:
+nothing of a block is known before. Behind the end of a recording some silence is heard, so that
+last words come out; no moment lies in it.
+"""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+from evenear.search import Hypothesis
+from evenear.streaming.turns import words_of
+from evenear.tokenizer import Tokenizer
+from evenear.transcripts import Word
+from evenear.units import FrameClock, Frames, Seconds
+
+__all__ = ["Moments"]
+
+
+class Moments(NamedTuple):
+    """The clock of encoder frames, their blocks, and where the sound ended, if it did."""
+
+    clock: FrameClock
+    block_frames: Frames = 1
+    """Encoder frames that become known together."""
+    end_seconds: Seconds = math.inf
+
+    def at(self, frame: Frames) -> Seconds:
+        """When a frame begins."""
+        return min(self.clock.seconds_at(frame), self.end_seconds)
+
+    def known(self, num_frames: Frames) -> Seconds:
+        """When the last of so many frames was known."""
+        blocks = -(-num_frames // self.block_frames)
+        return min(self.clock.seconds_at(blocks * self.block_frames), self.end_seconds)
+
+    def words(self, reading: Hypothesis, tokenizer: Tokenizer) -> tuple[Word, ...]:
+        """Words with times; one that came out after the sound was at its end."""
+        found = words_of(reading, tokenizer, self.clock)
+        last = max(0.0, self.end_seconds - self.clock.frame_seconds)
+        return tuple(
+            word
+            if word.end_seconds <= self.end_seconds
+            else replace(
+                word, start_seconds=min(word.start_seconds, last), end_seconds=self.end_seconds
+            )
+            for word in found
+        )

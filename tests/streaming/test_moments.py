@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing of a block is known before its end, and nothing lies behind the end of the sound."""
+
+import pytest
+
+from evenear.features import FeatureConfig
+from evenear.search import Hypothesis
+from evenear.streaming.moments import Moments
+from laws import tiny_tokenizer
+
+CLOCK = FeatureConfig().clock  # 30 ms
+TOKENIZER = tiny_tokenizer()
+
+
+def test_frames_of_a_block_become_known_together():
+    moments = Moments(CLOCK, 4)
+    assert [round(moments.known(n), 2) for n in (0, 1, 4, 5, 8)] == [0.0, 0.12, 0.12, 0.24, 0.24]
+    assert moments.at(5) == pytest.approx(0.15)
+
+
+def test_without_blocks_a_frame_is_known_at_its_end():
+    assert Moments(CLOCK).known(7) == pytest.approx(0.21)
+
+
+def test_no_moment_is_behind_the_end_of_the_sound():
+    moments = Moments(CLOCK, 4, end_seconds=0.2)
+    assert moments.known(30) == moments.at(30) == 0.2
+    tokens = tuple(TOKENIZER.encode("THE CAT"))
+    frames = (1,) * (len(tokens) - 1) + (20,)
+    reading = Hypothesis(tokens, frames, (-0.1,) * len(tokens), -1.0)
+    words = moments.words(reading, TOKENIZER)
+    assert " ".join(word.text for word in words) == "THE CAT"
+    assert words[-1].end_seconds == 0.2
+    assert all(0 <= word.start_seconds <= word.end_seconds for word in words)
