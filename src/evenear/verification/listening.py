@@ -100,7 +100,7 @@ class Embedder:
             resampler = StreamResampler(sample_rate, SAMPLE_RATE)
             samples_N = np.concatenate([resampler.accept(samples_N), resampler.finish()])
         seconds = _enough_speech(samples_N, name)
-        vector_D = self._vector(samples_N)
+        vector_D = self.vector(samples_N)
         return Voice(vector_D, seconds, self._doubts(samples_N))
 
     def stream(self, *, sample_rate: int = SAMPLE_RATE) -> "VoiceStream":
@@ -108,7 +108,13 @@ class Embedder:
         return VoiceStream(self, sample_rate)
 
     @torch.inference_mode()
-    def _vector(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    def vector(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vector of 16 kHz samples as they are, however little speech is in them.
+
+        Zeros of samples that are too few for a frame.
+        """
+        if not len(samples_N):
+            return np.zeros(self.bundle.model.config.embedding_dim, np.float32)
         features_TF = extract(samples_N, self.bundle.features)
         return self.bundle.model(torch.from_numpy(features_TF)[None])[0].numpy()
 
@@ -120,7 +126,7 @@ class Embedder:
         parts = [part for part in parts if speech_seconds(part) >= _PART_SECONDS / 2]
         if len(parts) < 4:
             return ()
-        vectors_BD = np.stack([self._vector(part) for part in parts])
+        vectors_BD = np.stack([self.vector(part) for part in parts])
         scores_BB = vectors_BD @ vectors_BD.T
         first, second = np.unravel_index(int(scores_BB.argmin()), scores_BB.shape)
         is_second_B = scores_BB[:, second] > scores_BB[:, first]

@@ -52,9 +52,11 @@ def transcribe_two_talkers(
     from evenear.audio import read_audio
     from evenear.streaming.duo import TwoTalkerRecognizer
     from evenear.streaming.duopage import conversation_page
-    from evenear.streaming.labels import LogMelVoice, SpeakerLabels, label_segments
+    from evenear.streaming.labels import LabelConfig, SpeakerLabels, label_segments
+    from evenear.verification.turns import LEAST_LIKENESS, TurnVoice
 
     recognizer = TwoTalkerRecognizer.load(model, threads=threads)
+    voice, when_new = TurnVoice.load(), LabelConfig(least_likeness=LEAST_LIKENESS)
     live = form == "text" and out is None and len(files) == 1 and sys.stdout.isatty()
     given: list[Segment] = []
     failed = False
@@ -62,7 +64,7 @@ def transcribe_two_talkers(
         try:
             samples_N = read_audio(path)
             segments = _watched(recognizer, path) if live else list(recognizer.segments(path))
-            segments = label_segments(segments, samples_N, SpeakerLabels(LogMelVoice()))
+            segments = label_segments(segments, samples_N, SpeakerLabels(voice, when_new))
         except EvenearError as error:
             failed = True
             complain(error)
