@@ -51,7 +51,7 @@ def _options(
 def _register() -> None:
     from evenear.cli import audit, corpora, doctor
     from evenear.cli.recognition import demo, evaluate, listen, transcribe
-    from evenear.cli.reproduction import amortized, arw, repairs, reproduce
+    from evenear.cli.reproduction import amortized, arw, repairs, reproduce, sts
     from evenear.cli.training import average, mitigate, train
     from evenear.cli.verification import verify
 
@@ -70,6 +70,7 @@ def _register() -> None:
     app.add_typer(corpora.app, name="data")
     reproduce.app.command("amortized")(amortized.amortized)
     reproduce.app.command("arw")(arw.arw)
+    reproduce.app.command("sts")(sts.sts)
     reproduce.app.command("geography")(repairs.geography)
     reproduce.app.command("cohorts")(repairs.cohorts)
     app.add_typer(reproduce.app, name="reproduce")

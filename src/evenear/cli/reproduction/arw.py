@@ -18,7 +18,7 @@ from evenear.cli.console import (
 )
 from evenear.errors import ManifestError
 
-__all__ = ["arw"]
+__all__ = ["arw", "commit_of_this_copy"]
 
 
 def arw(
@@ -79,7 +79,7 @@ def arw(
     results = {
         "command": f"evenear reproduce arw {names} --test {test.name} --split {split} "
         f"--seeds {seeds} --updates {updates} --draws {draws} --each {each}",
-        "commit": _commit(),
+        "commit": commit_of_this_copy(),
         "machine": f"{platform.machine()}, {platform.system()}",
         **results,
     }
@@ -90,7 +90,7 @@ def arw(
     note(f"Numbers: {out / 'arw.json'}. To read: {out / 'arw.md'}")
 
 
-def _commit() -> str | None:
+def commit_of_this_copy() -> str | None:
     """The commit of the working copy that this runs from, if it is one."""
     try:
         found = subprocess.run(
