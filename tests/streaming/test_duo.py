@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two channels are heard alike in any chunks, and their turns are told in order."""
 
+import gc
+import sys
+from types import FunctionType, ModuleType
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,3 +149,28 @@ def test_short_streams_say_nothing_or_end_their_turns(length):
     assert sum(isinstance(e, TurnStarted) for e in events) == sum(
         isinstance(e, TurnEnded) for e in events
     )
+
+
+@pytest.mark.parametrize("with_words", [False, True])
+def test_a_stream_holds_no_more_after_minutes_than_after_one(with_words):
+    """Whoever talks for an hour takes no more memory than whoever talks for a minute."""
+    stream = recognizer(with_words=with_words).stream()
+    sizes = []
+    for second in range(0, 240, 4):
+        stream.accept(random_sound(4.0, seed=second))
+        sizes.append(bytes_held(stream.state))
+    half = len(sizes) // 2
+    assert max(sizes[half:]) < 1.2 * max(sizes[:half])
+
+
+def bytes_held(state: object) -> int:
+    """Bytes of everything that a state leads to, but for code and models."""
+    total, seen, waiting = 0, set(), [state]
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType | torch.nn.Module):
+            continue
+        seen.add(id(one))
+        total += one.nbytes if isinstance(one, torch.Tensor | np.ndarray) else sys.getsizeof(one)
+        waiting += gc.get_referents(one)
+    return total

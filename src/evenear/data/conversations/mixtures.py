@@ -154,7 +154,7 @@ def plan_mixture(
         ConfigError: The recordings are of too few speakers.
     """
     rng = rng_for(seed, "mixture", mixture_id)
-    by_speaker = _by_speaker(sounds)
+    by_speaker = sounds.by_speaker
     num_turns = int(rng.integers(settings.num_turns[0], settings.num_turns[1] + 1))
     most = int(rng.integers(settings.num_speakers[0], settings.num_speakers[1] + 1))
     num_speakers = min(num_turns, most)
@@ -312,13 +312,6 @@ def plan_from_json(values: dict[str, Any]) -> MixturePlan:
             f"A row must be a planned mixture, but {error}.",
             hint="Make the list with `evenear data simulate`.",
         ) from None
-
-
-def _by_speaker(sounds: Sounds) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for index, voice in enumerate(sounds.voices):
-        found.setdefault(voice.speaker, []).append(index)
-    return found
 
 
 def _next_speaker(

@@ -16,7 +16,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +61,14 @@ class Sounds(ABC):
     def by_id(self) -> dict[str, int]:
         """The number of each recording."""
         return {voice.utterance_id: index for index, voice in enumerate(self.voices)}
+
+    @cached_property
+    def by_speaker(self) -> dict[str, list[int]]:
+        """The numbers of each speaker's recordings; found once, as every conversation asks."""
+        found: dict[str, list[int]] = {}
+        for index, voice in enumerate(self.voices):
+            found.setdefault(voice.speaker, []).append(index)
+        return found
 
 
 class FileSounds(Sounds):
