@@ -40,6 +40,7 @@ from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.metrics.emission import EndpointCounts, TrueTurn, endpoint_counts
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
+from evenear.streaming.turns import TurnConfig
 
 RATE, QUIET_SECONDS, QUIET_DB = 16_000, 3.0, -70.0
 PAUSES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
@@ -123,7 +124,7 @@ def peers(sounds: dict[str, NDArray[np.float32]], python: Path) -> tuple[Ends, E
 
 def evenear(sounds: dict[str, NDArray[np.float32]], model: str) -> tuple[Ends, float]:
     """When the last token of a stream's best reading was so long ago, chunk by chunk."""
-    recognizer = Recognizer.load(model, endpoint_seconds=30.0)
+    recognizer = Recognizer.load(model, turns=TurnConfig(endpoint_seconds=30.0))
     ends: Ends = {f"{pause:g} s": {} for pause in PAUSES}
     took = 0.0
     for name, samples_N in sounds.items():

@@ -12,6 +12,7 @@ from evenear.checkpoint.folders import find_folder
 from evenear.checkpoint.twotalkers import TWO_TALKERS, load_two_talkers, save_two_talkers
 from evenear.config import replace
 from evenear.errors import CheckpointError
+from evenear.models.separator import SeparatorTransducer
 from evenear.search import BeamConfig
 from laws import FEATURES, random_features, tiny_bundle
 from two_talkers import tiny_two_talkers
@@ -43,6 +44,20 @@ def test_a_loaded_model_is_the_saved_one(tmp_path, with_words):
     first, second = (m.model(features_BTF, lengths_B).encoded_BTD for m in (before, after))
     assert torch.equal(first, second)
     assert after.channel.model is after.model.transducer
+
+
+def test_a_separator_of_frames_together_is_saved_too(tmp_path):
+    bundle = tiny_two_talkers()
+    separator = bundle.settings.model.separator
+    wide = replace(separator.separation, feature_dim=2 * FEATURES.dim)
+    config = replace(bundle.settings.model, separator=replace(separator, separation=wide, joined=2))
+    save_two_talkers(
+        tmp_path / "m",
+        model=SeparatorTransducer(config),
+        settings=replace(bundle.settings, model=config),
+        tokenizer=bundle.tokenizer,
+    )
+    assert load_two_talkers(tmp_path / "m").settings.model == config
 
 
 def test_kinds_are_not_mixed_up(tmp_path):

@@ -278,7 +278,7 @@ def _check_fit(settings: TwoTalkerSettings, tokenizer: Tokenizer) -> None:
     pairs = [
         ("vocabulary size", transducer.vocabulary_size, len(tokenizer)),
         ("id of blank", transducer.blank_id, tokenizer.blank_id),
-        ("feature width", first.feature_dim, settings.features.dim),
+        ("feature width", first.feature_dim, settings.features.dim * separator.joined),
     ]
     for what, of_model, given in pairs:
         if of_model != given:
