@@ -4,7 +4,7 @@
 Runs are done seed by seed, so a study that is stopped has whole seeds to compare. Each run leaves
 its counts in a file and, while it lasts, a snapshot: the same command goes on where it was.
 
-Legend: F feature width.
+Legend: T feature frames, F feature width.
 """
 
 import json
