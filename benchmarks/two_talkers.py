@@ -16,6 +16,7 @@ channel's. No separator in front of that recognizer can be expected to do better
 
 import argparse
 import json
+import pickle
 import platform
 import subprocess
 import sys
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--single", default="evenear-en")
     parser.add_argument("--greedy", action="store_true", help="without their words, too")
     parser.add_argument("--skip", nargs="*", default=[], help="names of models to leave out")
+    parser.add_argument("--heard", type=Path, help="what was heard so far; a stopped run goes on")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     if options.make_list:
@@ -182,22 +184,27 @@ def main() -> None:
     torch.set_num_threads(1)
     plans, sounds = read_plans(LIST)[: options.limit], sounds_of(options.data)
     people = people_of(sounds)
-    single = Recognizer.load(options.single)
     models: dict[str, Callable[[], Any]] = {
-        "two channels": TwoTalkerRecognizer.load(options.duo).stream,
-        "single talker": single.stream,
-        "own sound": single.stream,
+        "single talker": lambda: Recognizer.load(options.single),
+        "own sound": lambda: Recognizer.load(options.single),
+        "two channels": lambda: TwoTalkerRecognizer.load(options.duo),
     }
     if options.greedy:
-        models["two channels, greedy"] = TwoTalkerRecognizer.load(
+        models["single talker, greedy"] = lambda: Recognizer.load(options.single, beam=1)
+        models["two channels, greedy"] = lambda: TwoTalkerRecognizer.load(
             options.duo, use_words=False
-        ).stream
-        models["single talker, greedy"] = Recognizer.load(options.single, beam=1).stream
-    found: dict[str, list[Row]] = {}
-    factors: dict[str, float] = {}
-    for name, streams in models.items():
-        if name not in options.skip:
-            found[name], factors[name] = run(streams, plans, sounds, own=name == "own sound")
+        )
+    heard: dict[tuple[str, int], tuple[list[Row], float]] = {}
+    if options.heard is not None and options.heard.exists():
+        heard = pickle.loads(options.heard.read_bytes())
+    for name, load in models.items():
+        if name not in options.skip and (name, len(plans)) not in heard:
+            own = name == "own sound"
+            heard[name, len(plans)] = run(load().stream, plans, sounds, own=own)
+            if options.heard is not None:
+                options.heard.write_bytes(pickle.dumps(heard))
+    found = {name: heard[name, len(plans)][0] for name in models if (name, len(plans)) in heard}
+    factors = {name: heard[name, len(plans)][1] for name in found}
     groups = dict.fromkeys(group for plan in plans for group in conditions(plan, people))
     results: dict[str, Any] = {}
     for group in sorted(groups):

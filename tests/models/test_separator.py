@@ -6,16 +6,21 @@ Dimensions: B streams, T frames, F feature width, D width.
 
 import functools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from evenear.audio import read_audio
+from evenear.checkpoint.folders import find_folder, shipped_models
+from evenear.checkpoint.twotalkers import TWO_TALKERS, load_two_talkers
 from evenear.config import from_json, replace, to_json
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.plainlstm import PlainLstmEncoderConfig
 from evenear.errors import ConfigError
+from evenear.features import extract
 from evenear.models.separator import (
     SeparatorConfig,
     SeparatorTransducer,
@@ -181,6 +186,31 @@ def test_channels_hear_differently_and_settings_survive_json(name):
     again = from_json(SeparatorTransducerConfig, to_json(model.config))
     assert again == model.config
     SeparatorTransducer(again).load_state_dict(model.state_dict(), strict=True)
+
+
+@functools.cache
+def shipped() -> SideBySide:
+    return SideBySide(load_two_talkers("evenear-en-duo").model)
+
+
+def real_frames(*, batch_size: int = 1, num_frames: int = 96) -> Tensor:
+    """Frames of shipped clips, different ones in each row."""
+    folder = find_folder("evenear-en").parent / "clips"
+    settings = load_two_talkers("evenear-en-duo").settings.features
+    clips = sorted(folder.glob("*.flac"))[:batch_size]
+    frames = [extract(read_audio(clip), settings)[40 : 40 + num_frames] for clip in clips]
+    return torch.from_numpy(np.stack(frames))
+
+
+@pytest.mark.skipif("evenear-en-duo" not in shipped_models(TWO_TALKERS), reason="not shipped")
+def test_the_shipped_model_keeps_every_law():
+    model, one_BTF, two_BTF = shipped(), real_frames(), real_frames(batch_size=2)
+    law_chunking_changes_nothing(model, one_BTF, [1, 7, 0, 40, 48])
+    law_padding_changes_nothing(model, two_BTF, [96, 61])
+    law_batching_strangers_changes_nothing(model, two_BTF, [1, 0])
+    law_the_future_is_invisible(model, one_BTF, 70)
+    law_step_does_not_touch_its_input(model, two_BTF, heard=40)
+    law_state_size_is_constant(model, one_BTF)
 
 
 def test_the_second_channel_can_begin_where_the_first_is():

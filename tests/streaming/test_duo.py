@@ -11,7 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evenear.audio import write_audio
+from evenear.audio import read_audio, write_audio
+from evenear.checkpoint.folders import find_folder, shipped_models
+from evenear.checkpoint.twotalkers import TWO_TALKERS
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.streaming.duo import TwoTalkerRecognizer
 from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
@@ -139,6 +141,24 @@ def test_what_cannot_be_heard_is_refused():
         stream.accept(np.zeros(3))
     with pytest.raises(ConfigError, match="Threads"):
         TwoTalkerRecognizer.load("evenear-en-duo", threads=0)
+
+
+@pytest.mark.skipif("evenear-en-duo" not in shipped_models(TWO_TALKERS), reason="not shipped")
+def test_the_shipped_model_hears_real_voices_alike_in_any_chunks():
+    folder = find_folder("evenear-en").parent / "clips"
+    first_N, second_N = (read_audio(folder / f"{name}.flac") for name in ("library", "weather"))
+    mixed_N = np.zeros(6 * 16_000, np.float32)
+    mixed_N[: min(len(first_N), 64_000)] += first_N[:64_000]
+    mixed_N[32_000:] += np.pad(second_N, (0, 64_000))[:64_000]
+    ears = TwoTalkerRecognizer.load("evenear-en-duo")
+    told = []
+    for chunk in (len(mixed_N), 2_560, 1_111):
+        stream, events = ears.stream(), []
+        for start in range(0, len(mixed_N), chunk):
+            events += stream.accept(mixed_N[start : start + chunk])
+        told.append(rounded(e for e in events + stream.finish() if not isinstance(e, Partial)))
+    assert told[0] == told[1] == told[2]
+    assert any(name == "Final" for name, *_ in told[0])
 
 
 @given(st.integers(0, 400))

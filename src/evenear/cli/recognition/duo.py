@@ -56,7 +56,8 @@ def transcribe_two_talkers(
     from evenear.verification.turns import LEAST_LIKENESS, TurnVoice
 
     recognizer = TwoTalkerRecognizer.load(model, threads=threads)
-    voice, when_new = TurnVoice.load(), LabelConfig(least_likeness=LEAST_LIKENESS)
+    voice = TurnVoice.load()
+    when_new = LabelConfig(least_likeness=LEAST_LIKENESS, most_speakers=2)
     live = form == "text" and out is None and len(files) == 1 and sys.stdout.isatty()
     given: list[Segment] = []
     failed = False
