@@ -7,11 +7,7 @@
         print(event.channel, event)
     stream.finish()
 
-Each event says on which of the two channels it is. A
-turn begins with the channel's first token. It ends when the model says so, after a pause, or at
-`longest_seconds`; its words are final then. Turns are followed by greedy search; where the model
-has words, a search for words reads the same frames from a little before the turn's first token on,
-and is asked when the turn is over: silent channels cost no search.
+Each event says on which of the two channels it is; `duochannels` says when turns begin and end.
 
 Everything about one listener is in the state, and every decision is made frame by frame, so chunks
 change nothing.
@@ -19,11 +15,9 @@ change nothing.
 Legend: N audio samples, T frames, F feature width, S channels (batch of one listener), D width.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -36,41 +30,23 @@ from evenear.config import replace as changed
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.features import FeatureStream
 from evenear.models.separator import NUM_CHANNELS, SeparatorTransducerState
-from evenear.search import GreedySearch, Hypothesis, Search
-from evenear.streaming.events import Event, Final, Partial, TurnEnded, TurnStarted
+from evenear.search import GreedySearch, Search
+from evenear.streaming.duochannels import ChannelReader, ChannelState
+from evenear.streaming.events import Event, Final
 from evenear.streaming.moments import Moments
 from evenear.streaming.searches import build_search
-from evenear.transcripts import Segment, Word
+from evenear.transcripts import Segment
 from evenear.units import SAMPLE_RATE, FrameClock, Frames, Samples, Seconds
 
 __all__ = [
-    "ChannelState",
     "TwoTalkerRecognizer",
     "TwoTalkerState",
     "TwoTalkerStream",
     "segments_of",
 ]
 
-_LONGEST_SECONDS = 40.0
-_BEFORE_SECONDS = 0.6
-"""A first token comes so long after its sound, at most."""
 _TAIL_SECONDS = 0.6
 """Silence that is heard behind the end of a stream: its last words come out in what follows."""
-
-
-@dataclass(frozen=True)
-class ChannelState:
-    """What is known of one channel."""
-
-    tokens: Any
-    """State of the greedy search since the turn began."""
-    words: Any = None
-    """State of the search for words, if there is one and a turn is open."""
-    recent: tuple[Tensor, ...] = ()
-    """The last frames before a turn, for the search for words."""
-    started: Frames | None = None
-    """The frame in which the open turn began."""
-    shown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,6 +65,11 @@ class TwoTalkerRecognizer:
         bundle: The model, its features, its tokenizer and its words.
         use_words: Search for words where the model has some; else spell greedily.
         endpoint_seconds: A turn ends after so long without a token; None: as the model recommends.
+        eager_seconds: After so long without a token a turn may be over: `EagerTurnEnd` says so, and
+            `TurnResumed` or `TurnEnded` how it went on. None: never.
+
+    Raises:
+        ConfigError: An eager end would not come before the end.
     """
 
     def __init__(
@@ -97,6 +78,7 @@ class TwoTalkerRecognizer:
         *,
         use_words: bool = True,
         endpoint_seconds: Seconds | None = None,
+        eager_seconds: Seconds | None = None,
     ) -> None:
         self.bundle, self.model, self.tokenizer = bundle, bundle.model, bundle.tokenizer
         features = bundle.settings.features
@@ -107,13 +89,17 @@ class TwoTalkerRecognizer:
         """The clock of encoder frames."""
         self._moments = Moments(self.clock, max(1, self.model.block_frames // self.model.stride))
         self._greedy = GreedySearch(self.model.transducer)
-        self._words: Search | None = None
+        words: Search | None = None
         if use_words and bundle.words is not None:
-            self._words = build_search(bundle.channel, bundle.settings.word_search, None)
-        endpoint = endpoint_seconds or bundle.settings.endpoint_seconds
-        self._pause_frames = math.ceil(endpoint / self.clock.frame_seconds)
-        self._before_frames = math.ceil(_BEFORE_SECONDS / self.clock.frame_seconds)
-        self._longest_frames = math.ceil(_LONGEST_SECONDS / self.clock.frame_seconds)
+            words = build_search(bundle.channel, bundle.settings.word_search, None)
+        self._reader = ChannelReader(
+            self._greedy,
+            words,
+            self.tokenizer,
+            self.clock,
+            endpoint_seconds=endpoint_seconds or bundle.settings.endpoint_seconds,
+            eager_seconds=eager_seconds,
+        )
 
     @classmethod
     def load(
@@ -122,6 +108,7 @@ class TwoTalkerRecognizer:
         *,
         use_words: bool = True,
         endpoint_seconds: Seconds | None = None,
+        eager_seconds: Seconds | None = None,
         threads: int | None = None,
     ) -> "TwoTalkerRecognizer":
         """Load a shipped model by its name, or one from a folder.
@@ -135,12 +122,17 @@ class TwoTalkerRecognizer:
                 raise ConfigError(f"Threads must be at least 1, got {threads}.")
             torch.set_num_threads(threads)
         bundle = load_two_talkers(name_or_folder)
-        return cls(bundle, use_words=use_words, endpoint_seconds=endpoint_seconds)
+        return cls(
+            bundle,
+            use_words=use_words,
+            endpoint_seconds=endpoint_seconds,
+            eager_seconds=eager_seconds,
+        )
 
     @torch.inference_mode()
     def initial_state(self) -> TwoTalkerState:
         """The state of a listener that has heard nothing."""
-        fresh = tuple(self._fresh_channel(None) for _ in range(NUM_CHANNELS))
+        fresh = tuple(self._reader.fresh() for _ in range(NUM_CHANNELS))
         return TwoTalkerState(self.model.initial_state(1), fresh)
 
     @torch.inference_mode()
@@ -158,7 +150,7 @@ class TwoTalkerRecognizer:
         events, state = self._read(projected_STD, state, self._moments)
         channels = []
         for number, channel in enumerate(state.channels):
-            told, channel = self._partial(number, channel, state.num_frames)
+            told, channel = self._reader.partial(number, channel, state.num_frames, self._moments)
             events += told
             channels.append(channel)
         return events, replace(state, channels=tuple(channels))
@@ -180,7 +172,7 @@ class TwoTalkerRecognizer:
         events, state = self._read(projected_STD, replace(state, encoder=encoder), moments)
         for number, channel in enumerate(state.channels):
             if channel.started is not None:
-                events += self._close(number, channel, state.num_frames, moments)[0]
+                events += self._reader.close(number, channel, state.num_frames, moments)[0]
         return events
 
     def stream(self, sample_rate: Samples = SAMPLE_RATE) -> "TwoTalkerStream":
@@ -213,101 +205,14 @@ class TwoTalkerRecognizer:
             tokens = self._greedy.step(frame_S1D, [c.tokens for c in channels])
             num_frames += 1
             for number, channel in enumerate(channels):
-                channel = self._listened(
+                channel = self._reader.listened(
                     replace(channel, tokens=tokens[number]),
                     frame_S1D[number : number + 1],
                     num_frames,
                 )
-                told, channels[number] = self._observe(number, channel, num_frames, moments)
+                told, channels[number] = self._reader.observe(number, channel, num_frames, moments)
                 events += told
         return events, replace(state, channels=tuple(channels), num_frames=num_frames)
-
-    def _listened(
-        self, channel: ChannelState, frame_11D: Tensor, num_frames: Frames
-    ) -> ChannelState:
-        """Let the search for words read a frame, if a turn is open or begins here."""
-        if self._words is None:
-            return channel
-        if channel.words is not None:
-            (words,) = self._words.step(frame_11D, [channel.words])
-            return replace(channel, words=words)
-        recent = (*channel.recent, frame_11D)[-self._before_frames :]
-        if not self._greedy.best(channel.tokens).tokens:
-            return replace(channel, recent=recent)
-        start: Any = self._words.initial_state()
-        start = start._replace(num_frames=num_frames - len(recent))
-        (words,) = self._words.step(torch.cat(recent, dim=1), [start])
-        return replace(channel, words=words, recent=())
-
-    def _observe(
-        self, number: int, channel: ChannelState, num_frames: Frames, moments: Moments
-    ) -> tuple[list[Event], ChannelState]:
-        """Look at a channel after another frame."""
-        heard = self._greedy.best(channel.tokens)
-        if not heard.tokens:
-            return [], channel
-        events: list[Event] = []
-        if heard.tokens == (self.tokenizer.eot_id,):  # the end of nothing
-            return [], self._fresh_channel(channel)
-        if channel.started is None:
-            channel = replace(channel, started=heard.frames[0])
-            start, known = moments.at(heard.frames[0]), moments.known(num_frames)
-            events.append(TurnStarted(seconds=start, known_seconds=known, channel=number))
-        assert channel.started is not None
-        is_over = (
-            heard.tokens[-1] == self.tokenizer.eot_id
-            or num_frames - 1 - heard.frames[-1] >= self._pause_frames
-            or num_frames - channel.started >= self._longest_frames
-        )
-        if not is_over:
-            return events, channel
-        told, channel = self._close(number, channel, num_frames, moments)
-        return events + told, channel
-
-    def _close(
-        self, number: int, channel: ChannelState, num_frames: Frames, moments: Moments
-    ) -> tuple[list[Event], ChannelState]:
-        """Hand out the turn's words and end it."""
-        heard = self._greedy.best(channel.tokens)
-        words = moments.words(heard, self.tokenizer)
-        if self._words is not None:
-            finalized = self._words.finalized(channel.words)
-            words = moments.words(finalized, self.tokenizer) or words
-        known, end = moments.known(num_frames), moments.at(heard.frames[-1])
-        events: list[Event] = []
-        if words:
-            end = words[-1].end_seconds
-            events.append(Final(seconds=end, known_seconds=known, words=words, channel=number))
-        elif channel.shown:
-            events.append(Partial(seconds=known, known_seconds=known, channel=number))
-        events.append(TurnEnded(seconds=end, known_seconds=known, channel=number))
-        return events, self._fresh_channel(channel)
-
-    def _partial(
-        self, number: int, channel: ChannelState, num_frames: Frames
-    ) -> tuple[list[Event], ChannelState]:
-        """The open words of a channel, if they are others than those last shown."""
-        if channel.started is None:
-            return [], channel
-        words = self._open_words(channel)
-        texts = tuple(word.text for word in words)
-        if texts == channel.shown:
-            return [], channel
-        known = self._moments.known(num_frames)
-        event = Partial(seconds=known, known_seconds=known, words=words, channel=number)
-        return [event], replace(channel, shown=texts)
-
-    def _open_words(self, channel: ChannelState) -> tuple[Word, ...]:
-        reading: Hypothesis = self._greedy.best(channel.tokens)
-        if self._words is not None:
-            reading = self._words.best(channel.words)
-        return self._moments.words(reading, self.tokenizer)
-
-    def _fresh_channel(self, channel: ChannelState | None) -> ChannelState:
-        """A channel on which no turn is open."""
-        if channel is None:
-            return ChannelState(self._greedy.initial_state())
-        return ChannelState(self._greedy.restart(channel.tokens))
 
 
 class TwoTalkerStream:

@@ -32,10 +32,10 @@ def sts(
         str | None, typer.Option(help="These variants, with commas, instead of all nine.")
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each variant.")] = 3,
-    updates: Annotated[int, typer.Option(min=1, help="Updates of each run.")] = 300,
+    updates: Annotated[int, typer.Option(min=1, help="Updates of each run.")] = 1000,
     first_updates: Annotated[
         int, typer.Option(min=1, help="Updates on single talkers, once for each seed.")
-    ] = 600,
+    ] = 2000,
     mixtures: Annotated[int, typer.Option(min=1, help="Conversations to test on.")] = 300,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
 ) -> None:
