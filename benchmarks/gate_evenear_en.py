@@ -5,6 +5,7 @@
 
 MODEL is a folder or a shipped name, FRAMES the `frames` folder that a training run leaves. Texts
 are not used: the gates learn to hear as the dense encoder does. Killed, the same command goes on.
+OUT/model is MODEL with the dial; `ship_dial.py` puts it into another folder of the same encoder.
 """
 
 import argparse
@@ -15,21 +16,50 @@ from pathlib import Path
 
 import torch
 
-from evenear.checkpoint import load_model, save_model
+from evenear.checkpoint import Dial, load_model, put_dial
 from evenear.config import replace, to_dict
 from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.data.batching.batches import BatchConfig, BatchMaker
 from evenear.data.batching.store import FrameStore
-from evenear.encoders.gated.encoder import GateConfig
+from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.models.gating import with_gates
 from evenear.nn.gate import ArbitratorConfig
-from evenear.training.gating import calibrate, with_gates
-from evenear.training.loop.optimizers import build_optimizers
+from evenear.training.gating import calibrate
+from evenear.training.ladder import begin_on, climb_down, order_units
 from evenear.training.loop.trainer import Trainer
-from evenear.training.tasks.gated import GateTask, GateTraining
+from evenear.training.tasks.gated import GateTask, GateTraining, gate_parameters
 
 GATES = GateConfig(
-    arbitrators=ArbitratorConfig(count=4, hidden_dim=64, bias=1.0), stand_in_dim=32, least=0.2
+    arbitrators=ArbitratorConfig(count=2, hidden_dim=64), ff_parts=6, adapter_rank=32, least=0.1
 )
+
+
+def optimizer_of(encoder: GatedTransformer, ratio: float) -> torch.optim.Optimizer:
+    """AdamW; arbitrators at a rate of their own, nothing decays but their matrices."""
+    deciding = list(encoder.arbitrators.parameters())
+    own = {id(weight) for weight in deciding}
+    others = [weight for weight in gate_parameters(encoder) if id(weight) not in own]
+    groups = [
+        {"params": deciding, "rate_ratio": ratio, "weight_decay": 0.0},
+        {"params": others, "rate_ratio": 1.0, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=0.0, betas=(0.9, 0.98), eps=1e-9
+    )
+
+
+def seconds_of_an_update(task: GateTask) -> float:
+    """How long the losses of a batch and their gradients take: the median of five."""
+    took = []
+    for group in task.plan(10_000)[:5]:
+        batch, began = task.batch(group, 0), time.perf_counter()
+        losses = task.losses(batch, 1)
+        sum(term.mean() for term in losses.terms.values()).backward()
+        took.append(time.perf_counter() - began)
+    for parameter in task.model.parameters():
+        parameter.grad = None
+    task.model.eval()
+    return sorted(took)[2]
 
 
 def main() -> None:
@@ -37,12 +67,18 @@ def main() -> None:
     parser.add_argument("model")
     parser.add_argument("frames", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--updates", type=int, default=400)
+    parser.add_argument("--updates", type=int, help="Unless given, as many as --minutes allow.")
     parser.add_argument("--seconds", type=float, default=24.0)
-    parser.add_argument("--minutes", type=float, default=600.0, help="Stop learning after these.")
-    parser.add_argument("--rate", type=float, default=5e-3)
+    parser.add_argument("--minutes", type=float, default=20.0, help="Of learning, about.")
+    parser.add_argument("--rate", type=float, default=2e-3)
+    parser.add_argument("--gate-rate", type=float, default=2.0, help="Arbitrators', times --rate.")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="float32")
+    parser.add_argument(
+        "--deaf",
+        action="store_true",
+        help="Gates hear nothing but what is asked for: each setting is a smaller dense encoder.",
+    )
     parser.add_argument("--gates", default="{}", help="Other settings of the gates, as JSON.")
     given = parser.parse_args()
     torch.manual_seed(given.seed)
@@ -52,7 +88,7 @@ def main() -> None:
     settings = replace(
         GateTraining(),
         seed=given.seed,
-        num_updates=given.updates,
+        num_updates=given.updates or 1,
         precision=given.precision,
         optimizer=replace(GateTraining().optimizer, peak_rate=given.rate),
         least=gates.least,
@@ -62,50 +98,55 @@ def main() -> None:
         seconds=given.seconds, splice_chance=0.0, join_chance=0.3, augmentation=FrameAugmentation()
     )
     batches = BatchMaker(store, None, plain, bundle.features, seed=given.seed)
+    counted = given.out / "updates.json"
+    if given.updates is None:
+        if not counted.is_file():
+            given.out.mkdir(parents=True, exist_ok=True)
+            took = seconds_of_an_update(GateTask(settings, model, batches))
+            counted.write_text(json.dumps(max(50, round(60 * given.minutes / took))))
+        settings = replace(settings, num_updates=json.loads(counted.read_text()))
     task = GateTask(settings, model, batches)
-    optimizers = build_optimizers(model, settings.optimizer)
+    quiet = replace(plain, augmentation=None, join_chance=0.0)
+    held = BatchMaker(store, None, quiet, bundle.features, seed=given.seed + 1)
+    chosen = held.plan(10_000)[:6]
+    heard = [(b.features_BTF, b.lengths_B) for b in (held.batch(group, 0) for group in chosen)]
+    resumes = (given.out / "snapshot.pt").is_file()
+    if not resumes:
+        order_units(model, heard)
+        rungs = climb_down(model, heard[:2])
+        for rung in rungs:
+            print(rung._asdict(), flush=True)
+        begin_on(model.encoder, rungs)
+    if given.deaf:
+        for arbitrator in model.encoder.each_arbitrator():
+            arbitrator.requires_grad_(False)
+            arbitrator.output.weight.detach().zero_()
+            for parameter in (arbitrator.output.bias, arbitrator.slope_N):
+                parameter.requires_grad_(True)
+    optimizers = [optimizer_of(model.encoder, given.gate_rate)]
     trainer = Trainer(task, optimizers, settings, given.out)
-    if trainer.snapshot_path.is_file():
+    if resumes:
         trainer.resume()
     began, seconds = time.perf_counter(), 0.0
     for progress in trainer.run():
         seconds += 1
         if progress.update % 5 == 0:
             took = (time.perf_counter() - began) / seconds
-            numbers = {k: round(v, 4) for k, v in trainer._numbers.items()}
+            numbers = {k: round(v, 3) for k, v in trainer._numbers.items()}
             print(progress.update, f"{took:.2f} s an update", numbers, flush=True)
-        if time.perf_counter() - began > 60 * given.minutes:
-            break
     gated = trainer.averaged()
-    quiet = replace(plain, augmentation=None, join_chance=0.0)
-    held = BatchMaker(store, None, quiet, bundle.features, seed=given.seed + 1)
-    chosen = held.plan(10_000)[:6]
-    heard = [(b.features_BTF, b.lengths_B) for b in (held.batch(group, 0) for group in chosen)]
     probed = calibrate(gated.eval(), heard)
     print("spent when told:", [round(value, 3) for value in probed])
     provenance = {
-        **bundle.provenance,
-        "gates": {
-            "settings": to_dict(settings),
-            "machine": platform.machine(),
-            "speech_hours": round(trainer.heard_seconds / 3600, 2),
-            "updates": trainer.update,
-            "from": bundle.name,
-        },
+        "settings": to_dict(settings),
+        "machine": platform.machine(),
+        "speech_hours": round(trainer.heard_seconds / 3600, 2),
+        "updates": trainer.update,
+        "batch_seconds": given.seconds,
+        "gates_around": bundle.name,
+        "gates_hear": not given.deaf,
     }
-    save_model(
-        given.out / "model",
-        model=gated,
-        features=bundle.features,
-        tokenizer=bundle.tokenizer,
-        card=bundle.card,
-        language_model=bundle.language_model,
-        search=bundle.search,
-        words=bundle.words,
-        word_search=bundle.word_search,
-        provenance=provenance,
-        dtype="float16",
-    )
+    put_dial(given.model, Dial.of(gated, provenance), given.out / "model")
 
 
 if __name__ == "__main__":

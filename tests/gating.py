@@ -8,12 +8,19 @@ import torch
 from torch import nn
 
 from evenear.encoders.gated.encoder import GateConfig
+from evenear.nn.adapter import AdaptedLinear
 from evenear.nn.gate import Arbitrator, ArbitratorConfig, StandIn
 
-__all__ = ["BLOCKS", "FRAMES", "make_undecided"]
+__all__ = ["BLOCKS", "FRAMES", "THRIFTY", "make_undecided"]
 
 BLOCKS = GateConfig(
     arbitrators=ArbitratorConfig(hidden_dim=9, count=2, bias=0.0), compute=0.5, stand_in_dim=3
+)
+THRIFTY = GateConfig(
+    arbitrators=ArbitratorConfig(hidden_dim=9, count=2, bias=0.0, slope=0.0),
+    compute=0.5,
+    ff_parts=4,
+    adapter_rank=2,
 )
 FRAMES = GateConfig(
     arbitrators=ArbitratorConfig(kind="lstm", hidden_dim=9, bias=0.0, asked=False),
@@ -26,6 +33,10 @@ FRAMES = GateConfig(
 @torch.no_grad()
 def make_undecided(module: nn.Module, rng: torch.Generator) -> None:
     """Let every toggle of an arbitrator be on for about half of the frames."""
+    if isinstance(module, AdaptedLinear):
+        module.up_OR.normal_(std=0.3, generator=rng)
+        if module.order_N is not None:
+            module.reorder(torch.randperm(len(module.order_N), generator=rng))
     if isinstance(module, StandIn):
         module.up.weight.normal_(std=0.3, generator=rng)
     if not isinstance(module, Arbitrator):

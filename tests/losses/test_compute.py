@@ -7,7 +7,16 @@ Legend: B utterances, T frames.
 import pytest
 import torch
 
-from evenear.losses.compute import ControllerConfig, WeightController, backlog, excess, share
+from evenear.losses.compute import (
+    ControllerConfig,
+    PricesConfig,
+    PriceTable,
+    WeightController,
+    backlog,
+    excess,
+    share,
+)
+from evenear.seeding import torch_rng_for
 
 DENSE_BT = torch.tensor([[10.0, 12.0, 14.0], [10.0, 12.0, 0.0]])
 SPENT_BT = torch.tensor([[10.0, 0.0, 8.0], [3.0, 8.0, 0.0]])
@@ -63,3 +72,34 @@ def test_a_controller_goes_on_where_it_was():
     other = WeightController(ControllerConfig(target=0.4))
     other.load_state_dict(one.state_dict())
     assert one.observe(0.7) == other.observe(0.7)
+
+
+def test_a_price_rises_where_too_much_is_spent_and_nowhere_else():
+    table = PriceTable(PricesConfig(count=5, first_least=1.0, first_most=1.0, gain=0.1))
+    asked_B = torch.tensor([0.25, 0.25, 1.0])
+    table.observe(asked_B, torch.tensor([0.65, 0.45, 0.8]))
+    grown = 0.1 * 5 * (0.4 + 0.2) / 3
+    expected_G = torch.tensor([0.0, grown, 0.0, 0.0, -0.1 * 5 * 0.2 / 3], dtype=torch.float64)
+    torch.testing.assert_close(table.log_prices_G, expected_G)
+    prices_B = table.prices(torch.tensor([0.25, 0.125, 1.0]))
+    expected_B = torch.tensor([grown, grown / 2, -0.1 * 5 * 0.2 / 3]).exp()
+    torch.testing.assert_close(prices_B, expected_B)
+
+
+def test_prices_lead_what_is_spent_to_what_is_asked_for():
+    """A buyer with falling returns: spends until what more would bring is worth its price."""
+    table, rng = PriceTable(PricesConfig(count=9)), torch_rng_for(0, "buyers")
+    for _ in range(400):
+        asked_B = torch.rand(16, generator=rng)
+        table.observe(asked_B, (0.1 / table.prices(asked_B)).clamp(0.0, 1.0))
+    asked_B = torch.tensor([0.125, 0.25, 0.5, 0.75])
+    torch.testing.assert_close(0.1 / table.prices(asked_B), asked_B, atol=0.03, rtol=0)
+
+
+def test_prices_go_on_where_a_run_stopped():
+    table = PriceTable(PricesConfig())
+    table.observe(torch.tensor([0.3]), torch.tensor([0.9]))
+    other = PriceTable(PricesConfig())
+    other.load_state_dict(table.state_dict())
+    asked_B = torch.linspace(0, 1, 7)
+    assert torch.equal(other.prices(asked_B), table.prices(asked_B))

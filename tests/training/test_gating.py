@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A dial for a model that has none: the same at 1, and calibrated below.
+"""What gates cost, and a table that turns the dial by it.
 
 Legend: B utterances, T frames, F feature width.
 """
@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
-from evenear.errors import ConfigError
+from evenear.models.gating import with_gates
 from evenear.nn.gate import ArbitratorConfig
 from evenear.seeding import torch_rng_for
-from evenear.training.gating import calibrate, measured_shares, with_gates
+from evenear.training.gating import calibrate, measured_shares
 from gating import make_undecided
 from laws import random_features, tiny_transducer
 
@@ -22,20 +22,6 @@ LENGTHS_B = torch.tensor([60, 41])
 def _without_gradients():
     with torch.no_grad():
         yield
-
-
-def test_at_one_the_model_is_what_it_was():
-    dense = tiny_transducer("transformer")
-    gated = with_gates(dense, GateConfig())
-    features_BTF = random_features(60, batch_size=2)
-    one, other = (model.encode(features_BTF, LENGTHS_B) for model in (dense, gated))
-    assert torch.equal(one.encoded_BTD, other.encoded_BTD)
-    assert torch.equal(dense.joiner.output.weight, gated.joiner.output.weight)
-
-
-def test_gates_need_a_transformer():
-    with pytest.raises(ConfigError, match="Transformer"):
-        with_gates(tiny_transducer("conformer"), GateConfig())
 
 
 def test_about_as_much_is_spent_as_is_asked_for():

@@ -2,6 +2,7 @@
 """Models on disk: one folder for any kind of model, weights with their config, card and origin."""
 
 from evenear.checkpoint.bundles import Bundle, load_model, save_model
+from evenear.checkpoint.dials import Dial, put_dial
 from evenear.checkpoint.folders import shipped_models
 
-__all__ = ["Bundle", "load_model", "save_model", "shipped_models"]
+__all__ = ["Bundle", "Dial", "load_model", "put_dial", "save_model", "shipped_models"]

@@ -7,6 +7,8 @@
     card.md                what it was trained on, what it can and cannot do
     language.npz           a language model of its tokens, if it has one
     words.npz              words with their pronunciations and n-grams, if it has some
+    dial.safetensors       gates for those who ask for a share of the computation, if it has a dial
+    dial.json              their settings
     provenance.json        settings, speech, starting weights, device and hours it came from
     manifest.json          size and SHA-256 of every other file
 
@@ -17,7 +19,7 @@ Source: the safetensors format, https://github.com/huggingface/safetensors (it c
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +28,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from evenear.checkpoint.dials import Dial
 from evenear.checkpoint.folders import (
     CONFIG,
     FORMAT,
@@ -72,6 +75,16 @@ class Bundle:
     """The name of the folder."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
     """How it came to be: settings, speech, starting weights, device, hours; empty if unknown."""
+    dial: Dial | None = None
+    """Gates for the model's encoder, which has none as it stands here; None: there is no dial."""
+
+    def with_gates(self) -> "Bundle":
+        """The same, with the dial's gates around the model's encoder, if there is a dial.
+
+        Raises:
+            CheckpointError: The dial belongs to another encoder.
+        """
+        return self if self.dial is None else replace(self, model=self.dial.around(self.model))
 
 
 def save_model(
@@ -86,6 +99,7 @@ def save_model(
     words: WordModel | None = None,
     word_search: LexiconConfig | None = None,
     provenance: Mapping[str, Any] | None = None,
+    dial: Dial | None = None,
     dtype: Literal["float32", "float16", "int8"] = "float32",
 ) -> None:
     """Write a recognizer to a folder, replacing what is there only when all is written.
@@ -101,6 +115,7 @@ def save_model(
         words: Words to search for, whose phones the model tells apart.
         word_search: How to search for them.
         provenance: How the model came to be, as JSON values.
+        dial: Gates for its encoder, stored beside it.
         dtype: Type of matrices in the file; vectors and statistics always stay float32, and a
             loaded model always computes in float32.
 
@@ -131,6 +146,9 @@ def save_model(
     if words is not None:
         _check_phones(model.config, words)
         files[_WORDS] = words.to_bytes()
+    if dial is not None:
+        dial.around(model)  # or the two do not belong together
+        files |= dial.files()
     write_folder(Path(folder), files)
 
 
@@ -170,6 +188,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         word_search=word_search,
         name=folder.name,
         provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
+        dial=Dial.among(folder, files),
     )
 
 

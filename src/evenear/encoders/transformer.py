@@ -25,7 +25,7 @@ Source: Radford et al. 2022 (Whisper), arXiv:2212.04356; attention within blocks
 2021 (Emformer), arXiv:2010.10759. Our reading: the circle of positions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -120,14 +120,14 @@ class TransformerLayer(nn.Module):
             attend_BTS: Which frames, past ones first, each frame may attend to.
 
         Returns:
-            The frames, and keys and values of the past and of them.
+            The frames, and their keys and values.
         """
         normed_BTD = self.attention_norm(x_BTD)
-        keys_BSD = torch.cat([past[0], self.attention.key(normed_BTD)], dim=1)
-        values_BSD = torch.cat([past[1], self.attention.value(normed_BTD)], dim=1)
+        own = self.attention.key(normed_BTD), self.attention.value(normed_BTD)
+        keys_BSD, values_BSD = (torch.cat(each, dim=1) for each in zip(past, own, strict=True))
         attended_BTD = self.attention(normed_BTD, keys_BSD, values_BSD, attend_BTS)
         x_BTD = x_BTD + self.dropout(attended_BTD)
-        return x_BTD + self.dropout(self.feed_forward(x_BTD)), (keys_BSD, values_BSD)
+        return x_BTD + self.dropout(self.feed_forward(x_BTD)), own
 
     def feed_forward(self, x_BTD: Tensor) -> Tensor:
         """What the feed-forward module adds to a frame; it sees nothing else."""
@@ -153,7 +153,7 @@ class LayerCall(NamedTuple):
 
 
 RunLayer = Callable[[LayerCall, Tensor], tuple[Tensor, tuple[Tensor, Tensor]]]
-"""Another way of running a layer: frames, and keys and values of the past and of them."""
+"""Another way of running a layer: frames, and their keys and values."""
 
 
 class TransformerEncoder(Encoder):
@@ -300,22 +300,27 @@ class TransformerEncoder(Encoder):
         x_BTD, convolved_B1D = self._convolve(features_BTF, state, block)
         num_frames, past = x_BTD.shape[1], self.config.left_frames
         known_B = torch.zeros_like(state.heard_B) if frames_B is not None else state.heard_B
-        num_past = min(past, int(known_B.max()) if len(known_B) else 0)
+        heard = known_B.tolist()
+        num_past = min(past, max(heard, default=0))
         places_BT = state.heard_B[:, None] + torch.arange(num_frames, device=x_BTD.device)
         cycle = self.config.position_cycle if block <= 2 * _LONGEST else _LONGEST
         x_BTD = x_BTD + self.positions_SD[places_BT % cycle]
-        attend_BTS = block_mask(num_frames, num_past, block // 2, past, known_B, frames_B)
-        keys, values = [], []
+        if frames_B is None and num_frames <= block // 2 and min(heard, default=0) >= num_past:
+            attend_BTS = torch.ones(1, num_frames, num_past + num_frames, dtype=torch.bool)
+            attend_BTS = attend_BTS.to(x_BTD.device)
+        else:
+            attend_BTS = block_mask(num_frames, num_past, block // 2, past, known_B, frames_B)
+        keys: list[Tensor] = []
+        values: list[Tensor] = []
         for number, layer in enumerate(self._layers()):
             cached = (
                 state.keys_BLPD[:, number, past - num_past :],
                 state.values_BLPD[:, number, past - num_past :],
             )
             call = LayerCall(number, layer, cached, attend_BTS, block // 2, frames_B)
-            x_BTD, (keys_BSD, values_BSD) = run(call, x_BTD)
-            if frames_B is None:
-                keys.append(_last(keys_BSD, past))
-                values.append(_last(values_BSD, past))
+            x_BTD, (keys_BTD, values_BTD) = run(call, x_BTD)
+            keys.append(keys_BTD)
+            values.append(values_BTD)
         x_BTD = self.norm(x_BTD)
         encoded_BTD = x_BTD.unflatten(1, (-1, self.config.reduction)).flatten(2)
         if frames_B is not None:
@@ -323,8 +328,8 @@ class TransformerEncoder(Encoder):
         after = state._replace(
             last_B1F=features_BTF[:, -1:],
             convolved_B1D=convolved_B1D.float(),
-            keys_BLPD=torch.stack(keys, dim=1).float(),
-            values_BLPD=torch.stack(values, dim=1).float(),
+            keys_BLPD=_slid(state.keys_BLPD, keys),
+            values_BLPD=_slid(state.values_BLPD, values),
             heard_B=state.heard_B + num_frames,
         )
         return encoded_BTD, after
@@ -362,10 +367,11 @@ def sinusoids(length: int, dim: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1).float()
 
 
-def _last(joined_BSD: Tensor, many: int) -> Tensor:
-    """The last `many` frames, zeros before them where there are fewer."""
-    kept_BSD = joined_BSD[:, max(0, joined_BSD.shape[1] - many) :]
-    return F.pad(kept_BSD, (0, 0, many - kept_BSD.shape[1], 0))
+def _slid(past_BLPD: Tensor, own: Sequence[Tensor]) -> Tensor:
+    """The last P frames of a past and of the frames (B, T, D) of each layer behind it."""
+    many = past_BLPD.shape[2]
+    own_BLTD = torch.stack([each[:, max(0, each.shape[1] - many) :] for each in own], dim=1)
+    return torch.cat([past_BLPD[:, :, own_BLTD.shape[2] :], own_BLTD.float()], dim=2)
 
 
 def _check_block(block_frames: int, stride: int) -> None:

@@ -9,7 +9,7 @@ A share has no unit: the paper's weight of 5e-8 on operations is one of 1.7 on t
 million. `spent_t` includes the arbitrators, so that what they cost is not hidden. The backlog is
 the amortized form of the same group: a burst of work is free if a lull follows before the end.
 
-Legend: B utterances, T frames.
+Legend: B utterances, T frames, G shares of a table.
 
 Source: Xie et al. 2022, arXiv:2207.02393, section 2.3; the backlog is the amortized loss of
 Macoskey et al. 2021 (AmNets), arXiv:2108.01553. Our reading: the sum over an utterance is taken
@@ -17,6 +17,7 @@ relative to the dense sum, so that long utterances do not weigh more.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from pydantic import Field
@@ -24,7 +25,15 @@ from torch import Tensor
 
 from evenear.config import config
 
-__all__ = ["ControllerConfig", "WeightController", "backlog", "excess", "share"]
+__all__ = [
+    "ControllerConfig",
+    "PriceTable",
+    "PricesConfig",
+    "WeightController",
+    "backlog",
+    "excess",
+    "share",
+]
 
 
 def share(spent_BT: Tensor, dense_BT: Tensor) -> Tensor:
@@ -97,3 +106,60 @@ class WeightController:
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Go back to what `state_dict` gave."""
         self.weight, self.smoothed = state["weight"], state.get("smoothed")
+
+
+@config
+class PricesConfig:
+    """What computing costs those who ask for much and those who ask for little."""
+
+    count: int = Field(default=9, ge=2)
+    """Shares, from 0 to 1, whose prices are led; between them the logarithm goes in a line."""
+    first_least: float = Field(default=3.0, gt=0)
+    """Price at first of the whole of the computation, for those who ask for nothing."""
+    first_most: float = Field(default=0.1, gt=0)
+    """The same, for those who ask for all."""
+    gain: float = Field(default=1.0, gt=0)
+    """The logarithm of a price grows by this times the mean excess of an update's utterances."""
+    most: float = Field(default=100.0, gt=0)
+
+
+class PriceTable:
+    """A controller for each share that may be asked for: its price rises while too much is spent.
+
+    One price would lead all that is spent to one target. With a price for each share, every one of
+    them has an optimum of its own: what is worth its price is computed. An utterance that is hard
+    may spend more than another that asks for the same; it is their mean that meets the share.
+
+    Dual ascent on the constraint that the mean share spent is the share asked for.
+    """
+
+    def __init__(self, config: PricesConfig) -> None:
+        self.config = config
+        ends = math.log(config.first_least), math.log(config.first_most)
+        self.log_prices_G = torch.linspace(*ends, config.count, dtype=torch.float64)
+
+    def prices(self, asked_B: Tensor) -> Tensor:
+        """What the whole of the computation costs those who ask for these shares."""
+        near_BG = self._near(asked_B)
+        return (near_BG @ self.log_prices_G.to(near_BG)).exp().to(asked_B)
+
+    def observe(self, asked_B: Tensor, spent_B: Tensor) -> None:
+        """Take note of what utterances spent."""
+        near_BG = self._near(asked_B)
+        moved_G = (near_BG * (spent_B - asked_B).double()[:, None].cpu()).sum(dim=0) / len(asked_B)
+        limit = math.log(self.config.most)
+        moved_G = self.config.gain * self.config.count * moved_G
+        self.log_prices_G = (self.log_prices_G + moved_G).clamp(-limit, limit)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a snapshot must hold."""
+        return {"log_prices_G": self.log_prices_G}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go back to what `state_dict` gave."""
+        self.log_prices_G = state["log_prices_G"]
+
+    def _near(self, asked_B: Tensor) -> Tensor:
+        """How near (B, G) each share lies to the table's: two weights that sum to 1."""
+        place_B1 = asked_B.detach().double().cpu()[:, None] * (self.config.count - 1)
+        return (1 - (place_B1 - torch.arange(self.config.count)).abs()).clamp_min(0)

@@ -116,7 +116,7 @@ class Recognizer:
             CheckpointError: There is no such model, or it is damaged.
             ConfigError: A setting is out of range.
         """
-        bundle = load_model(name_or_folder)
+        bundle = load_model(name_or_folder).with_gates()
         if block_milliseconds is not None:
             _set_block(bundle, block_milliseconds)
         if beam == 1 and lm_weight is None:

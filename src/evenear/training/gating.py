@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give a trained recognizer a compute dial: put gates around its encoder, and calibrate them.
+"""Turn the dial by what is spent: measure what gates cost, and make their table from it.
 
-    model = with_gates(bundle.model, GateConfig(stand_in_dim=32))
+    model = with_gates(bundle.model, GateConfig(adapter_rank=32))
     ... Trainer(GateTask(...)).run() ...
     calibrate(model, heard)
-
-Nothing that was learned before changes, so at `compute=1` the recognizer is what it was.
 
 Legend: B utterances, T feature frames, F feature width.
 
@@ -17,40 +15,13 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from evenear.config import replace
-from evenear.encoders.gated.encoder import GateConfig, GatedConfig, GatedTransformer
-from evenear.encoders.transformer import TransformerEncoder
-from evenear.errors import ConfigError
+from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.models.transducer import Transducer
 
-__all__ = ["calibrate", "measured_shares", "with_gates"]
+__all__ = ["calibrate", "measured_shares"]
 
 _TOLD = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
 """What arbitrators are told while it is measured what they then spend."""
-
-
-def with_gates(model: Transducer, gates: GateConfig) -> Transducer:
-    """A copy of a recognizer with fresh gates around its encoder, in evaluation mode.
-
-    Raises:
-        ConfigError: Its encoder is no Transformer.
-    """
-    if not isinstance(model.encoder, TransformerEncoder):
-        raise ConfigError(
-            f"Gates fit around a Transformer, got {type(model.encoder).__name__}.",
-            hint="Begin with a model whose encoder is one, as evenear-en.",
-        )
-    encoder = GatedConfig(backbone=model.encoder.config, gates=gates)
-    gated = Transducer(replace(model.config, encoder=encoder))
-    weights = {}
-    for name, weight in model.state_dict().items():
-        inside = name.removeprefix("encoder.")
-        weights[name if inside == name else f"encoder.backbone.{inside}"] = weight
-    missing, unexpected = gated.load_state_dict(weights, strict=False)
-    assert not unexpected, unexpected
-    new = ("encoder.arbitrators.", "encoder.stand_ins.", "encoder.asked_G", "encoder.told_G")
-    assert all(name.startswith(new) for name in missing), missing
-    return gated.eval()
 
 
 @torch.no_grad()

@@ -361,3 +361,22 @@ def test_three_hours_need_no_more_memory_than_ten_seconds(model, tmp_path):
     print(f"grew by {peak - base:.0f} MB; real-time factor {seconds / THREE_HOURS:.4f}")
     assert peak - base < 200
     assert seconds < THREE_HOURS
+
+
+def test_the_command_line_writes_the_page(evenear, tmp_path):
+    from evenear.checkpoint import save_model
+    from laws import random_sound, tiny_bundle
+
+    bundle = tiny_bundle("gated-thrifty")
+    save_model(
+        tmp_path / "dial", model=bundle.model, features=bundle.features, tokenizer=bundle.tokenizer
+    )
+    soundfile.write(tmp_path / "noise.wav", random_sound(1.5), 16_000)
+    page = tmp_path / "page.html"
+    asked = ("transcribe", tmp_path / "noise.wav", "--model", tmp_path / "dial", "--compute", 0.4)
+    done = evenear(*asked, "--explain", page)
+    assert done.code == 0, done.err
+    assert "Asked for 40 %" in page.read_text()
+    twice = evenear(*asked, tmp_path / "noise.wav", "--explain", page)
+    assert twice.code != 0
+    assert "one file" in twice.err

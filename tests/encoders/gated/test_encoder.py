@@ -19,7 +19,7 @@ from laws import ENCODERS, encode_in_chunks, random_features, tiny_transducer
 PAPER = TransformerConfig(
     feature_dim=64, dim=516, num_heads=4, num_layers=12, ff_dim=1024, reduction=1, block_frames=2
 )
-GATED = ["gated-blocks", "gated-frames"]
+GATED = ["gated-blocks", "gated-frames", "gated-thrifty"]
 
 
 @config

@@ -32,7 +32,7 @@ def layer() -> TransformerLayer:
         return TransformerLayer(TransformerConfig(dim=WIDTH, num_heads=HEADS, ff_dim=16)).eval()
 
 
-def case(num_frames: int, chance: float, *, seed: int = 0, same: bool = False):
+def case(num_frames: int, chance: float, *, seed: int = 0, same: bool = False, parts: int = 1):
     """A call of two streams, their frames, their toggles and the keys of their past."""
     rng = torch_rng_for(seed, "gated layer", (num_frames, chance))
 
@@ -49,7 +49,12 @@ def case(num_frames: int, chance: float, *, seed: int = 0, same: bool = False):
     past = tuple(torch.randn(2, PAST, WIDTH, generator=rng) * there_BPD for _ in range(2))
     attend_BTS = block_mask(num_frames, PAST, 3, 3, torch.tensor([PAST, 2]), None)
     call = LayerCall(0, layer(), past, attend_BTS, 3, None)
-    return call, x_BTD, Toggles(drawn(2, num_frames), query_BTH, key_BTH), present_BPH
+
+    def some_parts() -> torch.Tensor:
+        parts_BTG = drawn(2, num_frames, parts).to(torch.uint8)
+        return parts_BTG.cumprod(dim=2).bool()
+
+    return call, x_BTD, Toggles(some_parts(), query_BTH, key_BTH), present_BPH
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.3, 0.8, 1.0])
@@ -60,16 +65,14 @@ def test_skipping_what_is_off_is_masking_it(chance, num_frames, same):
     if stand_ins is not None:
         make_undecided(stand_ins.ff, torch_rng_for(0, "stand-in"))
     for seed in range(3):
-        given = case(num_frames, chance, seed=seed, same=same)
+        given = case(num_frames, chance, seed=seed, same=same, parts=4 if same else 1)
         skipped_BTD, skipped = run_skipping(*given, stand_ins)
         masked_BTD, masked = run_masked(*given, stand_ins)
         torch.testing.assert_close(skipped_BTD, masked_BTD)
-        call, _, toggles, present_BPH = given
-        key_BSH = torch.cat([present_BPH, toggles.key_BTH], dim=1)
-        there_BSD = key_BSH.repeat_interleave(WIDTH // HEADS, dim=2)
+        toggles = given[2]
+        there_BTD = toggles.key_BTH.repeat_interleave(WIDTH // HEADS, dim=2)
         for one, other in zip(skipped, masked, strict=True):
-            torch.testing.assert_close(one, other * there_BSD)
-        del call
+            torch.testing.assert_close(one, other * there_BTD)
 
 
 def test_with_everything_on_it_is_the_layer_itself():
@@ -112,7 +115,7 @@ def test_the_toggle_that_hides_a_key_is_that_of_its_own_frame(run):
                 heard = sum(e * values[s, part] for e, s in zip(scores, seen, strict=True))
                 gathered[part] = heard / sum(scores)
             frame = x[t] + matrix(gathered, "attention.out")
-            if toggles.ff_BT[b, t]:
+            if toggles.ff_BTG[b, t, 0]:
                 wide = matrix(normed(frame, "ff_norm"), "widen")
                 wide = wide * 0.5 * (1 + np.vectorize(math.erf)(wide / math.sqrt(2)))
                 frame = frame + matrix(wide, "narrow")
@@ -122,7 +125,7 @@ def test_the_toggle_that_hides_a_key_is_that_of_its_own_frame(run):
 @pytest.mark.parametrize("run", [run_masked, run_skipping])
 def test_a_frame_that_may_hear_nothing_hears_zeros(run):
     call, x_BTD, toggles, present_BPH = case(5, 1.0)
-    deaf = Toggles(~toggles.ff_BT, toggles.query_BTH, ~toggles.key_BTH)
+    deaf = Toggles(~toggles.ff_BTG, toggles.query_BTH, ~toggles.key_BTH)
     x_after_BTD, _ = run(call, x_BTD, deaf, ~present_BPH)
     torch.testing.assert_close(x_after_BTD, x_BTD + call.layer.attention.out.bias)
 
@@ -131,7 +134,7 @@ def test_a_soft_toggle_has_a_finite_gradient_even_at_zero():
     call, x_BTD, toggles, present_BPH = case(5, 1.0)
     with torch.enable_grad():
         key_BTH = torch.zeros(2, 5, HEADS, requires_grad=True)
-        soft = Toggles(toggles.ff_BT.float(), toggles.query_BTH.float(), key_BTH)
+        soft = Toggles(toggles.ff_BTG.float(), toggles.query_BTH.float(), key_BTH)
         run_masked(call, x_BTD, soft, present_BPH)[0].square().sum().backward()
     assert key_BTH.grad is not None
     assert key_BTH.grad.isfinite().all()

@@ -12,7 +12,7 @@ from evenear.encoders.gated.encoder import GatedTransformer
 from laws import random_features, tiny_transducer
 
 
-@pytest.mark.parametrize("name", ["gated-blocks", "gated-frames"])
+@pytest.mark.parametrize("name", ["gated-blocks", "gated-frames", "gated-thrifty"])
 def test_the_count_is_what_was_computed_for_each_frame(name):
     encoder = tiny_transducer(name).encoder
     assert isinstance(encoder, GatedTransformer)
@@ -37,8 +37,8 @@ def test_the_count_is_what_was_computed_for_each_frame(name):
             spent, dense = stem + hears, stem
             for toggles in found.toggles:
                 dense += 4 * width**2 + 2 * width * settings.ff_dim + 2 * width * len(seen)
-                spent += 2 * width * settings.ff_dim * int(toggles.ff_BT[b, t])
-                spent += narrow * int(not toggles.ff_BT[b, t])
+                spent += 2 * width * settings.ff_dim * float(toggles.ff_share[b, t])
+                spent += narrow * int(not toggles.ff_BTG[b, t, 0])
                 spent += narrow * int(not toggles.query_BTH[b, t].all())
                 for h in range(heads):
                     switch = h % toggles.query_BTH.shape[2]  # one for all heads, or one for each

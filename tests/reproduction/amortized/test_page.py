@@ -32,9 +32,12 @@ def test_a_cheap_and_good_dial_holds_every_claim():
             gates_b=way(0.8, 0.1, -0.01, 0.01),
             window=way(0.87, 0.11, 0.05, 0.15),
             random_a=way(0.4, 0.3, 1.0, 3.0),
+            exit_3=way(0.8, 0.12, 0.1, 0.3),
+            blank_a=way(0.7, 0.12, 0.1, 0.3),
+            smaller_a=way(0.4, 0.104, 0.0, 0.1),
         )
     )
-    assert verdicts(found) == ["holds"] * 6
+    assert verdicts(found) == ["holds"] * 9
 
 
 def test_a_costly_dial_is_told_so():
@@ -44,10 +47,12 @@ def test_a_costly_dial_is_told_so():
             gates_b=way(0.8, 0.3, 1.8, 2.2),
             window=way(0.87, 0.11, 0.05, 0.15),
             random_a=way(0.4, 0.15, 0.3, 0.7),
+            exit_1=way(0.4, 0.3, 1.8, 2.2),
+            exit_3=way(0.8, 0.15, 0.3, 0.7),
         )
     )
-    expected = ["does not hold", "does not hold", "does not hold", "holds", "does not hold"]
-    assert verdicts(found) == [*expected, "holds"]
+    expected = ["does not hold"] * 3 + ["cannot tell"] * 3 + ["holds", "does not hold", "holds"]
+    assert verdicts(found) == expected
 
 
 def test_what_no_interval_shows_cannot_be_told():

@@ -9,6 +9,7 @@ import torch
 
 from evenear.config import replace
 from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.models.gating import with_gates
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig
 from evenear.reproduction.amortized.rivals import (
@@ -19,7 +20,6 @@ from evenear.reproduction.amortized.rivals import (
     with_window,
 )
 from evenear.seeding import torch_rng_for
-from evenear.training.gating import with_gates
 from laws import random_features, tiny_transducer
 
 LENGTHS_B = torch.tensor([60, 41])
@@ -58,14 +58,14 @@ def test_toggles_by_lot_are_on_as_often_as_asked(model):
     rule = random_rule(gates_of(model), 0.3, torch_rng_for(0, "lots"))
     features_BTF = random_features(600, batch_size=8)
     found = encode_by(gates_of(model), features_BTF, torch.full((8,), 600), 0.5, rule)
-    share = torch.stack([each.ff_BT.float().mean() for each in found.toggles]).mean()
+    share = torch.stack([each.ff_BTG.float().mean() for each in found.toggles]).mean()
     assert abs(float(share) - 0.3) < 4 * (0.3 * 0.7 / (2 * 8 * 75)) ** 0.5
 
 
 def test_an_exit_runs_the_first_layers_and_pays_no_arbitrator(model):
     encoder = gates_of(model)
     found = encode_by(encoder, FEATURES_BTF, LENGTHS_B, 0.5, exit_rule(encoder, 1))
-    assert [bool(each.ff_BT.any()) for each in found.toggles] == [True, False]
+    assert [bool(each.ff_BTG.any()) for each in found.toggles] == [True, False]
     every = encode_by(encoder, FEATURES_BTF, LENGTHS_B, 0.5, exit_rule(encoder, 2))
     assert torch.equal(every.spent_BT, every.dense_BT)
 
@@ -75,8 +75,8 @@ def test_blanks_decide_about_the_last_layers(model, threshold, runs):
     found = encode_by(
         gates_of(model), FEATURES_BTF, LENGTHS_B, 0.5, blank_rule(model, 1, threshold)
     )
-    assert found.toggles[0].ff_BT.all()
-    frames_T = torch.arange(found.toggles[1].ff_BT.shape[1])
+    assert found.toggles[0].ff_BTG.all()
+    frames_T = torch.arange(found.toggles[1].ff_BTG.shape[1])
     real_BT = frames_T < 2 * found.encoded.lengths_B[:, None]
-    assert found.toggles[1].ff_BT[real_BT].all() == runs
-    assert found.toggles[1].ff_BT[real_BT].any() == runs
+    assert found.toggles[1].ff_BTG[real_BT].all() == runs
+    assert found.toggles[1].ff_BTG[real_BT].any() == runs

@@ -13,9 +13,9 @@ import torch
 from evenear.config import replace
 from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
 from evenear.errors import ConfigError
+from evenear.models.gating import with_gates
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig
-from evenear.training.gating import with_gates
 from evenear.training.loop.optimizers import build_optimizers
 from evenear.training.loop.trainer import Trainer
 from evenear.training.settings import OptimizerConfig
@@ -23,7 +23,12 @@ from evenear.training.tasks.gated import GateTask, GateTraining, gate_parameters
 from laws import ENCODERS, PREDICTORS
 from training.tone_words import config, corpus, trainer
 
-GATES = GateConfig(arbitrators=ArbitratorConfig(hidden_dim=8, count=2, bias=0.5), stand_in_dim=4)
+GATES = GateConfig(
+    arbitrators=ArbitratorConfig(hidden_dim=8, count=2, bias=0.5),
+    stand_in_dim=4,
+    ff_parts=2,
+    adapter_rank=2,
+)
 SETTINGS = GateTraining(
     num_updates=6, optimizer=OptimizerConfig(peak_rate=1e-2, warmup_updates=2), soft_part=0.3
 )
@@ -51,11 +56,13 @@ def test_only_gates_move(tmp_path):
     after = learned.model.state_dict()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved
-    assert all(name.startswith(("encoder.arbitrators.", "encoder.stand_ins.")) for name in moved)
+    parts = ("arbitrators", "stand_ins", "thrifty")
+    assert {name.split(".")[1] for name in moved} == set(parts)
+    assert all(name.startswith("encoder.") for name in moved)
 
 
 def test_costs_and_distances_are_those_of_each_utterance(tmp_path):
-    learned = task(tmp_path)
+    learned = task(tmp_path, replace(SETTINGS, prices=None))
     batch = learned.batch(learned.plan(0)[0], 0)
     with torch.random.fork_rng(devices=[]):
         torch.random.manual_seed(1)
@@ -65,6 +72,23 @@ def test_costs_and_distances_are_those_of_each_utterance(tmp_path):
     torch.testing.assert_close(losses.terms["cost"], (spent_B - asked_B).clamp_min(0) + below_B)
     assert all(term.shape == (len(batch.lengths_B),) for term in losses.terms.values())
     assert "cost" not in learned.losses(batch, 1).terms
+
+
+def test_with_prices_an_utterance_pays_for_all_that_it_spends(tmp_path):
+    learned = task(tmp_path)
+    batch = learned.batch(learned.plan(0)[0], 0)
+    assert learned.prices is not None
+    before_G = learned.prices.log_prices_G.clone()
+    losses = learned.losses(batch, 5)
+    moved_G = learned.prices.log_prices_G - before_G
+    asked_B, spent_B = losses.side["asked"], losses.side["spent"]
+    learned.prices.log_prices_G = before_G
+    torch.testing.assert_close(losses.terms["cost"], learned.prices.prices(asked_B) * spent_B)
+    assert moved_G.sum().sign() == (spent_B - asked_B).sum().sign()
+    stored = learned.state_dict()
+    other = task(tmp_path)
+    other.load_state_dict(stored)
+    assert torch.equal(other.state_dict()["log_prices_G"], before_G)
 
 
 def test_with_everything_on_there_is_nothing_to_match(tmp_path):

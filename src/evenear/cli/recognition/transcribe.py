@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evenear.cli.console import complain, expect_folder_to_write, need, note, progress_bar
+from evenear.cli.console import (
+    complain,
+    expect_file_to_write,
+    expect_folder_to_write,
+    need,
+    note,
+    progress_bar,
+)
 from evenear.cli.recognition.inputs import Input, find_inputs
 from evenear.cli.recognition.searching import SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, EvenearError, nearest_names
@@ -62,10 +69,16 @@ def transcribe(
         float | None,
         typer.Option(min=0, max=1, help="Share of the encoder's computation to ask for."),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Of one file: also write a page of what of the encoder ran when."),
+    ] = None,
 ) -> None:
     """Write down what is said in sound files."""
     inputs = find_inputs(files, recursive=recursive, channel=channel, raw_rate=raw_rate)
     _check(inputs, form, out)
+    if explain is not None:
+        _check_explained(inputs, explain, two_talkers=two_talkers)
     if two_talkers:
         from evenear.cli.recognition.duo import DEFAULT_DUO, transcribe_two_talkers
 
@@ -96,6 +109,8 @@ def transcribe(
                 failed = True
                 complain(error)
             bar.advance(task)
+    if explain is not None and given:
+        _explain(recognizer, inputs[0], given[0], explain)
     is_printed = form == "text" or (form == "json" and len(inputs) > 1)
     if given and out is None and not is_printed:
         text = format_transcript([segment for each in given for segment in each], form)
@@ -125,6 +140,27 @@ def _check(inputs: Sequence[Input], form: str, out: Path | None) -> None:
             )
     if out is not None:
         expect_folder_to_write(out)
+
+
+def _check_explained(inputs: Sequence[Input], page: Path, *, two_talkers: bool) -> None:
+    """Refuse what no page could be made of."""
+    if two_talkers or len(inputs) != 1 or inputs[0].is_standard_input:
+        raise ConfigError(
+            "--explain is about one file that is heard by one recognizer.",
+            hint="Give one file, and neither --two-talkers nor standard input.",
+        )
+    expect_file_to_write(page)
+
+
+def _explain(recognizer: "Recognizer", one: Input, segments: Sequence[Segment], page: Path) -> None:
+    """Write the page of what ran."""
+    from evenear.audio import read_audio
+    from evenear.streaming.explain import explain
+    from evenear.streaming.explainpage import explanation_page
+
+    seen = explain(recognizer, read_audio(one.path, channel=one.channel))
+    page.write_text(explanation_page(one.path.stem, seen, segments), encoding="utf-8")
+    note(f"{one.name} -> {page}")
 
 
 def _hear(

@@ -26,7 +26,7 @@ a module that is off changes nothing but its bias).
 """
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -34,14 +34,27 @@ from torch import Tensor, nn
 
 from evenear.config import config
 from evenear.encoders.base import Encoded, Encoder
+from evenear.encoders.gated.block import BlockRun
 from evenear.encoders.gated.layer import StandIns, Toggles
 from evenear.encoders.gated.run import GatedRun, Rule
-from evenear.encoders.transformer import TransformerConfig, TransformerEncoder, TransformerState
+from evenear.encoders.gated.state import (
+    GatedEncoded,
+    GatedState,
+    all_encoded,
+    joined,
+    rows_of,
+)
+from evenear.encoders.gated.thrift import adapted_layer, begin_as
+from evenear.encoders.transformer import (
+    TransformerConfig,
+    TransformerEncoder,
+    TransformerLayer,
+    TransformerState,
+)
 from evenear.errors import ConfigError
 from evenear.nn.gate import Arbitrator, ArbitratorConfig, Sampling
-from evenear.nn.recurrent import LstmState
 
-__all__ = ["GateConfig", "GatedConfig", "GatedEncoded", "GatedState", "GatedTransformer"]
+__all__ = ["GateConfig", "GatedConfig", "GatedTransformer"]
 
 _GRID = 9
 """Points of the table from what is asked for to what arbitrators are told."""
@@ -58,6 +71,12 @@ class GateConfig:
     """Switch heads apart, as the paper does; one switch for all of them is easier to skip."""
     by_block: bool = True
     """A block of frames decides as one; False: each frame by itself, as in the paper."""
+    ff_parts: int = Field(default=1, ge=1)
+    """Equal parts of a feed-forward module that are switched; those behind one that is off are off,
+    too. The paper has one."""
+    adapter_rank: int = Field(default=0, ge=0)
+    """Rank of what is added to the layers' matrices for streams that do not ask for all; 0: they
+    compute with the same matrices."""
     stand_in_dim: int = Field(default=0, ge=0)
     """Width of what stands in for a module that is off; 0: nothing does, as in the paper."""
     compute: float = Field(default=1.0, ge=0, le=1)
@@ -84,31 +103,6 @@ class GatedConfig:
         return GatedTransformer(self)
 
 
-class GatedState(NamedTuple):
-    """State of a Transformer with gates."""
-
-    backbone: TransformerState
-    memories: tuple[LstmState, ...]
-    present_BLPH: Tensor
-    """Which keys of the past were computed; H is 1 where heads are switched together."""
-    asked_B: Tensor
-    spent_B: Tensor
-    """Multiply-accumulates so far."""
-    dense_B: Tensor
-    """What they would have been without gates."""
-
-
-class GatedEncoded(NamedTuple):
-    """Utterances encoded with gates. Toggles are between 0 and 1 in training."""
-
-    encoded: Encoded
-    spent_BT: Tensor
-    """Multiply-accumulates of each frame (20 ms), gradients included; padding has none."""
-    dense_BT: Tensor
-    toggles: tuple[Toggles, ...]
-    """Of each layer."""
-
-
 class GatedTransformer(Encoder):
     """A Transformer encoder whose layers are run in part."""
 
@@ -125,6 +119,15 @@ class GatedTransformer(Encoder):
         self.starts = [index * layers // count for index in range(count)]
         """The first layer of each arbitrator's share."""
         ends = [*self.starts[1:], layers]
+        if config.backbone.ff_dim % gates.ff_parts:
+            raise ConfigError(
+                f"{gates.ff_parts} equal parts need a feed-forward width that is a multiple of it, "
+                f"got {config.backbone.ff_dim}."
+            )
+        self.thrifty = nn.ModuleList(
+            adapted_layer(self._dense_layer(number), config.backbone, gates.adapter_rank)
+            for number in range(layers if gates.adapter_rank else 0)
+        )
         self.arbitrators = nn.ModuleList(
             Arbitrator(
                 gates.arbitrators, config.backbone.dim, (end - start) * self.toggles_per_layer
@@ -150,14 +153,31 @@ class GatedTransformer(Encoder):
         """Put gates around a Transformer; its weights are copied."""
         encoder = cls(GatedConfig(backbone=dense.config, gates=gates))
         encoder.backbone.load_state_dict(dense.state_dict())
+        encoder.begin()
         return encoder
+
+    def begin(self) -> None:
+        """Let the layers of those who ask for less begin as those of the Transformer."""
+        for number in range(len(self.thrifty)):
+            begin_as(self._dense_layer(number), self.thrifty_layer(number))
+
+    def thrifty_layer(self, number: int) -> TransformerLayer:
+        """A layer as it computes for those who ask for less than all."""
+        if not len(self.thrifty):
+            return self._dense_layer(number)
+        return self.thrifty[number]  # pyright: ignore[reportReturnType]
+
+    def _dense_layer(self, number: int) -> TransformerLayer:
+        return self.backbone.layers[number]  # pyright: ignore[reportReturnType]
 
     @property
     def toggles_per_layer(self) -> int:
         """Toggles of a layer."""
         gates = self.config.gates
         each = self.config.backbone.num_heads if gates.each_head else 1
-        return 1 + each * {"none": 0, "queries": 1, "keys": 1, "both": 2}[gates.attention]
+        return (
+            gates.ff_parts + each * {"none": 0, "queries": 1, "keys": 1, "both": 2}[gates.attention]
+        )
 
     @property
     def block_frames(self) -> int:
@@ -182,7 +202,7 @@ class GatedTransformer(Encoder):
         return GatedState(
             self.backbone.initial_state(batch_size),
             tuple(each.initial_state(batch_size) for each in self.each_arbitrator()),
-            torch.zeros(past, dtype=torch.bool, device=device),
+            torch.ones(past, dtype=torch.bool, device=device),
             torch.full((batch_size,), self.config.gates.compute, device=device),
             torch.zeros(batch_size, dtype=torch.float64, device=device),
             torch.zeros(batch_size, dtype=torch.float64, device=device),
@@ -212,9 +232,21 @@ class GatedTransformer(Encoder):
 
     def step(self, features_BTF: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
         """Encode the blocks that a chunk of any length completes."""
-        run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
+        rows = self._apart(state.asked_B)
+        if rows is not None:
+            return joined([self.step(features_BTF[r], rows_of(state, r)) for r in rows], rows)
+        waiting = self._waiting(state) + features_BTF.shape[1]
+        run = self._run(state, waiting // self.block_frames)
         encoded_BTD, backbone = self.backbone.step(features_BTF, state.backbone, run)
         return encoded_BTD, _after(run, state, backbone)
+
+    def watched(
+        self, features_BTF: Tensor, state: GatedState
+    ) -> tuple[GatedState, tuple[Toggles, ...]]:
+        """What a chunk of whole blocks of one stream makes of its state, and what was on for it."""
+        run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
+        _, backbone = self.backbone.step(features_BTF, state.backbone, run)
+        return _after(run, state, backbone), tuple(run.toggles)
 
     def flush(self, state: GatedState) -> Tensor:
         """The frames of the last, incomplete block, if one waits."""
@@ -222,7 +254,10 @@ class GatedTransformer(Encoder):
 
     def finish(self, state: GatedState) -> tuple[Tensor, GatedState]:
         """The same, and a state that knows what it cost; the stream is over."""
-        run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
+        rows = self._apart(state.asked_B)
+        if rows is not None:
+            return joined([self.finish(rows_of(state, r)) for r in rows], rows)
+        run = self._run(state, 1)
         encoded_BTD = self.backbone.flush(state.backbone, run)
         return encoded_BTD, _after(run, state, state.backbone)
 
@@ -243,6 +278,12 @@ class GatedTransformer(Encoder):
         In training, toggles are soft and drawn as `sampling` says; otherwise they are decided, by
         the arbitrators or by a rule given in their place.
         """
+        rows = self._apart(asked_B)
+        if rows is not None:
+            parts = [
+                self.encode_asked(features_BTF[r], lengths_B[r], asked_B[r], rule) for r in rows
+            ]
+            return all_encoded(parts, rows)
         sampling = self.sampling if self.training else None
         state = self.initial_state(len(features_BTF))
         run = GatedRun(self, asked_B, state.present_BLPH, state.memories, sampling, rule)
@@ -272,6 +313,33 @@ class GatedTransformer(Encoder):
         table_G = torch.lerp(told_K[place_G - 1], told_K[place_G], part_G.clamp(0, 1))
         self.told_G.copy_(table_G)
 
+    def dense_macs(self, seen: float | Tensor) -> tuple[int, Any]:
+        """Multiply-accumulates of a frame: of the convolutions, and all, where it sees so many."""
+        settings, width = self.config.backbone, self.config.backbone.dim
+        stem = 6 * settings.feature_dim * width + 3 * width * width
+        layer = 4 * width * width + 2 * width * settings.ff_dim + 2 * width * seen
+        return stem, stem + settings.num_layers * layer
+
+    def _run(self, state: GatedState, num_blocks: int) -> "GatedRun | BlockRun":
+        """How to pass through the layers, for so many blocks."""
+        gates = self.config.gates
+        is_plain = gates.by_block and not gates.each_head and self.skips
+        is_one = is_plain and num_blocks == 1 and len(state.asked_B) == 1 and state.asked_B[0] < 1
+        kind = BlockRun if is_one else GatedRun
+        return kind(self, state.asked_B, state.present_BLPH, state.memories)
+
+    def _waiting(self, state: GatedState) -> int:
+        """Feature frames that wait for the rest of their block; of all streams as many."""
+        counts = state.backbone.waiting.count_B.tolist()
+        return counts[0] if counts else 0
+
+    def _apart(self, asked_B: Tensor) -> list[Tensor] | None:
+        """Rows that ask for all, and rows that do not, where they compute with other matrices."""
+        all_B = asked_B >= 1
+        if not len(self.thrifty) or bool(all_B.all()) or not bool(all_B.any()):
+            return None
+        return [all_B.nonzero()[:, 0], (~all_B).nonzero()[:, 0]]
+
     def stand_ins_of(self, number: int) -> StandIns | None:
         """What stands in for what is off in a layer, if anything does."""
         return self.stand_ins[number] if len(self.stand_ins) else None  # pyright: ignore[reportReturnType]
@@ -281,7 +349,7 @@ class GatedTransformer(Encoder):
         return list(self.arbitrators)  # pyright: ignore[reportReturnType]
 
 
-def _after(run: GatedRun, state: GatedState, backbone: TransformerState) -> GatedState:
+def _after(run: GatedRun | BlockRun, state: GatedState, backbone: TransformerState) -> GatedState:
     """The state behind what was heard."""
     if run.call is None:
         return state._replace(backbone=backbone)

@@ -5,16 +5,19 @@ A layer has three kinds of toggles for each frame: the feed-forward module, the 
 head, and the keys and values of each head.
 
     off             is then                                     and saves
-    feed-forward    left out of the sum                         both of its matrices
+    feed-forward    left out of the sum, whole or from some     its part of both matrices
+                    hidden unit on
     query           a head that says nothing at this frame      its rows of two matrices, its scores
     key             a frame that the head never hears           its rows of two matrices, and a
                                                                 score of every frame that would
 
 The toggle that hides a key is that of the key's own frame, not of the frame that asks. A frame all
-of whose keys are off hears nothing: zeros.
+of whose keys are off hears nothing: zeros. A feed-forward module in parts is on up to a part: those
+behind one that is off are off.
 
 Legend: B streams, T frames, S frames that may be attended to (P past ones first), N frames of all
-streams in a row, D width, H heads, E width of a head.
+streams in a row, D width, H heads, E width of a head, F hidden units of a feed-forward module, G
+parts of it.
 
 Source: Xie et al. 2022, arXiv:2207.02393, section 2.1. Departs from the paper's formula, as its
 text does: its mask has the index of the query where it must have that of the key.
@@ -26,10 +29,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from evenear.encoders.transformer import LayerCall
+from evenear.encoders.transformer import LayerCall, TransformerLayer
 from evenear.nn.gate import StandIn
 
-__all__ = ["StandIns", "Toggles", "run_masked", "run_skipping"]
+__all__ = ["StandIns", "Toggles", "run_masked", "run_skipping", "say"]
 
 _LEAST = 1e-6
 """A soft toggle is taken for at least this before its logarithm."""
@@ -38,12 +41,18 @@ _LEAST = 1e-6
 class Toggles(NamedTuple):
     """What is on: True or False, or, where it is learned, anything between 0 and 1."""
 
-    ff_BT: Tensor
+    ff_BTG: Tensor
+    """Never more than the part before."""
     query_BTH: Tensor
     """H is 1 where all heads are switched together."""
     key_BTH: Tensor
-    whole: tuple[bool, bool, bool] | None = None
-    """Feed-forward, queries and keys, where each is the same for all frames and heads."""
+    whole: tuple[int, bool, bool] | None = None
+    """Parts of the feed-forward module, queries and keys, where each is the same everywhere."""
+
+    @property
+    def ff_share(self) -> Tensor:
+        """The share (B, T) of the feed-forward module that is on."""
+        return self.ff_BTG.float().mean(dim=2)
 
     def unasked(self) -> Tensor:
         """The share (B, T) of the heads that do not ask."""
@@ -76,14 +85,14 @@ def run_masked(
         stand_ins: What is added in place of what is off; None: nothing.
 
     Returns:
-        The frames, and keys and values of the past and of them.
+        The frames, and their keys and values.
     """
     layer, attention = call.layer, call.layer.attention
     normed_BTD = layer.attention_norm(x_BTD)
     value_BTHE = attention.value(normed_BTD).unflatten(2, (attention.num_heads, -1))
     value_BTHE = value_BTHE * toggles.key_BTH[..., None].to(value_BTHE.dtype)
-    keys_BSD = torch.cat([call.past[0], attention.key(normed_BTD)], dim=1)
-    values_BSD = torch.cat([call.past[1], value_BTHE.flatten(2)], dim=1)
+    own = attention.key(normed_BTD), value_BTHE.flatten(2)
+    keys_BSD, values_BSD = (torch.cat(each, dim=1) for each in zip(call.past, own, strict=True))
     key_BSH = torch.cat([present_BPH.float(), toggles.key_BTH.float()], dim=1)
     query_BTHE = attention.query(normed_BTD).unflatten(2, (attention.num_heads, -1))
     gathered_BTHE = _attend(query_BTHE, keys_BSD, values_BSD, call.attend_BTS, key_BSH)
@@ -92,11 +101,15 @@ def run_masked(
     if stand_ins is not None:
         added_BTD = added_BTD + toggles.unasked()[..., None] * stand_ins.attention(x_BTD)
     x_BTD = x_BTD + added_BTD
-    ff_BT1 = toggles.ff_BT[..., None].to(x_BTD.dtype)
-    added_BTD = layer.dropout(layer.feed_forward(x_BTD) * ff_BT1)
+    ff_BTG = toggles.ff_BTG.to(x_BTD.dtype)
+    hidden_BTF = F.gelu(layer.widen(layer.ff_norm(x_BTD)))
+    hidden_BTF = (hidden_BTF.unflatten(2, (ff_BTG.shape[2], -1)) * ff_BTG[..., None]).flatten(2)
+    bias_D = layer.narrow.bias.to(x_BTD.dtype)
+    said_BTD = F.linear(hidden_BTF, layer.narrow.weight) + ff_BTG[..., :1] * bias_D
+    added_BTD = layer.dropout(said_BTD)
     if stand_ins is not None:
-        added_BTD = added_BTD + (1.0 - ff_BT1) * stand_ins.ff(x_BTD)
-    return x_BTD + added_BTD, (keys_BSD, values_BSD)
+        added_BTD = added_BTD + (1.0 - ff_BTG[..., :1]) * stand_ins.ff(x_BTD)
+    return x_BTD + added_BTD, own
 
 
 def run_skipping(
@@ -115,9 +128,9 @@ def run_skipping(
     heads = toggles.key_BTH.shape[2]
     new_keys_BTD = _heads_out(attention.key, normed_ND, answers, heads).view_as(x_BTD)
     new_values_BTD = _heads_out(attention.value, normed_ND, answers, heads).view_as(x_BTD)
-    keys_BSD = torch.cat([call.past[0].to(new_keys_BTD), new_keys_BTD], dim=1)
-    values_BSD = torch.cat([call.past[1].to(new_keys_BTD), new_values_BTD], dim=1)
     if queries:
+        keys_BSD = torch.cat([call.past[0].to(new_keys_BTD), new_keys_BTD], dim=1)
+        values_BSD = torch.cat([call.past[1].to(new_keys_BTD), new_values_BTD], dim=1)
         query_BTD = _heads_out(attention.query, normed_ND, queries, heads).view_as(x_BTD)
         query_BTHE = query_BTD.unflatten(2, (attention.num_heads, -1))
         key_BSH = torch.cat([present_BPH, toggles.key_BTH], dim=1)
@@ -131,7 +144,16 @@ def run_skipping(
     x_BTD = _feed_forward(call, after_BTD, toggles)
     if stand_ins is not None:
         x_BTD = _instead(x_BTD, after_BTD, toggles, 0, stand_ins.ff)
-    return x_BTD, (keys_BSD, values_BSD)
+    return x_BTD, (new_keys_BTD, new_values_BTD)
+
+
+def say(layer: TransformerLayer, x: Tensor, many: int, num_parts: int) -> Tensor:
+    """What the first so many parts of a feed-forward module say to frames (…, D)."""
+    if many == num_parts:
+        return layer.feed_forward(x)
+    units = layer.widen.out_features // num_parts * many
+    hidden = F.linear(layer.ff_norm(x), layer.widen.weight[:units], layer.widen.bias[:units])
+    return F.linear(F.gelu(hidden), layer.narrow.weight[:, :units], layer.narrow.bias)
 
 
 def _attend(
@@ -219,17 +241,21 @@ def _heads_in(
 
 
 def _feed_forward(call: LayerCall, x_BTD: Tensor, toggles: Toggles) -> Tensor:
-    """Add what the feed-forward module says of the frames that it is on for."""
+    """Add what the feed-forward module says of the frames that it is on for, as far as it is on."""
+    num_parts = toggles.ff_BTG.shape[2]
     if toggles.whole is not None:
-        return x_BTD + call.layer.feed_forward(x_BTD) if toggles.whole[0] else x_BTD
-    rows_N = toggles.ff_BT.flatten().nonzero()[:, 0]
-    if len(rows_N) == 0:
-        return x_BTD
-    if len(rows_N) == toggles.ff_BT.numel():
-        return x_BTD + call.layer.feed_forward(x_BTD)
+        many = toggles.whole[0]
+        return x_BTD + say(call.layer, x_BTD, many, num_parts) if many else x_BTD
+    parts_N = toggles.ff_BTG.flatten(0, 1).sum(dim=1)
     flat_ND = x_BTD.flatten(0, 1)
-    added_ND = call.layer.feed_forward(flat_ND[rows_N])
-    return flat_ND.index_add(0, rows_N, added_ND.to(flat_ND.dtype)).view_as(x_BTD)
+    said_ND = flat_ND
+    for many in parts_N.unique().tolist():
+        if many:
+            rows_N = (parts_N == many).nonzero()[:, 0]
+            everywhere = len(rows_N) == len(parts_N)
+            added_ND = say(call.layer, flat_ND if everywhere else flat_ND[rows_N], many, num_parts)
+            said_ND = said_ND.index_add(0, rows_N, added_ND.to(flat_ND.dtype))
+    return said_ND.view_as(x_BTD)
 
 
 def _instead(
@@ -238,7 +264,7 @@ def _instead(
     """Add what stands in for a module at the frames where it is off, as far as it is."""
     if toggles.whole is not None:
         return to_BTD if toggles.whole[kind] else to_BTD + stand_in(x_BTD)
-    off_N = (toggles.unasked() if kind else 1.0 - toggles.ff_BT.float()).flatten()
+    off_N = (toggles.unasked() if kind else 1.0 - toggles.ff_BTG[..., 0].float()).flatten()
     rows_N = off_N.nonzero()[:, 0]
     if len(rows_N) == 0:
         return to_BTD

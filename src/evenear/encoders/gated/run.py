@@ -6,7 +6,8 @@ hear what the layers below have said. Counted is what each frame had computed fo
 where it is wanted: its query and its key are on.
 
 Legend: B streams or utterances, T frames (20 ms), S frames that may be attended to, P frames of the
-past, D width, H heads, L layers, N toggles of an arbitrator, K toggles of a layer.
+past, D width, H heads, L layers, N toggles of an arbitrator, K toggles of a layer, G parts of a
+feed-forward module.
 
 Source: Xie et al. 2022, arXiv:2207.02393, section 2; the count is written out in the tests.
 """
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from evenear.encoders.gated.layer import Toggles, run_masked, run_skipping
 from evenear.encoders.transformer import LayerCall
@@ -58,10 +58,9 @@ class GatedRun:
         self.rule = rule
         self.present_BLPH = present_BLPH
         self.is_dense = sampling is None and bool((asked_B >= 1).all())
+        self.is_whole = self.is_dense and bool(present_BLPH.all())
         self.memories = list(memories)
         self.toggles: list[Toggles] = []
-        self.keys: list[Tensor] = []
-        """Of each layer, which keys there are, those of the past first."""
         self.call: LayerCall | None = None
         self.planned_BTLK = asked_B
         self.first = 0
@@ -70,25 +69,20 @@ class GatedRun:
     def __call__(self, call: LayerCall, x_BTD: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Run a layer, as far as it is on."""
         self.call = call
-        num_past = call.past[0].shape[1]
-        unused = self.present_BLPH.shape[2] - num_past
-        present_BPH = self.present_BLPH[:, call.number, unused:]
         if self.is_dense:
-            every_BT = x_BTD.new_ones(x_BTD.shape[:2], dtype=torch.bool)
-            every_BTH = every_BT[:, :, None].expand(-1, -1, present_BPH.shape[2])
-            toggles = Toggles(every_BT, every_BTH, every_BTH)
+            self.toggles.append(self.toggles[0] if self.toggles else self._all(x_BTD))
+            if self.is_whole:
+                return call(x_BTD)
         else:
+            call = call._replace(layer=self.encoder.thrifty_layer(call.number))
             if call.number in self.encoder.starts:
                 self._decide(call, x_BTD)
-            toggles = self._of_layer(call.number)
-        self.toggles.append(toggles)
-        self.keys.append(torch.cat([present_BPH.to(toggles.key_BTH.dtype), toggles.key_BTH], dim=1))
-        if self.is_dense and bool(present_BPH.all()):
-            return call(x_BTD)
+            self.toggles.append(self._of_layer(call.number))
+        present_BPH = self._there(call)
         skips = self.encoder.skips and self.sampling is None
         stand_ins = self.encoder.stand_ins_of(call.number)
         run = run_skipping if skips else run_masked
-        return run(call, x_BTD, toggles, present_BPH, stand_ins)
+        return run(call, x_BTD, self.toggles[-1], present_BPH, stand_ins)
 
     def costs(self) -> tuple[Tensor, Tensor]:
         """Multiply-accumulates of each frame, and those without gates: (B, T) each."""
@@ -97,10 +91,8 @@ class GatedRun:
             return nothing_BT, nothing_BT
         settings, width = self.encoder.config.backbone, self.encoder.config.backbone.dim
         attend_BTS = self.call.attend_BTS.float()
-        stem = 6 * settings.feature_dim * width + 3 * width * width
-        layer = 4 * width * width + 2 * width * settings.ff_dim
-        cells_BT = 2 * width * attend_BTS.sum(dim=2).expand(len(self.asked_B), -1)
-        dense_BT = stem + settings.num_layers * (layer + cells_BT)
+        seen_BT = attend_BTS.sum(dim=2).expand(len(self.asked_B), -1)
+        stem, dense_BT = self.encoder.dense_macs(seen_BT)
         real_BT = torch.ones_like(dense_BT)
         if self.call.frames_B is not None:
             places_T = torch.arange(dense_BT.shape[1], device=dense_BT.device)
@@ -113,8 +105,12 @@ class GatedRun:
         arbitrators_BT = hears * (self.asked_B < 1).float()[:, None].expand_as(dense_BT)
         query_BTLH = torch.stack([each.query_BTH for each in self.toggles], dim=2).float()
         key_BTLH = torch.stack([each.key_BTH for each in self.toggles], dim=2).float()
-        ff_BTL = torch.stack([each.ff_BT for each in self.toggles], dim=2).float()
-        keys_BSN = torch.stack(self.keys, dim=2).flatten(2).float()
+        ff_BTL = torch.stack([each.ff_share for each in self.toggles], dim=2)
+        none_BTL = torch.stack([1.0 - each.ff_BTG[..., 0].float() for each in self.toggles], dim=2)
+        past_BPLH = torch.stack(
+            [self._there(self.call, number) for number in range(len(self.toggles))], dim=2
+        )
+        keys_BSN = torch.cat([past_BPLH.float(), key_BTLH], dim=1).flatten(2)
         heard_BTLH = (attend_BTS @ keys_BSN).view_as(query_BTLH)
         on_BTLH = width * (query_BTLH + key_BTLH) + query_BTLH * heard_BTLH
         per_head = 2 * width / query_BTLH.shape[3]
@@ -125,14 +121,26 @@ class GatedRun:
             unasked_BTL = 1.0 - query_BTLH.mean(dim=3)
             if self.sampling is None:
                 unasked_BTL = (unasked_BTL > 0).float()
-            spent_BT = spent_BT + narrow * (1.0 - ff_BTL + unasked_BTL).sum(dim=2)
+            spent_BT = spent_BT + narrow * (none_BTL + unasked_BTL).sum(dim=2)
         return spent_BT * real_BT, dense_BT * real_BT
 
     def present(self, many: int) -> Tensor:
         """Which keys of the last `many` frames there are, (B, L, P, H)."""
-        keys_BLSH = torch.stack(self.keys, dim=1)
-        kept_BLPH = keys_BLSH[:, :, max(0, keys_BLSH.shape[2] - many) :]
-        return F.pad(kept_BLPH, (0, 0, many - kept_BLPH.shape[2], 0))
+        new_BLTH = torch.stack([each.key_BTH for each in self.toggles], dim=1)
+        new_BLTH = new_BLTH[:, :, max(0, new_BLTH.shape[2] - many) :]
+        return torch.cat([self.present_BLPH[:, :, new_BLTH.shape[2] :], new_BLTH], dim=2)
+
+    def _there(self, call: LayerCall, number: int | None = None) -> Tensor:
+        """Which keys of the past there are for a layer, (B, P, H)."""
+        unused = self.present_BLPH.shape[2] - call.past[0].shape[1]
+        return self.present_BLPH[:, call.number if number is None else number, unused:]
+
+    def _all(self, x_BTD: Tensor) -> Toggles:
+        """Everything on."""
+        heads, parts = self.present_BLPH.shape[3], self.encoder.config.gates.ff_parts
+        every_BT1 = x_BTD.new_ones((*x_BTD.shape[:2], 1), dtype=torch.bool)
+        every_BTH = every_BT1.expand(-1, -1, heads)
+        return Toggles(every_BT1.expand(-1, -1, parts), every_BTH, every_BTH)
 
     def _decide(self, call: LayerCall, x_BTD: Tensor) -> None:
         """Let the arbitrator of the layers from here on hear the frames."""
@@ -170,25 +178,34 @@ class GatedRun:
 
     def _of_layer(self, number: int) -> Toggles:
         """The toggles of a layer that were decided below it."""
-        attention = self.encoder.config.gates.attention
-        ff_BT1, *switched = self.planned_BTLK[:, :, number - self.first].split(
-            [1, *self._sizes()], dim=2
+        attention, num_parts = (
+            self.encoder.config.gates.attention,
+            self.encoder.config.gates.ff_parts,
         )
+        ff_BTG, *switched = self.planned_BTLK[:, :, number - self.first].split(
+            [num_parts, *self._sizes()], dim=2
+        )
+        if num_parts > 1:
+            ff_BTG = ff_BTG.to(torch.uint8 if ff_BTG.dtype == torch.bool else ff_BTG.dtype)
+            ff_BTG = ff_BTG.cumprod(dim=2).to(self.planned_BTLK.dtype)
         heads = self.present_BLPH.shape[3]
-        query_BTH = key_BTH = torch.ones_like(ff_BT1).expand(-1, -1, heads)
+        query_BTH = key_BTH = torch.ones_like(ff_BTG[..., :1]).expand(-1, -1, heads)
         if attention in ("queries", "both"):
             query_BTH = switched[0]
         if attention in ("keys", "both"):
             key_BTH = switched[-1]
         whole = None
         if self.same is not None:
-            ff, *rest = self.same[number - self.first]
+            own = self.same[number - self.first]
+            parts, rest = own[:num_parts], own[num_parts:]
+            many = parts.index(False) if False in parts else num_parts
             asks = rest[0] if attention in ("queries", "both") else True
             answers = rest[-1] if attention in ("keys", "both") else True
-            whole = (bool(ff), bool(asks), bool(answers))
-        return Toggles(ff_BT1[:, :, 0], query_BTH, key_BTH, whole)
+            whole = (many, bool(asks), bool(answers))
+        return Toggles(ff_BTG, query_BTH, key_BTH, whole)
 
     def _sizes(self) -> list[int]:
         gates = self.encoder.config.gates
         each = self.encoder.config.backbone.num_heads if gates.each_head else 1
-        return [each] * ((self.encoder.toggles_per_layer - 1) // each)
+        parts = self.encoder.config.gates.ff_parts
+        return [each] * ((self.encoder.toggles_per_layer - parts) // each)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Accuracy against computation of one model with a dial, its rivals, and who pays for the saving.
 
-Every way of computing hears the same utterances, whole, in batches; words are read greedily.
+Every way of computing hears the same utterances, whole, in batches, and all are read by one search:
+greedily, or, where the model has words, for those, with a beam that is narrow and without the
+transducer's judgement, since there are many ways to measure.
 Counted is the share of the dense encoder's multiply-accumulates. Intervals resample speakers, all
 ways with the same draws. Milliseconds are those of the encoder on a stream, block by block, dense
 and gated in turn, in processor time of one thread.
@@ -23,8 +25,10 @@ from torch import Tensor
 
 from evenear.audio import read_audio
 from evenear.checkpoint import Bundle
+from evenear.config import replace, to_dict
 from evenear.data.batching.batches import padded
 from evenear.data.corpora.manifests import Utterance
+from evenear.encoders.base import Encoded
 from evenear.encoders.gated.encoder import GatedEncoded, GatedTransformer
 from evenear.errors import ConfigError
 from evenear.evaluation.conditions import condition_named
@@ -38,10 +42,11 @@ from evenear.reproduction.amortized.rivals import (
     with_window,
 )
 from evenear.reproduction.statistics import SpeakerErrors, Speakers, by_speaker
-from evenear.search import greedy_search
+from evenear.search import BeamConfig, Hypothesis, LexiconConfig
 from evenear.seeding import torch_rng_for
+from evenear.streaming.searches import build_search
 
-__all__ = ["SHARES", "Heard", "measure"]
+__all__ = ["SHARES", "Heard", "measure", "quick_search"]
 
 SHARES = (0.8, 0.6, 0.4, 0.2)
 """What is asked of the dial, besides all."""
@@ -74,10 +79,21 @@ def measure(
     bundle: Bundle,
     utterances: Sequence[Utterance],
     *,
+    smaller: Bundle | None = None,
+    search: BeamConfig | LexiconConfig | None = None,
     shares: Sequence[float] = SHARES,
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """All numbers of the study.
+
+    Args:
+        bundle: A model with gates.
+        utterances: What is heard.
+        smaller: The same model with gates that hear nothing, so that each of its settings is one
+            smaller dense encoder; None: there is none to compare with.
+        search: How words are read; None: as `quick_search` says.
+        shares: What is asked of the dial.
+        report: Told what is measured next.
 
     Raises:
         ConfigError: The model has no dial.
@@ -87,29 +103,53 @@ def measure(
         raise ConfigError(
             f"{bundle.name} has no compute dial to study.", hint="Give a model with gates."
         )
+    settings = search or quick_search(bundle)
+    read = build_search(bundle, settings, None).read
     clean = list(_batches(bundle, utterances, None))
+    ways = _ways(bundle, encoder, shares)
+    if smaller is not None:
+        ways |= _smaller_ways(smaller, shares)
     heard: dict[str, list[Heard]] = {}
-    for name, way in _ways(bundle, encoder, shares).items():
+    for name, way in ways.items():
         report(name)
-        heard[name] = _hear(bundle, clean, way)
+        heard[name] = _hear(bundle, clean, way, read)
     for share in shares[1:3]:
         spent = _share(heard[f"gates {share}"])
         report(f"random {share}")
-        heard[f"random {share}"] = _hear(bundle, clean, _random(encoder, clean, spent))
+        heard[f"random {share}"] = _hear(bundle, clean, _random(encoder, clean, spent), read)
     noisy = list(_batches(bundle, utterances, "noise-10"))
     names = ("dense", *(f"gates {share}" for share in shares))
-    loud = {name: _hear(bundle, noisy, _ways(bundle, encoder, shares)[name]) for name in names}
+    report("noise")
+    loud = {name: _hear(bundle, noisy, ways[name], read) for name in names}
     report("milliseconds")
     return {
         "utterances": len(utterances),
         "speakers": len({u.speaker for u in utterances}),
+        "search": {"kind": type(settings).__name__, **to_dict(settings)},
         "ways": _summary(heard),
         "noise_10_db": _summary(loud),
         "groups": {name: _by_group(heard, name, shares) for name in _GROUPS},
         "noise": _noise(heard, loud, shares),
         "off": _off_rates(encoder, bundle, clean, shares),
-        "milliseconds": [_milliseconds(bundle, utterances[:12], share) for share in shares],
+        "milliseconds": [
+            _milliseconds(bundle, utterances[:12], share, block)
+            for block in _blocks(encoder)
+            for share in shares
+        ],
     }
+
+
+def quick_search(bundle: Bundle) -> BeamConfig | LexiconConfig:
+    """A search that is quick enough for many ways: for the model's words, if it has some."""
+    if bundle.words is None:
+        return BeamConfig(width=1)
+    return replace(bundle.word_search, width=24, transducer_weight=0.0)
+
+
+def _blocks(encoder: GatedTransformer) -> tuple[int, ...]:
+    """Lengths of blocks, in feature frames, that it was trained for."""
+    own = encoder.config.backbone
+    return own.training_blocks or (own.block_frames,)
 
 
 def _age(years: Any) -> str:
@@ -156,15 +196,27 @@ def _ways(bundle: Bundle, encoder: GatedTransformer, shares: Sequence[float]) ->
     return ways
 
 
+def _smaller_ways(smaller: Bundle, shares: Sequence[float]) -> dict[str, _Way]:
+    """What the settings of gates that hear nothing leave of the encoder."""
+    encoder = smaller.model.encoder
+    assert isinstance(encoder, GatedTransformer), "a smaller model is one with gates"
+    return {
+        f"smaller {share}": lambda f, n, s=share: encode_by(encoder, f, n, s) for share in shares
+    }
+
+
 @torch.inference_mode()
 def _hear(
-    bundle: Bundle, batches: Sequence[tuple[list[Utterance], Tensor, Tensor]], way: _Way
+    bundle: Bundle,
+    batches: Sequence[tuple[list[Utterance], Tensor, Tensor]],
+    way: _Way,
+    read: Callable[[Encoded], Sequence[Hypothesis]],
 ) -> list[Heard]:
     """Recognize all utterances one way."""
     rows = []
     for group, features_BTF, lengths_B in batches:
         found = way(features_BTF, lengths_B)
-        readings = greedy_search(bundle.model, found.encoded)
+        readings = read(found.encoded)
         spent_B, dense_B = found.spent_BT.double().sum(1), found.dense_BT.double().sum(1)
         for b, (u, reading) in enumerate(zip(group, readings, strict=True)):
             said = normalize(u.text, "basic")
@@ -277,11 +329,13 @@ def _off_rates(
             paired_BT = paired_BT[:, :num_frames]
             middle_B1 = (paired_BT.amax(1) + paired_BT.amin(1))[:, None] / 2
             for layer, toggles in enumerate(got.toggles):
-                kinds = (toggles.ff_BT, toggles.query_BTH.all(2), toggles.key_BTH.all(2))
-                for kind, on_BT in enumerate(kinds):
+                asks_BT, answers_BT = (
+                    each.float().mean(dim=2) for each in (toggles.query_BTH, toggles.key_BTH)
+                )
+                for kind, on_BT in enumerate((toggles.ff_share, asks_BT, answers_BT)):
                     for loud in (0, 1):
                         chosen_BT = real_BT & ((paired_BT > middle_B1) == bool(loud))
-                        off = (~on_BT[:, :num_frames])[chosen_BT]
+                        off = 1.0 - on_BT[:, :num_frames][chosen_BT]
                         sums[layer, kind, loud] += (float(off.sum()), off.numel())
         rates = sums[..., 0] / np.maximum(sums[..., 1], 1)
         found[f"gates {share}"] = [
@@ -299,13 +353,18 @@ def _off_rates(
 
 
 @torch.inference_mode()
-def _milliseconds(bundle: Bundle, utterances: Sequence[Utterance], share: float) -> dict[str, Any]:
+def _milliseconds(
+    bundle: Bundle, utterances: Sequence[Utterance], share: float, block: int
+) -> dict[str, Any]:
     """Encoder time of streams, block by block, dense and gated in turn; and what was counted."""
     encoder = bundle.model.encoder
     assert isinstance(encoder, GatedTransformer), "only gates have a dial"
+    usual = encoder.block_frames
+    encoder.set_block(block)
     took = {"dense": 0.0, "gated": 0.0}
-    spent = dense = 0.0
+    spent = dense = seconds = 0.0
     for u in utterances:
+        seconds += u.seconds
         frames_TF = extract(read_audio(u.audio), bundle.features)
         features_BTF = bundle.model.normalize(torch.from_numpy(frames_TF)[None])
         plain = encoder.backbone.initial_state(1)
@@ -318,11 +377,14 @@ def _milliseconds(bundle: Bundle, utterances: Sequence[Utterance], share: float)
             took["dense"] += between - began
             took["gated"] += time.process_time() - between
         spent, dense = spent + float(state.spent_B), dense + float(state.dense_B)
+    encoder.set_block(usual)
     counted = 1.0 - spent / dense
     saved = 1.0 - took["gated"] / took["dense"]
     return {
         "asked": share,
-        "block_milliseconds": 10 * encoder.block_frames,
+        "dense_milliseconds_a_second": 1000 * took["dense"] / max(seconds, 1e-9),
+        "gated_milliseconds_a_second": 1000 * took["gated"] / max(seconds, 1e-9),
+        "block_milliseconds": 10 * block,
         "counted_saving": counted,
         "time_saving": saved,
         "kept_of_counted": saved / counted if counted > 0 else None,
