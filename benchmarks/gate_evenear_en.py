@@ -79,12 +79,16 @@ def main() -> None:
         action="store_true",
         help="Gates hear nothing but what is asked for: each setting is a smaller dense encoder.",
     )
+    parser.add_argument("--start-from", help="A model whose dial is learned further.")
     parser.add_argument("--gates", default="{}", help="Other settings of the gates, as JSON.")
     given = parser.parse_args()
     torch.manual_seed(given.seed)
     bundle = load_model(given.model)
     gates = replace(GATES, **json.loads(given.gates))
-    model = with_gates(bundle.model, gates)
+    begun = None if given.start_from is None else load_model(given.start_from).dial
+    if begun is not None:
+        gates = begun.gates
+    model = with_gates(bundle.model, gates) if begun is None else begun.onto(bundle.model)
     settings = replace(
         GateTraining(),
         seed=given.seed,
@@ -111,7 +115,7 @@ def main() -> None:
     chosen = held.plan(10_000)[:6]
     heard = [(b.features_BTF, b.lengths_B) for b in (held.batch(group, 0) for group in chosen)]
     resumes = (given.out / "snapshot.pt").is_file()
-    if not resumes:
+    if not resumes and begun is None:
         order_units(model, heard)
         rungs = climb_down(model, heard[:2])
         for rung in rungs:

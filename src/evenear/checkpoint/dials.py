@@ -82,6 +82,14 @@ class Dial:
                 "differently.",
                 hint="Learn gates for the encoder as it is now, or leave the dial out.",
             )
+        return self.onto(model)
+
+    def onto(self, model: Transducer) -> Transducer:
+        """A copy of a recognizer with this dial, whatever its encoder: where learning may begin.
+
+        Raises:
+            CheckpointError: The weights are of other gates.
+        """
         with torch.random.fork_rng(devices=[]):
             gated = with_gates(model, self.gates)
         own = {f"encoder.{name}" for name in self.weights}

@@ -118,7 +118,7 @@ class PricesConfig:
     """Price at first of the whole of the computation, for those who ask for nothing."""
     first_most: float = Field(default=0.1, gt=0)
     """The same, for those who ask for all."""
-    gain: float = Field(default=1.0, gt=0)
+    gain: float = Field(default=0.1, gt=0)
     """The logarithm of a price grows by this times the mean excess of an update's utterances."""
     most: float = Field(default=100.0, gt=0)
 

@@ -30,8 +30,7 @@ def adapted_layer(base: TransformerLayer, config: TransformerConfig, rank: int) 
         setattr(layer.attention, name, AdaptedLinear(getattr(base.attention, name), rank))
     layer.widen = AdaptedLinear(base.widen, rank, reordered="outputs")
     layer.narrow = AdaptedLinear(base.narrow, rank, reordered="inputs")
-    width = base.attention_norm.normalized_shape
-    layer.attention_norm, layer.ff_norm = nn.LayerNorm(width), nn.LayerNorm(width)
+    layer.attention_norm, layer.ff_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
     begin_as(base, layer)
     return layer
 

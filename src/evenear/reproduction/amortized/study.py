@@ -200,9 +200,11 @@ def _smaller_ways(smaller: Bundle, shares: Sequence[float]) -> dict[str, _Way]:
     """What the settings of gates that hear nothing leave of the encoder."""
     encoder = smaller.model.encoder
     assert isinstance(encoder, GatedTransformer), "a smaller model is one with gates"
-    return {
-        f"smaller {share}": lambda f, n, s=share: encode_by(encoder, f, n, s) for share in shares
-    }
+
+    def at(share: float) -> _Way:
+        return lambda features_BTF, lengths_B: encode_by(encoder, features_BTF, lengths_B, share)
+
+    return {f"smaller {share}": at(share) for share in shares}
 
 
 @torch.inference_mode()

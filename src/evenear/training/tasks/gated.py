@@ -11,8 +11,8 @@ for what it spends beyond what it asked for.) The encoder itself stays as it is,
 asks for all gets what was there before; what computes in its place for less may learn additions to
 its matrices.
 
-Legend: B utterances, T frames, D width, F feature width, V vocabulary, N frames or steps of an
-utterance in a row.
+Legend: B utterances, T frames, D width, F feature width, V vocabulary, K steps of a frame,
+N frames or steps of an utterance in a row.
 
 Source: the toggles, their noise and schedules are those of Xie et al. 2022, arXiv:2207.02393.
 Departs from the paper: it trains encoder and arbitrators together on the transducer loss; this
@@ -159,7 +159,8 @@ class GateTask(Task):
                 )
                 for each in (gated_BTD, dense_BTD)
             ]
-            terms["phones"] = _divergence(*said, real_BT[:, :, None].expand(said[0].shape[:3]))
+            real_BTK = real_BT[:, :, None].expand(said[0].shape[:3])
+            terms["phones"] = _divergence(said[0], said[1], real_BTK)
         spent_B = share(found.spent_BT, found.dense_BT)
         if not is_soft:
             terms["cost"] = self._cost(spent_B, asked_B)
