@@ -23,6 +23,7 @@ from evenear.data.batching.batches import BatchConfig, BatchMaker
 from evenear.data.batching.store import FrameStore
 from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
 from evenear.models.gating import with_gates
+from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig
 from evenear.training.gating import calibrate
 from evenear.training.ladder import begin_on, climb_down, order_units
@@ -54,7 +55,7 @@ def seconds_of_an_update(task: GateTask) -> float:
     for group in task.plan(10_000)[:5]:
         batch, began = task.batch(group, 0), time.perf_counter()
         losses = task.losses(batch, 1)
-        sum(term.mean() for term in losses.terms.values()).backward()
+        torch.stack([term.mean() for term in losses.terms.values()]).sum().backward()
         took.append(time.perf_counter() - began)
     for parameter in task.model.parameters():
         parameter.grad = None
@@ -89,6 +90,8 @@ def main() -> None:
     if begun is not None:
         gates = begun.gates
     model = with_gates(bundle.model, gates) if begun is None else begun.onto(bundle.model)
+    encoder = model.encoder
+    assert isinstance(encoder, GatedTransformer), "it was just given gates"
     settings = replace(
         GateTraining(),
         seed=given.seed,
@@ -120,14 +123,15 @@ def main() -> None:
         rungs = climb_down(model, heard[:2])
         for rung in rungs:
             print(rung._asdict(), flush=True)
-        begin_on(model.encoder, rungs)
+        begin_on(encoder, rungs)
     if given.deaf:
-        for arbitrator in model.encoder.each_arbitrator():
+        for arbitrator in encoder.each_arbitrator():
             arbitrator.requires_grad_(False)
             arbitrator.output.weight.detach().zero_()
-            for parameter in (arbitrator.output.bias, arbitrator.slope_N):
-                parameter.requires_grad_(True)
-    optimizers = [optimizer_of(model.encoder, given.gate_rate)]
+            arbitrator.output.bias.requires_grad_(True)
+            if arbitrator.slope_N is not None:
+                arbitrator.slope_N.requires_grad_(True)
+    optimizers = [optimizer_of(encoder, given.gate_rate)]
     trainer = Trainer(task, optimizers, settings, given.out)
     if resumes:
         trainer.resume()
@@ -139,6 +143,7 @@ def main() -> None:
             numbers = {k: round(v, 3) for k, v in trainer._numbers.items()}
             print(progress.update, f"{took:.2f} s an update", numbers, flush=True)
     gated = trainer.averaged()
+    assert isinstance(gated, Transducer), "what is trained is a recognizer"
     probed = calibrate(gated.eval(), heard)
     print("spent when told:", [round(value, 3) for value in probed])
     provenance = {

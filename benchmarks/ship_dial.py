@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from evenear.checkpoint import load_model, put_dial
+from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.errors import EvenearError
 
 
@@ -31,13 +32,13 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     put_dial(given.target, dial)
     bundle = load_model(given.target).with_gates()
-    features_BTF = torch.zeros(1, 320, bundle.features.dim)
+    encoder = bundle.model.encoder
+    assert isinstance(encoder, GatedTransformer), "it was just given gates"
+    silence_1TF = bundle.model.normalize(torch.full((1, 320, bundle.features.dim), -1.0))
     with torch.inference_mode():
         for asked in (1.0, 0.4):
-            encoder = bundle.model.encoder
-            state = encoder.ask(encoder.initial_state(1), asked)  # pyright: ignore[reportAttributeAccessIssue]
-            _, state = encoder.step(bundle.model.normalize(features_BTF), state)
-            print(f"asked {asked}: silence costs {float(encoder.spent(state)):.3f}")  # pyright: ignore[reportAttributeAccessIssue]
+            _, state = encoder.step(silence_1TF, encoder.ask(encoder.initial_state(1), asked))
+            print(f"asked {asked}: silence costs {float(encoder.spent(state)):.3f}")
     size = sum(path.stat().st_size for path in given.target.iterdir())
     print(f"{given.target}: {size / 1e6:.1f} MB")
 

@@ -120,7 +120,8 @@ class PricesConfig:
     """The same, for those who ask for all."""
     gain: float = Field(default=0.1, gt=0)
     """The logarithm of a price grows by this times the mean excess of an update's utterances."""
-    most: float = Field(default=100.0, gt=0)
+    most: float = Field(default=20.0, gt=0)
+    """No price is higher, or lower than one over it."""
 
 
 class PriceTable:

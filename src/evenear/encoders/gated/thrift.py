@@ -28,8 +28,8 @@ def adapted_layer(base: TransformerLayer, config: TransformerConfig, rank: int) 
         layer = TransformerLayer(config)
     for name in ("query", "key", "value", "out"):
         setattr(layer.attention, name, AdaptedLinear(getattr(base.attention, name), rank))
-    layer.widen = AdaptedLinear(base.widen, rank, reordered="outputs")
-    layer.narrow = AdaptedLinear(base.narrow, rank, reordered="inputs")
+    setattr(layer, "widen", AdaptedLinear(base.widen, rank, reordered="outputs"))  # noqa: B010
+    setattr(layer, "narrow", AdaptedLinear(base.narrow, rank, reordered="inputs"))  # noqa: B010
     layer.attention_norm, layer.ff_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
     begin_as(base, layer)
     return layer
