@@ -22,6 +22,7 @@ from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.data.batching.batches import BatchConfig, BatchMaker
 from evenear.data.batching.store import FrameStore
 from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.losses.compute import PricesConfig
 from evenear.models.gating import with_gates
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig
@@ -31,7 +32,10 @@ from evenear.training.loop.trainer import Trainer
 from evenear.training.tasks.gated import GateTask, GateTraining, gate_parameters
 
 GATES = GateConfig(
-    arbitrators=ArbitratorConfig(count=2, hidden_dim=64), ff_parts=6, adapter_rank=32, least=0.1
+    arbitrators=ArbitratorConfig(count=2, hidden_dim=64, together=True),
+    ff_parts=6,
+    adapter_rank=32,
+    least=0.15,
 )
 
 
@@ -99,6 +103,8 @@ def main() -> None:
         precision=given.precision,
         optimizer=replace(GateTraining().optimizer, peak_rate=given.rate),
         least=gates.least,
+        match_weight=0.5,
+        prices=PricesConfig(first_least=6.0, first_most=0.3),
     )
     store = FrameStore(sorted(part.with_suffix("") for part in given.frames.glob("*.npy")))
     plain = BatchConfig(
@@ -128,9 +134,9 @@ def main() -> None:
         for arbitrator in encoder.each_arbitrator():
             arbitrator.requires_grad_(False)
             arbitrator.output.weight.detach().zero_()
-            arbitrator.output.bias.requires_grad_(True)
-            if arbitrator.slope_N is not None:
-                arbitrator.slope_N.requires_grad_(True)
+            for parameter in (arbitrator.bias_N, arbitrator.slope_N):
+                if parameter is not None:
+                    parameter.requires_grad_(True)
     optimizers = [optimizer_of(encoder, given.gate_rate)]
     trainer = Trainer(task, optimizers, settings, given.out)
     if resumes:

@@ -30,6 +30,7 @@ from evenear.seeding import torch_rng_for
 RESULTS = Path(__file__).parent / "results" / "gated_speed.json"
 BLOCKS = (16, 32, 64)
 KINDS = {
+    "blocks, modules in parts": GateConfig(by_block=True, ff_parts=6, adapter_rank=32),
     "blocks, layers whole": GateConfig(by_block=True),
     "frames, layers whole": GateConfig(by_block=False),
     "blocks, each head": GateConfig(by_block=True, each_head=True),
@@ -40,7 +41,7 @@ KINDS = {
 @torch.no_grad()
 def gated_around(dense: TransformerEncoder, gates: GateConfig) -> GatedTransformer:
     """Random gates around an encoder, calibrated to spend about what is asked for."""
-    arbitrators = ArbitratorConfig(count=1, hidden_dim=64, asked=False, bias=0.0)
+    arbitrators = ArbitratorConfig(count=2, hidden_dim=64, asked=False, bias=0.0)
     encoder = GatedTransformer.around(dense, replace(gates, arbitrators=arbitrators))
     for arbitrator in encoder.each_arbitrator():
         arbitrator.output.weight.mul_(10.0)

@@ -57,6 +57,10 @@ class ArbitratorConfig:
     slope: float = 6.0
     """How much more a toggle's logit is where all is asked for than where nothing is, before
     anything is learned; so the dial turns from the first update on."""
+    together: bool = False
+    """Say one number for all toggles of a frame, as if that much more were asked for there: toggles
+    that stand on a ladder then go on and off from its top, and what is behind them can be learned
+    for a few dozen sets of modules instead of all. The paper's arbitrators say one for each."""
 
 
 class Sampling(NamedTuple):
@@ -107,8 +111,12 @@ class Arbitrator(nn.Module):
             self.layers = nn.ModuleList(nn.LSTM(each, hidden, batch_first=True) for each in widths)
         else:
             self.layers = nn.ModuleList([nn.Linear(width, config.hidden_dim)])
-        self.output = nn.Linear(config.hidden_dim, num_toggles)
-        nn.init.constant_(self.output.bias, config.bias)
+        self.output = nn.Linear(config.hidden_dim, 1 if config.together else num_toggles)
+        nn.init.constant_(self.output.bias, 0.0 if config.together else config.bias)
+        self.bias_N = None
+        if config.together:
+            nn.init.zeros_(self.output.weight)
+            self.bias_N = nn.Parameter(torch.full((num_toggles,), config.bias))
         slopes = torch.full((num_toggles,), config.slope) if config.asked else None
         self.slope_N = None if slopes is None else nn.Parameter(slopes)
 
@@ -137,11 +145,9 @@ class Arbitrator(nn.Module):
             if self.config.asked:
                 asked_BT1 = asked_B[:, None, None].to(hidden_BTD).expand(-1, x_BTD.shape[1], 1)
                 hidden_BTD = torch.cat([hidden_BTD, asked_BT1], dim=2)
-            turned = 0.0
-            if self.slope_N is not None:
-                turned = self.slope_N * (asked_B.to(hidden_BTD)[:, None, None] - 0.5)
             if self.config.kind == "feed-forward":
-                return self.output(F.relu(self.layers[0](hidden_BTD))) + turned, state
+                said_BTN = self.output(F.relu(self.layers[0](hidden_BTD)))
+                return self._turned(said_BTN, asked_B), state
             hiddens, cells = [], []
             for number, lstm in enumerate(self.layers):
                 before = state.hidden_BLH[:, number], state.cell_BLH[:, number]
@@ -149,7 +155,19 @@ class Arbitrator(nn.Module):
                 hiddens.append(hidden_BH)
                 cells.append(cell_BH)
             after = LstmState(torch.stack(hiddens, dim=1), torch.stack(cells, dim=1))
-            return self.output(hidden_BTD) + turned, after
+            return self._turned(self.output(hidden_BTD), asked_B), after
+
+    def _turned(self, said_BTN: Tensor, asked_B: Tensor) -> Tensor:
+        """Logits, from what is said (B, T, 1 or N) and from what is asked for."""
+        more_B11 = asked_B.to(said_BTN)[:, None, None] - 0.5
+        if self.bias_N is not None:
+            slope_N = 1.0 if self.slope_N is None else self.slope_N
+            return slope_N * (said_BTN + more_B11) + self.bias_N
+        return said_BTN if self.slope_N is None else said_BTN + self.slope_N * more_B11
+
+    def set_biases(self, biases_N: Tensor) -> None:
+        """Let toggles begin with these logits."""
+        (self.output.bias if self.bias_N is None else self.bias_N).data.copy_(biases_N)
 
 
 class StandIn(nn.Module):

@@ -138,7 +138,7 @@ def begin_on(encoder: GatedTransformer, rungs: Sequence[Rung], slope: float = 12
         threshold_N = threshold_LK[first:end].flatten()
         assert arbitrator.slope_N is not None, "gates that are not told what is asked for have none"
         arbitrator.slope_N.fill_(slope)
-        arbitrator.output.bias.copy_(slope * (0.5 - threshold_N))
+        arbitrator.set_biases(slope * (0.5 - threshold_N))
 
 
 def _said(

@@ -170,6 +170,8 @@ class GatedRun:
         if self.sampling is None:
             return (logits_BTN > 0) | (self.asked_B >= 1)[:, None, None]
         noise_BTN = logistic_noise(logits_BTN)
+        if gates.arbitrators.together:
+            noise_BTN = noise_BTN[:, :, :1].expand_as(logits_BTN)
         if gates.by_block:
             places_T = torch.arange(x_BTD.shape[1], device=x_BTD.device)
             noise_BTN = noise_BTN[:, places_T // call.block * call.block]
