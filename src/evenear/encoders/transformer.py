@@ -339,21 +339,26 @@ class TransformerEncoder(Encoder):
     ) -> tuple[Tensor, Tensor]:
         """Both convolutions; and the last frame of the first, for the block that comes next."""
         num_frames = features_BTF.shape[1]
-        block = min(block, num_frames)
-        missing = -num_frames % block
-        if missing:
-            repeated_BTF = features_BTF[:, -1:].expand(-1, missing, -1)
-            features_BTF = torch.cat([features_BTF, repeated_BTF], dim=1)
-        blocks_BKTF = features_BTF.unflatten(1, (-1, block))
-        ends_BK1F = blocks_BKTF[:, :, -1:]
-        before_BK1F = torch.cat([state.last_B1F[:, None].to(features_BTF), ends_BK1F[:, :-1]], 1)
-        joined_BKTF = torch.cat([before_BK1F, blocks_BKTF, ends_BK1F], dim=2)
-        first_BDT = F.gelu(self.conv1(joined_BKTF.flatten(0, 1).transpose(1, 2)))
-        first_BTD = first_BDT.transpose(1, 2).unflatten(0, (len(features_BTF), -1)).flatten(1, 2)
+        before_B1F = state.last_B1F.to(features_BTF)
+        if num_frames <= block:
+            joined_BTF = torch.cat([before_B1F, features_BTF, features_BTF[:, -1:]], dim=1)
+        else:
+            joined_BTF = self._parted(features_BTF, before_B1F, block)
+        first_BDT = F.gelu(self.conv1(joined_BTF.transpose(1, 2)))
+        first_BTD = first_BDT.transpose(1, 2).reshape(len(features_BTF), -1, self.config.dim)
         first_BTD = first_BTD[:, :num_frames]
         joined_BTD = torch.cat([state.convolved_B1D.to(first_BTD), first_BTD], dim=1)
         second_BTD = F.gelu(self.conv2(joined_BTD.transpose(1, 2))).transpose(1, 2)
         return second_BTD, first_BTD[:, -1:]
+
+    def _parted(self, features_BTF: Tensor, before_B1F: Tensor, block: int) -> Tensor:
+        """Blocks (B * K, T, F), each with the frame before it and its last frame once more."""
+        missing = -features_BTF.shape[1] % block
+        repeated_BTF = features_BTF[:, -1:].expand(-1, missing, -1)
+        blocks_BKTF = torch.cat([features_BTF, repeated_BTF], dim=1).unflatten(1, (-1, block))
+        ends_BK1F = blocks_BKTF[:, :, -1:]
+        before_BK1F = torch.cat([before_B1F[:, None], ends_BK1F[:, :-1]], dim=1)
+        return torch.cat([before_BK1F, blocks_BKTF, ends_BK1F], dim=2).flatten(0, 1)
 
     def _layers(self) -> list[TransformerLayer]:
         return list(self.layers)  # pyright: ignore[reportReturnType]

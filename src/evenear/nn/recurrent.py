@@ -152,13 +152,15 @@ class FrameReducer(nn.Module):
         """Return the groups that are complete; keep the rest waiting."""
         if self.factor == 1:
             return x_BTD, state
-        counts = state.count_B.unique().tolist()
+        counts = sorted(set(state.count_B.tolist()))
         if len(counts) > 1:
             raise StateError(
                 f"Streams of a batch must be at one phase of {self.factor} frames, got {counts}.",
                 hint=f"Feed each stream a multiple of {self.factor} frames before batching.",
             )
         num_waiting = counts[0] if counts else 0
+        if num_waiting == 0 and x_BTD.shape[1] % self.factor == 0:
+            return x_BTD.reshape(len(x_BTD), -1, self.factor * self.dim), state
         waiting_BRD = state.waiting_BRD[:, :num_waiting].to(x_BTD)
         joined_BTD = torch.cat([waiting_BRD, x_BTD], dim=1)
         num_groups = joined_BTD.shape[1] // self.factor

@@ -28,14 +28,14 @@ def heard(gated: GatedTransformer, seed: int, general: bool) -> tuple[torch.Tens
         kind = GatedRun if general else BlockRun
         run = kind(gated, state.asked_B, state.present_BLPH, state.memories)
         said_BTD, backbone = gated.backbone.step(chunk_BTF, state.backbone, run)
-        spent_BT, dense_BT = run.costs()
+        spent, dense = run.totals()
         state = GatedState(
             backbone,
             tuple(run.memories),
             run.present(state.present_BLPH.shape[2]),
             state.asked_B,
-            state.spent_B + spent_BT.double().sum(dim=1),
-            state.dense_B + dense_BT.double().sum(dim=1),
+            state.spent_B + spent,
+            state.dense_B + dense,
         )
         said.append(said_BTD)
         runs.append(run)

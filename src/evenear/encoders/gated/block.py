@@ -93,21 +93,19 @@ class BlockRun:
             return after_1TD + stand_ins.ff(after_1TD), own
         return after_1TD, own
 
-    def costs(self) -> tuple[Tensor, Tensor]:
-        """Multiply-accumulates of each frame, and those without gates: (1, T) each."""
+    def totals(self) -> tuple[float, float]:
+        """Multiply-accumulates of the block, and those without gates."""
         assert self.call is not None, "only what was computed costs anything"
         _, num_frames, num_seen = self.call.attend_BTS.shape
         arbitrators = sum(each.macs_per_frame for each in self.encoder.each_arbitrator())
         stem, dense = self.encoder.dense_macs(num_seen)
-        each = torch.tensor([[float(stem + arbitrators + self.spent), float(dense)]])
-        each = each.to(self.present_1LPH.device)
-        return each[:, :1].expand(-1, num_frames), each[:, 1:].expand(-1, num_frames)
+        return num_frames * float(stem + arbitrators + self.spent), num_frames * float(dense)
 
     def present(self, many: int) -> Tensor:
         """Which keys of the last `many` frames there are, (1, L, P, H)."""
         assert self.call is not None, "only what was computed is remembered"
         num_new = min(self.call.attend_BTS.shape[1], many)
-        new_L = torch.tensor(self.answered, device=self.present_1LPH.device)
+        new_L = self.present_1LPH.new_tensor(self.answered)
         new_1LTH = new_L[None, :, None, None].expand(-1, -1, num_new, self.present_1LPH.shape[3])
         return torch.cat([self.present_1LPH[:, :, num_new:], new_1LTH], dim=2)
 

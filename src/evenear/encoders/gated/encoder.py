@@ -335,9 +335,10 @@ class GatedTransformer(Encoder):
 
     def _apart(self, asked_B: Tensor) -> list[Tensor] | None:
         """Rows that ask for all, and rows that do not, where they compute with other matrices."""
-        all_B = asked_B >= 1
-        if not len(self.thrifty) or bool(all_B.all()) or not bool(all_B.any()):
+        asked = asked_B.tolist()
+        if not len(self.thrifty) or min(asked, default=1) >= 1 or max(asked) < 1:
             return None
+        all_B = asked_B >= 1
         return [all_B.nonzero()[:, 0], (~all_B).nonzero()[:, 0]]
 
     def stand_ins_of(self, number: int) -> StandIns | None:
@@ -353,12 +354,12 @@ def _after(run: GatedRun | BlockRun, state: GatedState, backbone: TransformerSta
     """The state behind what was heard."""
     if run.call is None:
         return state._replace(backbone=backbone)
-    spent_BT, dense_BT = run.costs()
+    spent, dense = run.totals()
     return GatedState(
         backbone,
         tuple(run.memories),
         run.present(state.present_BLPH.shape[2]),
         state.asked_B,
-        state.spent_B + spent_BT.double().sum(dim=1),
-        state.dense_B + dense_BT.double().sum(dim=1),
+        state.spent_B + spent,
+        state.dense_B + dense,
     )

@@ -124,6 +124,11 @@ class GatedRun:
             spent_BT = spent_BT + narrow * (none_BTL + unasked_BTL).sum(dim=2)
         return spent_BT * real_BT, dense_BT * real_BT
 
+    def totals(self) -> tuple[Tensor, Tensor]:
+        """Both, over all frames: (B,) each, in float64."""
+        spent_BT, dense_BT = self.costs()
+        return spent_BT.double().sum(dim=1), dense_BT.double().sum(dim=1)
+
     def present(self, many: int) -> Tensor:
         """Which keys of the last `many` frames there are, (B, L, P, H)."""
         new_BLTH = torch.stack([each.key_BTH for each in self.toggles], dim=1)
