@@ -11,6 +11,7 @@ from evenear.data.corpora.manifests import Utterance
 from evenear.errors import ConfigError
 from evenear.reproduction.amortized.page import judge, render
 from evenear.reproduction.amortized.study import SHARES, Heard, measure
+from evenear.search import BeamConfig
 from laws import random_sound, tiny_bundle
 
 
@@ -49,6 +50,26 @@ def test_every_way_of_computing_is_measured_and_judged(tmp_path):
     page = render(json.loads(json.dumps(results)))
     assert "| dense | 100.0 |" in page
     assert page.count("verdict") == 1
+
+
+def test_smaller_models_are_compared_and_rivals_can_be_left_out(tmp_path):
+    bundle = tiny_bundle("gated-blocks")
+    results = measure(
+        bundle,
+        spoken(tmp_path)[:2],
+        smaller=bundle,
+        search=BeamConfig(width=1),
+        without=("noise", "exit", "random"),
+        shares=(0.8, 0.4),
+    )
+    assert set(results["ways"]) == {
+        "dense", "window", "gates 0.8", "gates 0.4", "smaller 0.8", "smaller 0.4",
+        "blank 0.8", "blank 0.98",
+    }  # fmt: skip
+    assert results["ways"]["smaller 0.4"] == results["ways"]["gates 0.4"]
+    assert results["noise"] == results["noise_10_db"] == {}
+    assert results["search"]["width"] == 1
+    assert "In noise" not in render({**results, "claims": judge(results)})
 
 
 def test_a_model_without_a_dial_is_refused(tmp_path):

@@ -24,6 +24,9 @@ def amortized(
     greedy: Annotated[
         bool, typer.Option("--greedy", help="Read greedily, although the model has words.")
     ] = False,
+    without: Annotated[
+        str, typer.Option(help="Left out for want of time: window, exit, blank, random, noise.")
+    ] = "",
     split: Annotated[str | None, typer.Option(help="Only utterances of this split.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only so many, of as many speakers as can be.")
@@ -53,11 +56,13 @@ def amortized(
         utterances,
         smaller=None if smaller is None else load_model(smaller).with_gates(),
         search=BeamConfig(width=1) if greedy else None,
+        without=[name.strip() for name in without.split(",") if name.strip()],
         report=lambda name: note(f"Measuring {name}."),
     )
     command = f"evenear reproduce amortized {bundle.name} --test {test.name}"
     command += f" --smaller {Path(smaller).name}" if smaller else ""
     command += " --greedy" if greedy else ""
+    command += f" --without {without}" if without else ""
     command += f" --split {split}" if split else ""
     command += f" --limit {limit}" if limit else ""
     results = {

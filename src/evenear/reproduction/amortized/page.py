@@ -94,9 +94,10 @@ def render(results: Mapping[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     lines += [_row(name, way) for name, way in results["ways"].items()]
-    lines += ["", "In noise at 10 dB:", "", "| way | compute, % | WER, % | more errors, % |"]
-    lines += ["|---|---|---|---|"]
-    lines += [_row(name, way) for name, way in results["noise_10_db"].items()]
+    if results["noise_10_db"]:
+        lines += ["", "In noise at 10 dB:", "", "| way | compute, % | WER, % | more errors, % |"]
+        lines += ["|---|---|---|---|"]
+        lines += [_row(name, way) for name, way in results["noise_10_db"].items()]
     lines += ["", "## The paper's claims", "", "| claim | paper | here | verdict |"]
     lines += ["|---|---|---|---|"]
     lines += [

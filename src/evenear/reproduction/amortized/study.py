@@ -81,6 +81,7 @@ def measure(
     *,
     smaller: Bundle | None = None,
     search: BeamConfig | LexiconConfig | None = None,
+    without: Sequence[str] = (),
     shares: Sequence[float] = SHARES,
     report: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
@@ -92,6 +93,7 @@ def measure(
         smaller: The same model with gates that hear nothing, so that each of its settings is one
             smaller dense encoder; None: there is none to compare with.
         search: How words are read; None: as `quick_search` says.
+        without: What is left out for want of time: window, exit, blank, random, noise.
         shares: What is asked of the dial.
         report: Told what is measured next.
 
@@ -109,27 +111,31 @@ def measure(
     ways = _ways(bundle, encoder, shares)
     if smaller is not None:
         ways |= _smaller_ways(smaller, shares)
+    ways = {name: way for name, way in ways.items() if name.split()[0] not in without}
     heard: dict[str, list[Heard]] = {}
     for name, way in ways.items():
         report(name)
         heard[name] = _hear(bundle, clean, way, read)
-    for share in shares[1:3]:
+    for share in shares[1:3] if "random" not in without else ():
         spent = _share(heard[f"gates {share}"])
         report(f"random {share}")
         heard[f"random {share}"] = _hear(bundle, clean, _random(encoder, clean, spent), read)
-    noisy = list(_batches(bundle, utterances, "noise-10"))
-    names = ("dense", *(f"gates {share}" for share in shares))
-    report("noise")
-    loud = {name: _hear(bundle, noisy, ways[name], read) for name in names}
+    loud: dict[str, list[Heard]] = {}
+    if "noise" not in without:
+        report("noise")
+        noisy = list(_batches(bundle, utterances, "noise-10"))
+        names = ("dense", *(f"gates {share}" for share in shares))
+        loud = {name: _hear(bundle, noisy, ways[name], read) for name in names}
     report("milliseconds")
     return {
         "utterances": len(utterances),
         "speakers": len({u.speaker for u in utterances}),
         "search": {"kind": type(settings).__name__, **to_dict(settings)},
         "ways": _summary(heard),
-        "noise_10_db": _summary(loud),
+        "left_out": list(without),
+        "noise_10_db": _summary(loud) if loud else {},
         "groups": {name: _by_group(heard, name, shares) for name in _GROUPS},
-        "noise": _noise(heard, loud, shares),
+        "noise": _noise(heard, loud, shares) if loud else {},
         "off": _off_rates(encoder, bundle, clean, shares),
         "milliseconds": [
             _milliseconds(bundle, utterances[:12], share, block)
