@@ -67,12 +67,26 @@ def seconds_of_an_update(task: GateTask) -> float:
     return sorted(took)[2]
 
 
+def learn(trainer: Trainer) -> None:
+    """Train to the end and print how it goes."""
+    began = time.perf_counter()
+    for number, progress in enumerate(trainer.run(), start=1):
+        if progress.update % 5 == 0:
+            took = (time.perf_counter() - began) / number
+            numbers = {name: round(value, 3) for name, value in trainer._numbers.items()}
+            print(progress.update, f"{took:.2f} s an update", numbers, flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("frames", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--updates", type=int, help="Unless given, as many as --minutes allow.")
+    parser.add_argument(
+        "--updates",
+        type=int,
+        help="Unless given, as many as --minutes allow; 0 only makes the table anew.",
+    )
     parser.add_argument("--seconds", type=float, default=24.0)
     parser.add_argument("--minutes", type=float, default=20.0, help="Of learning, about.")
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -137,26 +151,21 @@ def main() -> None:
             for parameter in (arbitrator.bias_N, arbitrator.slope_N):
                 if parameter is not None:
                     parameter.requires_grad_(True)
-    optimizers = [optimizer_of(encoder, given.gate_rate)]
-    trainer = Trainer(task, optimizers, settings, given.out)
-    if resumes:
-        trainer.resume()
-    began, seconds = time.perf_counter(), 0.0
-    for progress in trainer.run():
-        seconds += 1
-        if progress.update % 5 == 0:
-            took = (time.perf_counter() - began) / seconds
-            numbers = {k: round(v, 3) for k, v in trainer._numbers.items()}
-            print(progress.update, f"{took:.2f} s an update", numbers, flush=True)
-    gated = trainer.averaged()
-    assert isinstance(gated, Transducer), "what is trained is a recognizer"
+    gated, speech_hours = model, 0.0
+    if given.updates != 0:
+        trainer = Trainer(task, [optimizer_of(encoder, given.gate_rate)], settings, given.out)
+        if resumes:
+            trainer.resume()
+        learn(trainer)
+        gated, speech_hours = trainer.averaged(), trainer.heard_seconds / 3600
+        assert isinstance(gated, Transducer), "what is trained is a recognizer"
     probed = calibrate(gated.eval(), heard)
     print("spent when told:", [round(value, 3) for value in probed])
     provenance = {
         "settings": to_dict(settings),
         "machine": platform.machine(),
-        "speech_hours": round(trainer.heard_seconds / 3600, 2),
-        "updates": trainer.update,
+        "speech_hours": round(speech_hours, 2),
+        "updates": settings.num_updates if given.updates != 0 else 0,
         "batch_seconds": given.seconds,
         "gates_around": bundle.name,
         "gates_hear": not given.deaf,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The shipped dial obeys the laws, spends what is asked for, and at 1 it is the model without it."""
+"""The shipped dial obeys the laws, spends what is asked for, and does nothing at 1."""
 
 import functools
 from importlib import resources

@@ -46,5 +46,5 @@ def test_what_is_asked_for_is_told_once_it_is_calibrated():
     spent = calibrate(gated, [(random_features(30, batch_size=2), torch.tensor([30, 12]))])
     encoder = gated.encoder
     assert isinstance(encoder, GatedTransformer)
-    assert len(spent) == 14
+    assert len(spent) == 18
     assert (encoder.told_G.diff() >= 0).all()

@@ -20,7 +20,10 @@ from evenear.models.transducer import Transducer
 
 __all__ = ["calibrate", "measured_shares"]
 
-_TOLD = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+_TOLD = (
+    *(-0.3, -0.15, 0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3),
+    *(0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3),
+)
 """What arbitrators are told while it is measured what they then spend."""
 
 
