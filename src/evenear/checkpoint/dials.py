@@ -82,7 +82,10 @@ class Dial:
                 "differently.",
                 hint="Learn gates for the encoder as it is now, or leave the dial out.",
             )
-        return self.onto(model)
+        gated = self.onto(model)
+        assert isinstance(gated.encoder, GatedTransformer), "it was just given gates"
+        gated.encoder.settle()
+        return gated
 
     def onto(self, model: Transducer) -> Transducer:
         """A copy of a recognizer with this dial, whatever its encoder: where learning may begin.

@@ -19,6 +19,7 @@ Departs from the paper: what is asked for is an input, a block of frames can dec
 is off can leave a cheap stand-in.
 """
 
+import contextlib
 from typing import Literal, NamedTuple
 
 import torch
@@ -140,7 +141,9 @@ class Arbitrator(nn.Module):
             asked_B: The share of the computation that each stream asks for.
             state: What it remembers.
         """
-        with torch.autocast(x_BTD.device.type, enabled=False):
+        device = x_BTD.device.type
+        wide = torch.autocast(device, enabled=False)
+        with wide if torch.is_autocast_enabled(device) else contextlib.nullcontext():
             hidden_BTD = F.layer_norm(x_BTD.float(), (self.dim,))
             if self.config.asked:
                 asked_BT1 = asked_B[:, None, None].to(hidden_BTD).expand(-1, x_BTD.shape[1], 1)

@@ -65,3 +65,20 @@ def test_what_they_learn_moves_nothing_for_those_who_ask_for_all():
     expected_BTD = dense(features_BTF, lengths_B).encoded_BTD
     torch.testing.assert_close(mixed.encoded.encoded_BTD[0], expected_BTD[0])
     assert (mixed.encoded.encoded_BTD[1] - expected_BTD[1]).abs().max() > 0.01
+
+
+def test_once_settled_layers_are_plain_and_say_the_same():
+    _, gated = around()
+    for module in gated.thrifty.modules():
+        make_undecided(module, torch_rng_for(0, "thrift"))
+    features_BTF, lengths_B = random_features(40, batch_size=2), torch.tensor([40, 40])
+    asked_B = torch.tensor([0.9, 0.6])
+    before_BTD = gated.encode_asked(features_BTF, lengths_B, asked_B).encoded.encoded_BTD
+    names = set(gated.state_dict())
+    gated.settle()
+    assert all(type(layer.widen) is torch.nn.Linear for layer in gated.settled)
+    after_BTD = gated.encode_asked(features_BTF, lengths_B, asked_B).encoded.encoded_BTD
+    torch.testing.assert_close(after_BTD, before_BTD)
+    assert set(gated.state_dict()) == names
+    learned = gated.thrifty_layer(0)
+    assert gated.train().thrifty_layer(0) is not learned

@@ -2,8 +2,7 @@
 """One block of one stream, whose frames all share their decisions: the path of live streams.
 
 It gives what `GatedRun` gives. But a decision is a Python number here, what is off is not touched
-at all, and keys that are missing are neither stored for a layer that asks nor asked: attention goes
-over those that there are, without a mask.
+at all, and attention has a mask only where keys are missing.
 
 Legend: T frames (20 ms) of the block, S frames that are there to attend to, P frames of the past,
 D width, H heads, E width of a head, L layers.
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from evenear.encoders.gated.layer import say
 from evenear.encoders.transformer import LayerCall
@@ -62,8 +62,9 @@ class BlockRun:
         if self.call is None:
             num_past = call.past[0].shape[1]
             unused = self.present_1LPH.shape[2] - num_past
-            self.past_LP = self.present_1LPH[0, :, unused:, 0]
-            self.counts = self.past_LP.sum(dim=1).tolist()
+            past_LP = self.present_1LPH[0, :, unused:, 0]
+            self.counts = past_LP.sum(dim=1).tolist()
+            self.absent_LP = ~past_LP
             self.nothing_1TD = x_1TD.new_zeros(x_1TD.shape)
         self.call = call
         parts, asks, answers = self.plan[call.number - self.first]
@@ -134,20 +135,23 @@ class BlockRun:
     ) -> tuple[Tensor, int]:
         """What the frames gather from the keys that there are, and how many those are."""
         attention, count = call.layer.attention, self.counts[call.number]
-        past = call.past
-        if count < past[0].shape[1]:
-            there_P = self.past_LP[call.number].nonzero()[:, 0]
-            past = past[0][:, there_P], past[1][:, there_P]
+        absent_S = self.absent_LP[call.number] if count < call.past[0].shape[1] else None
+        keys_1SD, values_1SD = call.past
         if own is not None:
-            past = torch.cat([past[0], own[0]], dim=1), torch.cat([past[1], own[1]], dim=1)
-        heard = past[0].shape[1]
+            keys_1SD = torch.cat([keys_1SD, own[0]], dim=1)
+            values_1SD = torch.cat([values_1SD, own[1]], dim=1)
+            count += own[0].shape[1]
+            if absent_S is not None:
+                absent_S = F.pad(absent_S, (0, own[0].shape[1]), value=False)
         query_1TD = attention.query(normed_1TD)
-        if not heard:
+        if not count:
             return torch.zeros_like(query_1TD), 0
         query_HTE, keys_HSE, values_HSE = (
             each[0].unflatten(1, (attention.num_heads, -1)).transpose(0, 1)
-            for each in (query_1TD, *past)
+            for each in (query_1TD, keys_1SD, values_1SD)
         )
-        scores_HTS = query_HTE @ keys_HSE.transpose(1, 2)
-        weights_HTS = (scores_HTS * query_HTE.shape[2] ** -0.5).softmax(dim=2)
-        return (weights_HTS @ values_HSE).transpose(0, 1).flatten(1)[None], heard
+        scores_HTS = query_HTE @ keys_HSE.transpose(1, 2) * query_HTE.shape[2] ** -0.5
+        if absent_S is not None:
+            scores_HTS = scores_HTS.masked_fill(absent_S, -torch.inf)
+        gathered_HTE = scores_HTS.softmax(dim=2) @ values_HSE
+        return gathered_HTE.transpose(0, 1).flatten(1)[None], count

@@ -44,7 +44,7 @@ from evenear.encoders.gated.state import (
     joined,
     rows_of,
 )
-from evenear.encoders.gated.thrift import adapted_layer, begin_as
+from evenear.encoders.gated.thrift import adapted_layer, as_plain, begin_as
 from evenear.encoders.transformer import (
     TransformerConfig,
     TransformerEncoder,
@@ -143,6 +143,8 @@ class GatedTransformer(Encoder):
         self.register_buffer("asked_G", torch.linspace(0, 1, _GRID))
         table_G = torch.linspace(0, 1, _GRID) if gates.arbitrators.asked else torch.zeros(_GRID)
         self.register_buffer("told_G", table_G)
+        self.settled: list[TransformerLayer] = []
+        """Layers for those who ask for less, as plain ones, once nothing is learned any more."""
         self.skips = True
         """Whether what is off is left out, or computed and masked: the same numbers."""
         self.sampling = Sampling()
@@ -165,7 +167,17 @@ class GatedTransformer(Encoder):
         """A layer as it computes for those who ask for less than all."""
         if not len(self.thrifty):
             return self._dense_layer(number)
+        if self.settled and not self.training:
+            return self.settled[number]
         return self.thrifty[number]  # pyright: ignore[reportReturnType]
+
+    def settle(self) -> None:
+        """Add what was learned to the matrices once and for all: layers then run as dense ones do.
+
+        What is learned later is not heard in evaluation until it is called again.
+        """
+        thrifty = [self.thrifty[number] for number in range(len(self.thrifty))]
+        self.settled = [as_plain(each, self.config.backbone) for each in thrifty]  # pyright: ignore[reportArgumentType]
 
     def _dense_layer(self, number: int) -> TransformerLayer:
         return self.backbone.layers[number]  # pyright: ignore[reportReturnType]

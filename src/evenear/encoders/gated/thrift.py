@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from evenear.encoders.transformer import TransformerConfig, TransformerLayer
 from evenear.nn.adapter import AdaptedLinear
 
-__all__ = ["adapted_layer", "begin_as", "reorder_units"]
+__all__ = ["adapted_layer", "as_plain", "begin_as", "reorder_units"]
 
 
 def adapted_layer(base: TransformerLayer, config: TransformerConfig, rank: int) -> TransformerLayer:
@@ -33,6 +33,19 @@ def adapted_layer(base: TransformerLayer, config: TransformerConfig, rank: int) 
     layer.attention_norm, layer.ff_norm = nn.LayerNorm(config.dim), nn.LayerNorm(config.dim)
     begin_as(base, layer)
     return layer
+
+
+@torch.no_grad()
+def as_plain(layer: TransformerLayer, config: TransformerConfig) -> TransformerLayer:
+    """An ordinary layer that says what an adapted one says; it owns its matrices."""
+    with torch.device("meta"):
+        plain = TransformerLayer(config)
+    weights = {}
+    for name in plain.state_dict():
+        place, _, leaf = name.rpartition(".")
+        weights[name] = getattr(layer.get_submodule(place), leaf).detach()
+    plain.load_state_dict(weights, assign=True)
+    return plain.requires_grad_(False).eval()
 
 
 @torch.no_grad()
