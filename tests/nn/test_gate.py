@@ -48,6 +48,30 @@ def test_chunks_change_nothing(kind):
     torch.testing.assert_close(torch.cat(parts, dim=1), whole_BTN)
 
 
+@pytest.mark.parametrize("kind", ["feed-forward", "lstm"])
+@pytest.mark.parametrize("settings", [{}, {"asked": False}, {"together": True}])
+def test_a_block_by_itself_gives_the_means_of_its_logits(kind, settings):
+    built = arbitrator(kind=kind, bias=0.3, slope=2.0, **settings)
+    with torch.no_grad():
+        built.output.weight.normal_(generator=torch_rng_for(0, "output"))
+        x_1TD, state = frames(5)[:1], built.initial_state(1)
+        logits_1TN, after = built.step(x_1TD, torch.tensor([0.7]), state)
+        found, own = built.of_block(x_1TD, 0.7, state)
+    assert found == pytest.approx(logits_1TN.mean(dim=1)[0].tolist(), abs=1e-5)
+    assert torch.equal(own.hidden_BLH, after.hidden_BLH)
+
+
+def test_together_toggles_go_on_in_one_order_whatever_is_heard():
+    built = arbitrator(together=True)
+    built.set_biases(torch.tensor([1.0, 0.0, -1.0]))
+    with torch.no_grad():
+        built.output.weight.normal_(std=3.0, generator=torch_rng_for(0, "output"))
+        logits_BTN, _ = built.step(frames(50), torch.tensor([0.2, 0.8]), built.initial_state(2))
+    on_BTN = (logits_BTN > 0).int()
+    assert (on_BTN.diff(dim=2) <= 0).all()
+    assert 0 < on_BTN.float().mean() < 1
+
+
 def test_what_is_asked_for_is_heard():
     built = arbitrator()
     state = built.initial_state(2)

@@ -160,6 +160,27 @@ class Arbitrator(nn.Module):
             after = LstmState(torch.stack(hiddens, dim=1), torch.stack(cells, dim=1))
             return self._turned(self.output(hidden_BTD), asked_B), after
 
+    def of_block(
+        self, x_1TD: Tensor, asked: float, state: LstmState
+    ) -> tuple[list[float], LstmState]:
+        """The means of a block's logits, as numbers: what `step` gives, with less around it."""
+        if self.config.kind == "lstm":
+            logits_1TN, state = self.step(x_1TD, x_1TD.new_tensor([asked]), state)
+            return logits_1TN.mean(dim=1)[0].tolist(), state
+        hears = self.layers[0]
+        assert isinstance(hears, nn.Linear), "feed-forward arbitrators hear through one layer"
+        hidden_TD, weight_HD, bias_H = F.layer_norm(x_1TD[0], (self.dim,)), hears.weight, hears.bias
+        if self.config.asked:
+            bias_H = bias_H + asked * weight_HD[:, -1]
+            weight_HD = weight_HD[:, :-1]
+        said = self.output(F.relu(F.linear(hidden_TD, weight_HD, bias_H)).mean(dim=0)).tolist()
+        slopes = [0.0] * self.num_toggles if self.slope_N is None else self.slope_N.tolist()
+        if self.bias_N is None:
+            return [a + b * (asked - 0.5) for a, b in zip(said, slopes, strict=True)], state
+        slopes = [1.0] * self.num_toggles if self.slope_N is None else slopes
+        level = said[0] + asked - 0.5
+        return [a * level + b for a, b in zip(slopes, self.bias_N.tolist(), strict=True)], state
+
     def _turned(self, said_BTN: Tensor, asked_B: Tensor) -> Tensor:
         """Logits, from what is said (B, T, 1 or N) and from what is asked for."""
         more_B11 = asked_B.to(said_BTN)[:, None, None] - 0.5

@@ -131,6 +131,8 @@ def test_the_table_turns_what_is_asked_for_into_what_is_told():
     gated.calibrate([0.0, 0.5, 1.0], [0.25, 0.5, 1.0])
     asked_B = torch.tensor([0.1, 0.375, 0.5, 0.75, 1.0])
     assert gated.told(asked_B).tolist() == pytest.approx([0.0, 0.25, 0.5, 0.75, 1.0])
+    numbers = [gated.told_number(asked) for asked in asked_B.tolist()]
+    assert numbers == pytest.approx(gated.told(asked_B).tolist())
 
 
 @pytest.mark.parametrize("name", GATED)

@@ -43,7 +43,7 @@ class BlockRun:
         memories: Sequence[LstmState],
     ) -> None:
         self.encoder, self.present_1LPH = encoder, present_1LPH
-        self.told_1 = encoder.told(asked_1)
+        self.told = encoder.told_number(float(asked_1))
         self.memories = list(memories)
         self.call: LayerCall | None = None
         self.spent = 0
@@ -115,12 +115,9 @@ class BlockRun:
         encoder, gates = self.encoder, self.encoder.config.gates
         index = encoder.starts.index(self.first)
         arbitrator = encoder.each_arbitrator()[index]
-        logits_1TN, memory = arbitrator.step(x_1TD, self.told_1, self.memories[index])
-        self.memories[index] = memory
-        logits_1N = logits_1TN.mean(dim=1)
-        if not gates.arbitrators.asked:
-            logits_1N = logits_1N + self.told_1[:, None]
-        on = (logits_1N[0] > 0).tolist()
+        logits, self.memories[index] = arbitrator.of_block(x_1TD, self.told, self.memories[index])
+        more = 0.0 if gates.arbitrators.asked else self.told
+        on = [logit + more > 0 for logit in logits]
         each, parts = encoder.toggles_per_layer, gates.ff_parts
         plan = []
         for begin in range(0, len(on), each):

@@ -315,6 +315,13 @@ class GatedTransformer(Encoder):
         low_B = place_B.floor().long().clamp_max(_GRID - 2)
         return torch.lerp(self.told_G[low_B], self.told_G[low_B + 1], place_B - low_B)
 
+    def told_number(self, asked: float) -> float:
+        """The same, of one stream."""
+        table = self.told_G.tolist()
+        place = min(max(asked, 0.0), 1.0) * (_GRID - 1)
+        low = min(int(place), _GRID - 2)
+        return table[low] + (table[low + 1] - table[low]) * (place - low)
+
     def calibrate(self, told: Sequence[float], spent: Sequence[float]) -> None:
         """Make the table from pairs: what arbitrators were told, and the share then spent."""
         told_K = torch.tensor(told, dtype=torch.float64)
