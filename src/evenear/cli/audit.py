@@ -91,6 +91,14 @@ def audit(
         str | None,
         typer.Option(help="Columns to hold fixed in adjusted ratios; also utterance_length."),
     ] = None,
+    confounds: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns that may go with a cohort, such as device,site,snr; the gap is shown "
+            "within them.  [default: all of few kinds, or of numbers]",
+            show_default=False,
+        ),
+    ] = None,
     confirm_fraction: Annotated[
         float | None,
         typer.Option(
@@ -137,6 +145,7 @@ def audit(
         "min_speakers": min_speakers,
         "min_words": min_words,
         "num_worst": worst,
+        "confounds": None if confounds is None else _names(confounds),
     }
     plan = _Plan(results, compare, _names(by), _names(discover), embeddings, settings, systems)
     if trials:
@@ -148,6 +157,7 @@ def audit(
             "more than one --attributes": len(source.attributes) > 1,
             "--to": to != "rest",
             "--adjust-for": adjust_for,
+            "--confounds": confounds,
             "--confirm-fraction": confirm_fraction,
             "--min-words": min_words != 500,
         }
@@ -252,6 +262,7 @@ def _require(plan: _Plan, table: "Table") -> None:
     wanted = [part.strip() for name in plan.by for part in name.replace("×", "*").split("*")]
     adjust_for = plan.settings["adjust_for"]
     wanted += [one for one in adjust_for if one != "utterance_length"]
+    wanted += plan.settings["confounds"] or ()
     for name in wanted:
         if name in _PLACES and name in table.frame.columns:
             raise ConfigError(

@@ -15,12 +15,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from evenear.audit.report.beside import confound_sentence
+from evenear.audit.report.confusions import confusions
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.rendering.page import render_page
 from evenear.audit.report.utterances import worst_utterances
 from evenear.audit.report.words import headline
 from evenear.audit.statistics.comparison import Changes, compare
+from evenear.audit.statistics.confounds import Confound, confounds
 from evenear.audit.statistics.gaps import gaps, overall
 from evenear.audit.statistics.multiplicity import check_resamples
 from evenear.audit.statistics.results import Gaps
@@ -55,6 +58,8 @@ class AuditSettings:
     """The same for reference words."""
     num_worst: Annotated[int, Field(ge=0)] = 5
     """Utterances shown from each confirmed worse cohort; 0 leaves every text out of the report."""
+    confounds: tuple[str, ...] | None = None
+    """Columns that may go with a cohort; every attribute of few kinds, or of numbers, if None."""
 
     def __post_init__(self) -> None:
         try:
@@ -107,8 +112,14 @@ def audit(
     measured = _measured(table, how)
     others = [other] if isinstance(other, Table) else list(other or ())
     changes = _comparisons(measured, others, cohorts, how)
+    beside = confounds(measured, cohorts, found, columns=how.confounds)
     return ShownReport(
-        headline=headline(found, *changes, description=_description(found, findings)),
+        headline=headline(
+            found,
+            *changes,
+            description=_description(found, findings),
+            beside=_beside(found, beside),
+        ),
         gaps=found,
         changes=changes[0] if changes else None,
         more_changes=tuple(changes[1:]),
@@ -116,6 +127,8 @@ def audit(
         worst_utterances=worst_utterances(
             measured, cohorts, found, per_cohort=how.num_worst, other=others[0] if others else None
         ),
+        confounds=beside,
+        confusions=confusions(measured, cohorts, found, per_cohort=2 * how.num_worst),
         warnings=_warnings(found, changes, others),
         methods=_methods(found, table),
         limits=_limits(found, findings),
@@ -175,6 +188,13 @@ def _description(found: Gaps, findings: Sequence[Finding]) -> str | None:
         return None
     described = [one.descriptions for one in findings if one.attribute == worst.attribute]
     return described[0].get(worst.value) if described else None
+
+
+def _beside(found: Gaps, beside: Sequence[Confound]) -> str | None:
+    """What goes most with the worst confirmed cohort."""
+    name = (found.worst.attribute, found.worst.value) if found.worst else None
+    own = [one for one in beside if (one.attribute, one.value) == name]
+    return f"But {confound_sentence(own[0])}" if own else None
 
 
 def _warnings(found: Gaps, changes: Sequence[Changes], others: Sequence[Table]) -> tuple[str, ...]:

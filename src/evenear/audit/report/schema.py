@@ -15,11 +15,13 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from evenear import __version__
+from evenear.audit.report.confusions import CohortConfusions
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import Finding
 from evenear.audit.report.utterances import WorstUtterance
 from evenear.audit.report.words import Headline
 from evenear.audit.statistics.comparison import Change, Changes
+from evenear.audit.statistics.confounds import Confound
 from evenear.audit.statistics.results import Gap, Overall, Spread
 from evenear.errors import TableError
 
@@ -33,7 +35,7 @@ __all__ = [
     "to_json",
 ]
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +70,8 @@ class AuditDocument:
     comparison: Comparison | None = None
     more_comparisons: tuple[Comparison, ...] = ()
     findings: tuple[Finding, ...] = ()
+    confounds: tuple[Confound, ...] = ()
+    confusions: tuple[CohortConfusions, ...] = ()
     worst_utterances: tuple[WorstUtterance, ...] = ()
     to: str
     level: float
@@ -100,6 +104,8 @@ def to_document(report: Report) -> AuditDocument:
         comparison=None if report.changes is None else _comparison(report.changes),
         more_comparisons=tuple(_comparison(one) for one in report.more_changes),
         findings=report.findings,
+        confounds=report.confounds,
+        confusions=report.confusions,
         worst_utterances=report.worst_utterances,
         to=found.to,
         level=found.level,

@@ -14,7 +14,7 @@ import polars as pl
 from evenear.audit.statistics.results import Gap, Gaps
 from evenear.audit.tables.cohorts import Cohorts
 from evenear.audit.tables.table import Table
-from evenear.metrics.words import NORMALIZERS, align_words, normalize
+from evenear.metrics.words import align_words, normalize
 
 __all__ = ["WorstUtterance", "worst_utterances"]
 
@@ -128,7 +128,7 @@ def _aligned(
 
 
 def _pairs(row: dict, normalizer: str) -> tuple[_Pair, ...]:
-    name = normalizer if normalizer in NORMALIZERS else "none"
+    name = "none" if normalizer == "as counted" else normalizer
     reference = normalize(row["reference"] or "", name)
     hypothesis = normalize(row["hypothesis"] or "", name)
     return tuple((said, heard) for said, heard in align_words(reference, hypothesis))

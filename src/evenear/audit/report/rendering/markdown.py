@@ -9,8 +9,13 @@ from the table are escaped, so that they cannot become markup.
 
 from collections.abc import Sequence
 
+from evenear.audit.report.beside import (
+    confound_sentence,
+    confusion_sentence,
+    strata_sentence,
+)
 from evenear.audit.report.contents import Report
-from evenear.audit.report.rendering.text import change_cells, cohort_cells
+from evenear.audit.report.rendering.text import change_cells, cohort_cells, kind_cells
 
 __all__ = ["to_markdown"]
 
@@ -23,7 +28,10 @@ def to_markdown(report: Report) -> str:
         f"## {_plain(report.headline.title)}.",
         *(_plain(line) for line in report.headline.lines),
         _table(*cohort_cells(report.gaps)),
+        "\n".join(f"- {_plain(line)}" for line in _beside(report)),
     ]
+    if kinds := _table(*kind_cells(report.gaps)):
+        blocks += ["### Errors per word, by kind", kinds]
     for one in report.comparisons:
         blocks += [f"### {_plain(one.before)} (before), {_plain(one.after)} (after)"]
         blocks += [_table(*change_cells(one))]
@@ -32,6 +40,15 @@ def to_markdown(report: Report) -> str:
     ]
     blocks.append("\n".join(notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _beside(report: Report) -> list[str]:
+    """What goes with cohorts, and what is misheard for them."""
+    lines = []
+    for one in report.confounds:
+        strata = strata_sentence(one)
+        lines.append(confound_sentence(one) + (f" {strata}." if strata else ""))
+    return lines + [confusion_sentence(one) for one in report.confusions]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:

@@ -17,6 +17,7 @@ import jinja2
 from markupsafe import Markup
 
 from evenear import __version__
+from evenear.audit.report.beside import confound_sentence
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import Finding, is_named_by_number
 from evenear.audit.report.rendering.plots import draw, hundred_words
@@ -85,6 +86,12 @@ def _view(report: Report) -> dict[str, Any]:
             (one, _change_rows(one.rows), _rates(one.rows)) for one in report.comparisons
         ],
         "groups": groups,
+        "confounds": {
+            name: [one for one in report.confounds if one.attribute == name]
+            for name in found.attributes
+        },
+        "confusions": report.confusions,
+        "confound_sentence": confound_sentence,
         "in_vain": [one for one in report.findings if one not in shown],
         "drawings": [(finding, drawing) for finding, drawing in drawn if drawing],
         "scale": gap_scale(

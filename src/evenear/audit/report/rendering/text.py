@@ -3,6 +3,11 @@
 
 from collections.abc import Sequence
 
+from evenear.audit.report.beside import (
+    confound_sentence,
+    confusion_sentence,
+    strata_sentence,
+)
 from evenear.audit.report.contents import Report
 from evenear.audit.report.findings import is_named_by_number
 from evenear.audit.report.words import (
@@ -18,7 +23,7 @@ from evenear.audit.report.words import (
 from evenear.audit.statistics.comparison import Changes
 from evenear.audit.statistics.results import Gaps
 
-__all__ = ["change_cells", "cohort_cells", "to_text"]
+__all__ = ["change_cells", "cohort_cells", "kind_cells", "to_text"]
 
 _LEFT = "<"
 _RIGHT = ">"
@@ -40,6 +45,8 @@ def to_text(report: Report) -> str:
         _cohorts(found),
         _kinds(found),
         _small(found),
+        _confounds(report),
+        _confusions(report),
     ]
     for changes in report.comparisons:
         blocks += [[f"{changes.before} (before), {changes.after} (after):", *_changes(changes)]]
@@ -108,6 +115,13 @@ def cohort_cells(found: Gaps) -> tuple[list[str], list[list[str]], str]:
 
 def _kinds(found: Gaps) -> list[str]:
     """Which kinds of errors, cohort by cohort, and what was heard where nobody spoke."""
+    head, rows, sides = kind_cells(found)
+    lines = _columns(head, rows, sides)
+    return ["Errors per word, by kind:", *lines] if lines else []
+
+
+def kind_cells(found: Gaps) -> tuple[list[str], list[list[str]], str]:
+    """Kinds of errors of the measured cohorts, as a table of texts."""
     measured = [row for row in found.rows if not row.suppressed and row.substitutions is not None]
     is_silent = any(row.silent_utterances for row in measured)
     head = ["attribute", "cohort", "substituted", "deleted", "inserted"]
@@ -120,8 +134,7 @@ def _kinds(found: Gaps) -> list[str]:
             utterances = number_of(row.silent_utterances, "utterance")
             cells.append(f"{number_of(row.silent_errors, 'word')} in {utterances}")
         rows.append([row.attribute, row.value, *cells])
-    lines = _columns(head, rows, _LEFT * 2 + _RIGHT * (len(head) - 2))
-    return ["Errors per word, by kind:", *lines] if lines else []
+    return head, rows, _LEFT * 2 + _RIGHT * (len(head) - 2)
 
 
 def _small(found: Gaps) -> list[str]:
@@ -132,6 +145,26 @@ def _small(found: Gaps) -> list[str]:
             names = ", ".join(f"{row.value} ({row.speakers:,})" for row in small)
             lines.append(f"Too small to measure, {attribute} (speakers): {names}.")
     return lines
+
+
+def _confounds(report: Report) -> list[str]:
+    """What goes with cohorts, beside their gaps, and the gaps within it."""
+    lines = []
+    for one in report.confounds:
+        lines.append(confound_sentence(one))
+        strata = strata_sentence(one)
+        lines += [f"  {strata}"] if strata else []
+    return lines
+
+
+def _confusions(report: Report) -> list[str]:
+    """What is misheard for the cohorts that are confirmed to fare worse."""
+    worse = {
+        (row.attribute, row.value) for row in report.gaps.rows if row.confirmed and row.size > 0
+    }
+    return [
+        confusion_sentence(one) for one in report.confusions if (one.attribute, one.value) in worse
+    ]
 
 
 def _changes(changes: Changes) -> list[str]:
