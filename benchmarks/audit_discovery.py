@@ -265,7 +265,7 @@ def main() -> None:
             for name, done in trials.items():
                 found[mode][name][label] = summarize(done)
                 print(mode, "|", name, "|", label, found[mode][name][label], flush=True)
-    write(arguments, found)
+        write(arguments, found)
 
 
 def write(arguments: argparse.Namespace, found: dict[str, dict[str, dict]]) -> None:
