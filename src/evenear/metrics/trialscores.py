@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evenear.errors import EvenearError
-from evenear.metrics.verification import ErrorCurve, ScoreOrder
+from evenear.metrics.verification import ErrorCurve, ScoreOrder, equal_error
 
 __all__ = ["DetPoints", "TrialSet", "det_points", "draws_of_speakers", "normalize_scores"]
 
@@ -147,11 +147,7 @@ def _crossing(target_P: _Array, other_P: _Array) -> float:
     """EER of weights of targets and others in bins of rising scores."""
     reject_P = np.append(0.0, target_P.cumsum() / target_P.sum())
     accept_P = 1.0 - np.append(0.0, other_P.cumsum() / other_P.sum())
-    ahead_P = accept_P - reject_P
-    before = min(int(np.flatnonzero(ahead_P >= 0.0)[-1]), len(ahead_P) - 2)
-    fall = ahead_P[before] - ahead_P[before + 1]
-    share = ahead_P[before] / fall if fall > 0.0 else 0.0
-    return float(reject_P[before] + share * (reject_P[before + 1] - reject_P[before]))
+    return equal_error(reject_P, accept_P)
 
 
 def _standing(scores_N: _Array, cohort_NK: np.ndarray, top: int) -> _Array:

@@ -43,6 +43,9 @@ def test_fillers_vanish_and_words_that_hold_them_stay():
         ("He realised it (quietly)", "he realized it"),
         ("three point five", "3.5"),
         ("dr. who's here", "doctor who is here"),
+        ("She said 'no sir'", "she said no sir"),
+        ("one of them", "1 of them"),
+        ("he's been", "he has been"),
     ],
 )
 def test_two_ways_of_writing_are_one_after_whispers_steps(one, other):

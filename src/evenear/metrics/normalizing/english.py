@@ -41,6 +41,9 @@ _FILLERS = re.compile(r"\b(?:hmm+|mm+|mhm|um+|uh+|er|erm|ah)\b[,.]?", re.IGNOREC
 
 _BRACKETS = re.compile(r"\[[^\]]*\]|\([^)]*\)|<[^>]*>")
 _SPACE_BEFORE_APOSTROPHE = re.compile(r"\s+'")
+_HAS = re.compile(r"'s (been|got|had)\b")
+_IS_OR_OWNS = re.compile(r"'s\b")
+_LONE_ONE = re.compile(r"(?<![\d.$£€])\b1(s?)\b(?![.%]\d?)")
 _LOOSE_PERIOD = re.compile(r"\.(?!\d)")
 _MONEY = re.compile(r"(\d+(?:\.\d+)?) (dollar|pound|euro)s?\b")
 _SIGNS = {"dollar": "$", "pound": "£", "euro": "€"}
@@ -86,14 +89,16 @@ def whisper_style(text: str) -> str:
     """A text by the twelve steps of Whisper's paper, in lower case."""
     text = unicodedata.normalize("NFKC", text).lower()
     text = without_fillers(_BRACKETS.sub("", text))
-    text = without_contractions(_SPACE_BEFORE_APOSTROPHE.sub("'", text))
+    text = _HAS.sub(r" has \1", _SPACE_BEFORE_APOSTROPHE.sub("'", text))
+    text = _IS_OR_OWNS.sub(" is", without_contractions(text))
     text = _LOOSE_PERIOD.sub(" ", with_digits(text))
     text = _MONEY.sub(lambda found: f"{_SIGNS[found[2]]}{found[1]}", text)
     text = re.sub(r"(?<=\d) percent\b", "%", text)
     text = "".join(_kept(letter) for letter in unicodedata.normalize("NFKD", text))
     for pattern, american in _SPELLINGS:
         text = pattern.sub(american, text)
-    return " ".join(_LOOSE_SIGN.sub(" ", text).split())
+    text = _LONE_ONE.sub(r"one\1", _LOOSE_SIGN.sub(" ", text))
+    return " ".join(text.split())
 
 
 def _kept(letter: str) -> str:
@@ -103,7 +108,7 @@ def _kept(letter: str) -> str:
     kind = unicodedata.category(letter)[0]
     if kind in "LN":
         return letter
-    return "" if kind == "M" or letter == "'" else " "
+    return "" if kind == "M" else " "
 
 
 def _as_written(word: str, change: Callable[[str], str]) -> str:
