@@ -110,3 +110,21 @@ def test_three_recognizers_are_each_compared_with_the_first():
     (_, value), *_ = parse_condition("lost() > 0").judge(one).values
     assert value == len(one.comparisons[1].got_worse) > 0
     assert "<iframe srcdoc=" in one._repr_html_()
+
+
+def test_what_goes_with_the_worst_cohort_stands_in_the_headline_right_after_its_gap():
+    table = spoken()
+    loud = pl.when(pl.col("gender") == "female").then(pl.lit("far")).otherwise(pl.lit("near"))
+    mixed = table.frame.with_columns(
+        device=pl.when(pl.col("speaker").str.ends_with("7")).then(pl.lit("far")).otherwise(loud)
+    )
+    found = audit(replace(table, frame=mixed), cohorts_by(table, ["gender"]), QUICK)
+    assert found.confounds[0].column == "device"
+    assert found.headline.lines[1].startswith("But device goes with gender “female”: 100 %")
+    assert any(one.value == "female" for one in found.confusions)
+    named = audit(
+        replace(table, frame=mixed),
+        cohorts_by(table, ["gender"]),
+        replace(QUICK, confounds=(), num_worst=0),
+    )
+    assert named.confounds == named.confusions == ()

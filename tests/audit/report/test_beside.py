@@ -10,8 +10,14 @@ from evenear.audit.report.beside import (
 from evenear.audit.report.confusions import CohortConfusions, Confusion
 from evenear.audit.statistics.confounds import Confound, Stratum
 
-FAR = Stratum(value="far", words=800, rest_words=200, wer=0.3, rest_wer=0.28, gap=0.07)
-ONLY = Stratum(value="car", words=90, rest_words=0, wer=0.3, rest_wer=None, gap=None)
+FAR = Stratum(
+    value="far", speakers=20, rest_speakers=9, words=800, rest_words=200, wer=0.3,
+    rest_wer=0.28, gap=0.07,
+)  # fmt: skip
+ONLY = Stratum(
+    value="car", speakers=4, rest_speakers=0, words=90, rest_words=0, wer=0.3,
+    rest_wer=None, gap=None,
+)  # fmt: skip
 ONE = Confound(
     attribute="age×gender", value="teens×f", column="device", distance=0.6, typical="far",
     typical_share=0.8, typical_rest_share=0.2, overlap=1.0, gap=0.848, gap_within=-0.029,

@@ -42,13 +42,19 @@ class Headline:
     lines: tuple[str, ...]
 
 
-def headline(gaps: Gaps, *changes: Changes | None, description: str | None = None) -> Headline:
+def headline(
+    gaps: Gaps,
+    *changes: Changes | None,
+    description: str | None = None,
+    beside: str | None = None,
+) -> Headline:
     """Say what an audit found.
 
     Args:
         gaps: The cohorts of one recognizer.
         changes: The same cohorts under a second one, a third, ….
         description: The worst confirmed cohort in words, if it needs more than its name.
+        beside: What goes with the worst confirmed cohort, in a sentence.
     """
     worst = gaps.worst
     if worst is not None:
@@ -56,7 +62,8 @@ def headline(gaps: Gaps, *changes: Changes | None, description: str | None = Non
         if math.isinf(worst.size):
             title = f"{gaps.name} makes all of its word errors for {cohort_name(worst)}"
         said = [f"{worst.value.capitalize()}: {description}."] if description else []
-        lines = [*said, _levels(gaps, worst), *_others(gaps, worst)]
+        said = [*said, _levels(gaps, worst), *([beside] if beside else [])]
+        lines = [*said, *_others(gaps, worst)]
     elif not gaps.rows and gaps.without_values:
         title = f"Nothing can be said about the cohorts of {gaps.name} yet"
         lines = [f"No value is known of {', '.join(gaps.without_values)}."]

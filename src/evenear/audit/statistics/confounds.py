@@ -44,6 +44,8 @@ _APART = 0.25
 """A column goes with a cohort from this distance on."""
 _MAX_KINDS = 12
 _PER_COHORT = 3
+_LEAST_SPEAKERS, _LEAST_WORDS = 5, 100
+"""Of a value with fewer on either side no gap is shown by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,11 +53,14 @@ class Stratum:
     """The cohort and the rest where a column has one value."""
 
     value: str
+    speakers: int
+    rest_speakers: int
     words: int
     rest_words: int
     wer: float | None
     rest_wer: float | None
     gap: float | None
+    """None where either side has fewer than 5 speakers or 100 words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +163,8 @@ class _Beside:
             pl.col("words").filter("inside").sum().alias("own_words"),
             pl.col("errors").filter(~pl.col("inside")).sum().alias("rest_errors"),
             pl.col("words").filter(~pl.col("inside")).sum().alias("rest_words"),
+            pl.col("speaker").filter("inside").n_unique().alias("own_speakers"),
+            pl.col("speaker").filter(~pl.col("inside")).n_unique().alias("rest_speakers"),
         )
         self.sums = sums.sort("stratum")
         self.own_K, self.rest_K = (self._column(f"{side}_words") for side in ("own", "rest"))
@@ -224,15 +231,22 @@ class _Beside:
         return intervals.relative(0)
 
     def _strata(self) -> Iterator[Stratum]:
-        for value, *counts in self.sums.select("stratum", *_COUNTS).iter_rows():
-            errors, words, rest_errors, rest_words = counts
+        for row in self.sums.iter_rows(named=True):
+            words, rest_words = row["own_words"], row["rest_words"]
+            speakers, rest_speakers = row["own_speakers"], row["rest_speakers"]
+            is_large = (
+                min(speakers, rest_speakers) >= _LEAST_SPEAKERS
+                and min(words, rest_words) >= _LEAST_WORDS
+            )
             yield Stratum(
-                value=value,
+                value=row["stratum"],
+                speakers=speakers,
+                rest_speakers=rest_speakers,
                 words=words,
                 rest_words=rest_words,
-                wer=errors / words if words else None,
-                rest_wer=rest_errors / rest_words if rest_words else None,
-                gap=_gap(*counts),
+                wer=row["own_errors"] / words if words else None,
+                rest_wer=row["rest_errors"] / rest_words if rest_words else None,
+                gap=_gap(*(row[name] for name in _COUNTS)) if is_large else None,
             )
 
     def _own_shares(self) -> np.ndarray:
