@@ -49,3 +49,12 @@ def test_the_formula_of_differences_is_said():
 def test_an_audit_does_not_change():
     with pytest.raises(dataclasses.FrozenInstanceError):
         made_up().rows = ()  # pyright: ignore
+
+
+def test_groups_are_a_frame_and_show_themselves_in_a_notebook():
+    frame = made_up().to_frame()
+    assert frame["eer"].to_list() == [0.1]
+    assert frame["eer_difference_low"].to_list() == [-0.01]
+    assert frame["false_reject"].to_list() == [None]
+    assert "far" in made_up()._repr_html_()
+    assert dataclasses.replace(made_up(), rows=())._repr_html_() == ""

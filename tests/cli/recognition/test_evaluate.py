@@ -137,6 +137,8 @@ def test_a_condition_changes_what_is_heard_and_what_was_said(evaluate):
 def test_texts_may_be_compared_as_they_are(evaluate):
     printed = json.loads(evaluate("--normalizer", "none", "--json").out)
     assert printed["normalizer"].startswith("none-")
+    printed = json.loads(evaluate("--normalizer", "basic+numbers", "--json").out)
+    assert printed["normalizer"].startswith("basic-1+numbers-1")
     assert printed["cer"] is not None
 
 

@@ -7,8 +7,12 @@ Everything is frozen, and plain JSON values with `to_dict`.
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import polars as pl
+
 __all__ = ["GroupErrors", "Measured", "VerificationAudit", "VerificationSpread"]
 
+_SIZES = ("attribute", "value", "speakers", "target_trials", "nontarget_trials", "confirmed")
+_MEASURES = ("eer", "false_reject", "false_accept", "min_dcf")
 _FORMULA = (
     "difference = rate(group) - rate(others); trials of a group have both speakers in it; "
     "EER and minDCF at own thresholds, false rejects and accepts at the shared one"
@@ -90,6 +94,27 @@ class VerificationAudit:
     def formula(self) -> str:
         """What the differences are, to be shown beside them."""
         return _FORMULA
+
+    def to_frame(self) -> pl.DataFrame:
+        """The groups as a polars frame: value, difference and p-value of each measure."""
+        rows = []
+        for row in self.rows:
+            cells: dict[str, Any] = {name: getattr(row, name) for name in _SIZES}
+            for name in _MEASURES:
+                one = getattr(row, name)
+                for part in ("value", "difference", "difference_low", "difference_high"):
+                    label = name if part == "value" else f"{name}_{part}"
+                    cells[label] = None if one is None else getattr(one, part)
+                cells[f"{name}_p_adjusted"] = None if one is None else one.p_adjusted
+            rows.append(cells)
+        return pl.DataFrame(rows, infer_schema_length=None)
+
+    def _repr_html_(self) -> str:
+        """A table of the groups, for a notebook."""
+        shown = [f"{name}{part}" for name in _MEASURES[:3] for part in ("", "_difference")]
+        if not self.rows:
+            return ""
+        return self.to_frame().select("attribute", "value", "speakers", *shown)._repr_html_()
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain JSON values, `overall` and `cohorts` first."""
