@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenear.cli.console import need, note, progress_bar
-from evenear.cli.gates import any_holds
+from evenear.cli.gates import any_holds, append_summary, summary_file
 from evenear.cli.tables import Source, as_options, one_of, recognizer_names
 from evenear.cli.trials import TrialPlan, audit_trials, refuse_for_trials
 from evenear.errors import CohortError, ConfigError, TableError, nearest_names
@@ -76,6 +76,10 @@ def audit(
         list[str] | None,
         typer.Option(help='Exit with 1 if this holds: "gap(gender) > 0.1"; may be repeated.'),
     ] = None,
+    job_summary: Annotated[
+        bool,
+        typer.Option("--job-summary", help="Append the report to the page of this GitHub job."),
+    ] = False,
     trials: Annotated[
         bool,
         typer.Option("--trials", help="RESULTS are a verifier's trials: score,enrol,test,target."),
@@ -158,6 +162,7 @@ def audit(
             "--to": to != "rest",
             "--adjust-for": adjust_for,
             "--confounds": confounds,
+            "--job-summary": job_summary,
             "--confirm-fraction": confirm_fraction,
             "--min-words": min_words != 500,
         }
@@ -169,8 +174,11 @@ def audit(
     if threshold is not None:
         raise ConfigError("--threshold is for --trials, which was not asked for.")
     conditions = _check(plan, out or (), fail_if or ())
+    summary = summary_file() if job_summary else None
     report = _report(plan, source, name)
     _print(report, out or (), as_json=as_json)
+    if summary is not None:
+        append_summary(report, conditions, summary)
     if any_holds(report, conditions):
         raise typer.Exit(1)
 
