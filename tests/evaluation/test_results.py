@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from evenear.audit import overall, read_table
-from evenear.evaluation import Row, summarize, write_rows
+from evenear.audit import cohorts_by, gaps, overall, read_table
+from evenear.evaluation import Row, cohort_intervals, summarize, write_rows
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import word_errors
 
@@ -55,3 +55,25 @@ def test_an_audit_of_the_same_rows_shows_the_same_rate_and_interval(tmp_path: Pa
     assert mine["silent_utterances"] == 1
     assert (found.wer, found.low, found.high) == (mine["wer"], mine["low"], mine["high"])
     assert mine["low"] < mine["wer"] < mine["high"]
+
+
+def test_cohorts_have_the_intervals_that_an_audit_shows(tmp_path: Path):
+    heard = ["A B C", "A B", "A X C D", "X"]
+    rows = [
+        replace(
+            row("A B C", heard[(k + k // 9) % 4]),
+            utterance_id=f"u{k}",
+            speaker=f"s{k % 12:02d}",
+            attributes={"room": "near" if k % 12 < 5 else "far"},
+        )
+        for k in range(60)
+    ]
+    write_rows(rows, tmp_path / "rows.jsonl")
+    table = read_table(tmp_path / "rows.jsonl")
+    audited = gaps(table, cohorts_by(table, ["room"]), min_speakers=2, min_words=9)
+    mine = cohort_intervals(
+        [[one for one in rows if one.attributes["room"] == row.value] for row in audited.rows]
+    )
+    for own, theirs in zip(mine, audited.rows, strict=True):
+        assert (own.rate, own.low, own.high) == (theirs.wer, theirs.low, theirs.high)
+        assert own.low < own.rate < own.high

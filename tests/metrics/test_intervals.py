@@ -7,7 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenear.errors import CohortError
-from evenear.metrics.intervals import Interval, pooled_wer_interval
+from evenear.metrics.intervals import (
+    Interval,
+    cohort_wer_intervals,
+    pooled_wer_interval,
+)
 from evenear.seeding import rng_for
 
 counts = st.lists(
@@ -122,3 +126,16 @@ def test_no_words_have_no_rate():
 def test_impossible_counts_are_refused(errors, words, options, said):
     with pytest.raises(CohortError, match=said):
         pooled_wer_interval(errors, words, **options)
+
+
+def test_cohorts_are_measured_with_the_draws_of_all_speakers():
+    errors, words = simulated(30, 4)
+    member = np.arange(30) < 12
+    errors_SK = np.stack([errors * member, errors * ~member, errors * 0], axis=1)
+    words_SK = np.stack([words * member, words * ~member, words * member], axis=1)
+    first, second, nothing = cohort_wer_intervals(errors_SK, words_SK)
+    assert first.rate == errors[:12].sum() / words[:12].sum()
+    alone = pooled_wer_interval(errors[:12], words[:12])
+    assert width(first) == pytest.approx(width(alone), rel=0.35)
+    assert width(second) < width(first)
+    assert (nothing.rate, nothing.low) == (0.0, 0.0)

@@ -3,7 +3,13 @@
 
 from evenear.evaluation.conditions import CONDITIONS, Condition, condition_named
 from evenear.evaluation.corpus import draw_utterances, load_utterances
-from evenear.evaluation.results import Evaluation, Row, summarize, write_rows
+from evenear.evaluation.results import (
+    Evaluation,
+    Row,
+    cohort_intervals,
+    summarize,
+    write_rows,
+)
 from evenear.evaluation.streamed import recognize
 
 __all__ = [
@@ -11,6 +17,7 @@ __all__ = [
     "Condition",
     "Evaluation",
     "Row",
+    "cohort_intervals",
     "condition_named",
     "draw_utterances",
     "load_utterances",

@@ -9,7 +9,7 @@ was heard in them is counted beside it.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ import numpy as np
 
 from evenear.atomic import write_bytes
 from evenear.errors import EvenearError
-from evenear.metrics.intervals import Interval, pooled_wer_interval
+from evenear.metrics.intervals import Interval, cohort_wer_intervals, pooled_wer_interval
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import WordErrors, normalize, normalizer_version, word_errors
 from evenear.units import Seconds
 
-__all__ = ["Evaluation", "Row", "summarize", "write_rows"]
+__all__ = ["Evaluation", "Row", "cohort_intervals", "summarize", "write_rows"]
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,25 @@ def summarize(
         silent_utterances=len(silent),
         silent_errors=sum(row.words.errors for row in silent),
     )
+
+
+def cohort_intervals(cohorts: Sequence[Sequence[Row]], *, seed: int = 0) -> list[Interval]:
+    """The rate of each cohort with its interval, as an audit of all these rows shows them.
+
+    Args:
+        cohorts: The rows of each; together, all rows whose cohort is known.
+        seed: Decides the draws.
+    """
+    spoken = [[row for row in rows if row.words.reference_words] for rows in cohorts]
+    places = {
+        name: s for s, name in enumerate(sorted({row.speaker for rows in spoken for row in rows}))
+    }
+    errors_SK, words_SK = np.zeros((2, len(places), len(cohorts)))
+    for k, rows in enumerate(spoken):
+        for row in rows:
+            errors_SK[places[row.speaker], k] += row.words.errors
+            words_SK[places[row.speaker], k] += row.words.reference_words
+    return cohort_wer_intervals(errors_SK, words_SK, seed=seed)
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:

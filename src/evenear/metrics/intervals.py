@@ -9,7 +9,7 @@ is the symmetric studentized one of `evenear.metrics.bootstrap`. `evenear evalua
 A rate without any error has no scatter to resample. Its upper bound is that of a Poisson count of
 0, -log((1 - level) / 2) / words: about 3.7 / words at 95 %.
 
-Legend: S speakers.
+Legend: S speakers, K cohorts.
 
 Source: M. Bisani and H. Ney, "Bootstrap estimates for confidence intervals in ASR performance
 evaluation", ICASSP 2004; Z. Liu and F. Peng, "Statistical testing on ASR performance via blockwise
@@ -27,7 +27,7 @@ from evenear.errors import CohortError
 from evenear.metrics.bootstrap import Contrast, contrast_intervals
 from evenear.seeding import rng_for
 
-__all__ = ["Interval", "pooled_wer_interval"]
+__all__ = ["Interval", "cohort_wer_intervals", "pooled_wer_interval"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,42 @@ def pooled_wer_interval(
     )
     _, low, high = found.ratio(0)
     return Interval(errors / words, low, high)
+
+
+def cohort_wer_intervals(
+    errors_SK: ArrayLike,
+    words_SK: ArrayLike,
+    *,
+    seed: int = 0,
+    num_resamples: int = 1000,
+    level: float = 0.95,
+) -> list[Interval]:
+    """Pooled word error rates of K cohorts with their intervals, from draws of all S speakers.
+
+    Args:
+        errors_SK: Word errors of each speaker in each cohort.
+        words_SK: Their reference words; 0 where a speaker is not in it. Take speakers in the order
+            of their names.
+        seed: Decides the draws.
+        num_resamples: How often speakers are drawn anew.
+        level: Part of all samples of speakers whose interval should hold the true rate.
+    """
+    errors_SK, words_SK = np.asarray(errors_SK, np.float64), np.asarray(words_SK, np.float64)
+    columns = list(zip(errors_SK.T, words_SK.T, strict=True))
+    found = contrast_intervals(
+        [Contrast.of((1.0, column)) for column in columns],
+        rng_for(seed, "gaps"),
+        num_resamples=num_resamples,
+        level=level,
+    )
+    intervals = []
+    for k, (errors_S, words_S) in enumerate(columns):
+        if errors_S.any() and (words_S > 0).sum() > 1:
+            _, low, high = found.ratio(k)
+            intervals.append(Interval(float(errors_S.sum() / words_S.sum()), low, high))
+        else:  # nothing to draw
+            intervals.append(pooled_wer_interval(errors_S, words_S, level=level))
+    return intervals
 
 
 def _checked(

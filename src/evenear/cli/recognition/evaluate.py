@@ -139,16 +139,18 @@ def _expect_attributes(wanted: list[str], known: set[str]) -> None:
 
 def _cohorts(rows: "list[Row]", attribute: str) -> list[dict[str, Any]]:
     """The numbers of each value of an attribute; utterances without one come last."""
-    from evenear.evaluation import summarize
+    from evenear.evaluation import cohort_intervals, summarize
 
     by_value: dict[Any, list[Row]] = {}
     for row in rows:
         value = row.attributes.get(attribute)
         is_plain = value is None or isinstance(value, (str, int, float))
         by_value.setdefault(value if is_plain else str(value), []).append(row)
+    values = sorted(by_value, key=_order)
+    intervals = cohort_intervals([by_value[value] for value in values])
     found = []
-    for value in sorted(by_value, key=_order):
-        n = summarize(by_value[value]).to_dict()
+    for value, interval in zip(values, intervals, strict=True):
+        n = summarize(by_value[value]).to_dict() | {"low": interval.low, "high": interval.high}
         names = ("wer", "low", "high", "errors", "words", "utterances", "speakers")
         found.append({"value": value, **{name: n[name] for name in names}})
     return found
