@@ -287,7 +287,8 @@ def main() -> None:
     for part in arguments.part:
         found = PARTS[part](arguments.corpora, arguments.resamples, arguments.seed)
         results[part] = {
-            "command": "python benchmarks/audit_planted.py " + " ".join(sys.argv[1:]),
+            "command": f"python benchmarks/audit_planted.py --part {part} "
+            f"--corpora {arguments.corpora} --resamples {arguments.resamples}",
             "commit": commit(),
             "seed": arguments.seed,
             "resamples": arguments.resamples,
