@@ -6,6 +6,8 @@ that an audit reads. The whole gives a pooled word error rate with an interval t
 speakers (the same as that of an audit of these rows), the real-time factor, how long chunks took
 and how long words waited to become final. Utterances without reference words are in no rate: what
 was heard in them is counted beside it.
+
+Legend: S speakers, K cohorts.
 """
 
 import json
