@@ -139,3 +139,6 @@ def test_cohorts_are_measured_with_the_draws_of_all_speakers():
     assert width(first) == pytest.approx(width(alone), rel=0.35)
     assert width(second) < width(first)
     assert (nothing.rate, nothing.low) == (0.0, 0.0)
+    assert (
+        cohort_wer_intervals(np.empty((0, 2)), np.empty((0, 2))) == [Interval(None, None, None)] * 2
+    )

@@ -108,6 +108,8 @@ def cohort_wer_intervals(
     """
     errors_SK, words_SK = np.asarray(errors_SK, np.float64), np.asarray(words_SK, np.float64)
     columns = list(zip(errors_SK.T, words_SK.T, strict=True))
+    if not len(errors_SK):
+        return [Interval(None, None, None) for _ in columns]
     found = contrast_intervals(
         [Contrast.of((1.0, column)) for column in columns],
         rng_for(seed, "gaps"),

@@ -193,10 +193,8 @@ def _delays(n: dict[str, Any]) -> str:
     heard, cer = n["heard_words_per_minute"] or 0.0, n["cer"]
     parts = [f"{heard:.1f} words a minute were heard"]
     if n["silent_utterances"]:
-        parts.append(
-            f"{n['silent_errors']} of them in {n['silent_utterances']} utterances without words, "
-            "which are in no rate"
-        )
+        many = f"{n['silent_utterances']} utterance{'s' * (n['silent_utterances'] > 1)}"
+        parts.append(f"{n['silent_errors']} of them in {many} without words, outside of every rate")
     if n["final_delay_p50_seconds"] is not None:
         p50, longest = n["final_delay_p50_seconds"], n["final_delay_max_seconds"]
         parts.append(f"final {p50:.2f} s after their end (p50), at the latest {longest:.2f} s")
