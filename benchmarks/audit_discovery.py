@@ -275,7 +275,7 @@ def write(arguments: argparse.Namespace, found: dict[str, dict[str, dict]]) -> N
     report = {
         "command": "python benchmarks/audit_discovery.py "
         f"--corpora {arguments.corpora} --speakers {arguments.speakers} "
-        f"--resamples {arguments.resamples}",
+        f"--resamples {arguments.resamples}{' --first-only' * arguments.first_only}",
         "commit": commit.stdout.strip(),
         "machine": f"{platform.machine()}, Python {platform.python_version()}, one thread",
         "seed": f"0 to {arguments.corpora - 1}",
