@@ -150,17 +150,8 @@ def hear_peer(peer: Peer, utterances: Sequence[Utterance], args: Any, bar: Bar) 
             samples_N = sound_of(u)
             heard = process.hear(u.utterance_id, samples_N)
             seconds = len(samples_N) / SAMPLE_RATE
-            reference, words = normalize(u.text, NORMALIZER), normalize(heard.text, NORMALIZER)
-            row = Row(
-                utterance_id=u.utterance_id,
-                speaker=u.speaker,
-                reference=reference,
-                hypothesis=words,
-                words=word_errors(reference, words),
-                seconds=seconds,
-                compute=ComputeTime(seconds, (heard.seconds,)),
-                attributes=dict(u.attributes),
-            )
+            compute = ComputeTime(seconds, (heard.seconds,))
+            row = Row.of(u, heard.text, compute, normalizer=NORMALIZER)
             as_written += row.words
             rows.append(scored(row, heard.text))
             processor += heard.processor_seconds

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from evenear.audit import cohorts_by, gaps, overall, read_table
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import Row, cohort_intervals, summarize, write_rows
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import word_errors
@@ -16,6 +17,16 @@ def row(reference: str, hypothesis: str, *delays: float, seconds: float = 30.0) 
     compute = ComputeTime(seconds, (0.1, 0.3))
     errors = word_errors(reference, hypothesis)
     return Row("u", "ann", reference, hypothesis, errors, seconds, compute, {}, delays)
+
+
+def test_a_row_of_an_utterance_normalizes_both_sides_and_counts():
+    said = Utterance("u", "ann", "It is, it is.", Path("a.wav"), 0.0, 2.0, {"age": 7})
+    compute = ComputeTime(2.0, (0.1,))
+    found = Row.of(said, "it's it is", compute, normalizer="basic", final_delays=(0.5,))
+    assert (found.reference, found.hypothesis) == ("IT IS IT IS", "IT'S IT IS")
+    assert found.words == word_errors("IT IS IT IS", "IT'S IT IS")
+    assert (found.words.errors, found.seconds, found.final_delays) == (2, 2.0, (0.5,))
+    assert found.to_dict()["age"] == 7
 
 
 def test_errors_of_characters_do_not_count_spaces():

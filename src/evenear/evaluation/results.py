@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,10 @@ from evenear.metrics.intervals import Interval, cohort_wer_intervals, pooled_wer
 from evenear.metrics.latency import ComputeTime
 from evenear.metrics.words import WordErrors, normalize, normalizer_version, word_errors
 from evenear.units import Seconds
+
+if TYPE_CHECKING:
+    from evenear.data.batching.store import StoredUtterance
+    from evenear.data.corpora.manifests import Utterance
 
 __all__ = ["Evaluation", "Row", "cohort_intervals", "summarize", "write_rows"]
 
@@ -42,6 +46,38 @@ class Row:
     attributes: dict[str, Any] = field(default_factory=dict)
     final_delays: tuple[Seconds, ...] = ()
     """For each word, how much sound was heard between its end and its becoming final."""
+
+    @classmethod
+    def of(
+        cls,
+        said: "Utterance | StoredUtterance",
+        heard: str,
+        compute: ComputeTime,
+        *,
+        normalizer: str,
+        final_delays: tuple[Seconds, ...] = (),
+    ) -> "Row":
+        """What was said beside what was heard, both normalized, with the errors counted.
+
+        Args:
+            said: The utterance, as its corpus says it.
+            heard: What the recognizer wrote.
+            compute: How long the sound was, and how long hearing it took.
+            normalizer: How texts are made comparable: a name in `metrics.words.NORMALIZERS`.
+            final_delays: As the row has them.
+        """
+        reference, hypothesis = normalize(said.text, normalizer), normalize(heard, normalizer)
+        return cls(
+            utterance_id=said.utterance_id,
+            speaker=said.speaker,
+            reference=reference,
+            hypothesis=hypothesis,
+            words=word_errors(reference, hypothesis),
+            seconds=compute.heard_seconds,
+            compute=compute,
+            attributes=dict(said.attributes),
+            final_delays=final_delays,
+        )
 
     @property
     def characters(self) -> WordErrors:

@@ -7,6 +7,7 @@ Legend: N audio samples.
 import functools
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation.conditions import Condition
 from evenear.evaluation.results import Row
 from evenear.metrics.latency import ComputeTime
-from evenear.metrics.words import AlignedPair, WordErrors, align_words, normalize, word_errors
+from evenear.metrics.words import AlignedPair, WordErrors, align_words, normalize
 from evenear.streaming import Final, Recognizer
 from evenear.units import SAMPLE_RATE, Seconds
 
@@ -48,18 +49,9 @@ def recognize(
         return
     for u, samples_N in sounds:
         heard = _stream(recognizer, samples_N, chunk)
-        said = "" if condition is not None and not condition.is_speech else u.text
-        reference, hypothesis = normalize(said, normalizer), normalize(heard.text, normalizer)
-        yield Row(
-            utterance_id=u.utterance_id,
-            speaker=u.speaker,
-            reference=reference,
-            hypothesis=hypothesis,
-            words=word_errors(reference, hypothesis),
-            seconds=heard.compute.heard_seconds,
-            compute=heard.compute,
-            attributes=dict(u.attributes),
-            final_delays=heard.delays,
+        said = u if condition is None or condition.is_speech else replace(u, text="")
+        yield Row.of(
+            said, heard.text, heard.compute, normalizer=normalizer, final_delays=heard.delays
         )
 
 

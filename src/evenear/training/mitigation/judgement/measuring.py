@@ -18,7 +18,6 @@ from evenear.data.batching.store import FrameStore
 from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import Row, recognize, write_rows
 from evenear.metrics.latency import ComputeTime
-from evenear.metrics.words import normalize, word_errors
 from evenear.models.transducer import Transducer
 from evenear.search import greedy_search
 from evenear.streaming import Recognizer
@@ -89,19 +88,7 @@ def _rows(bundle: Bundle, model: Transducer, store: FrameStore, places: list[int
     readings = greedy_search(model, encoded)
     for place, reading in zip(places, readings, strict=True):
         u = store.utterances[place]
-        reference = normalize(u.text, "basic")
-        hypothesis = normalize(bundle.tokenizer.decode(reading.tokens), "basic")
         seconds = u.num_frames * bundle.features.hop_milliseconds / 1000
-        rows.append(
-            Row(
-                utterance_id=u.utterance_id,
-                speaker=u.speaker,
-                reference=reference,
-                hypothesis=hypothesis,
-                words=word_errors(reference, hypothesis),
-                seconds=seconds,
-                compute=ComputeTime(seconds, ()),
-                attributes=u.attributes,
-            )
-        )
+        heard = bundle.tokenizer.decode(reading.tokens)
+        rows.append(Row.of(u, heard, ComputeTime(seconds, ()), normalizer="basic"))
     return rows
