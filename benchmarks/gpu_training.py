@@ -119,9 +119,8 @@ def main() -> None:
     assert isinstance(base, TrainingConfig)
     data = replace(base.data, batches=replace(base.data.batches, seconds=args.seconds))
     settings = {"num_updates": 10**6, "evaluate_every": 10**6, "snapshot_every": 10**6}
-    config = replace(
-        base, data=data, objective=replace(base.objective, distillation_weight=0.0), **settings
-    )
+    objective = replace(base.objective, distillation_weight=0.0, detached_updates=0)
+    config = replace(base, data=data, objective=objective, **settings)
     exact = replace(config, precision="float32")
     report: dict[str, Any] = {
         "question": (__doc__ or "").splitlines()[0],
