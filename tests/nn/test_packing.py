@@ -16,8 +16,8 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), min_size=1, 
 
 
 @settings(deadline=None, derandomize=True)
-@given(lengths=LENGTHS)
-def test_places_count_frames_and_columns_of_each_utterance(lengths):
+@given(lengths=LENGTHS, most=st.integers(1, 12))
+def test_places_count_frames_and_columns_of_each_utterance(lengths, most):
     frames, columns = [t for t, _ in lengths], [u for _, u in lengths]
     layout = CellLayout(frames, columns, torch.device("cpu"))
     expected = [
@@ -27,9 +27,17 @@ def test_places_count_frames_and_columns_of_each_utterance(lengths):
         for u in range(wide)
     ]
     assert layout.num_cells == len(expected)
-    for cells in (None, slice(0, 3), slice(2, None), slice(1, 2)):
-        found = zip(*(place_N.tolist() for place_N in layout.places(cells)), strict=True)
-        assert list(found) == expected[cells or slice(None)]
+    begin_R = 100 * layout.utterance_R + 10 * layout.frame_R
+    found = []
+    for rows in layout.chunks(most):
+        cells = layout.cells(rows)
+        assert rows.stop - rows.start == 1 or cells.stop - cells.start <= most
+        assert cells.start == len(found)
+        found += layout.places(begin_R, rows).tolist()
+    assert found == [100 * b + 10 * t + u for b, t, u in expected]
+    assert layout.spread(begin_R, slice(None)).tolist() == [
+        100 * b + 10 * t for b, t, _ in expected
+    ]
 
 
 @pytest.mark.parametrize("function", [packed_sums, gathered_sums])

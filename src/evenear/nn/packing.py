@@ -2,30 +2,24 @@
 """Lattices of a batch in one row of cells, without padding: where each cell lies, and their sums.
 
 An utterance of T frames and U tokens has T * (U + 1) cells. Utterances follow each other; within
-one, frame after frame, and within a frame column after column.
+one, frame after frame, and within a frame column after column. What is the same for all cells of a
+frame is computed once for each frame, and then spread.
 
-Legend: B utterances, T frames, U columns of a lattice (one more than tokens), D width, N cells.
+Legend: B utterances, T frames, U columns of a lattice (one more than tokens), D width, R frames of
+all utterances in a row, N cells.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["CellLayout", "Places", "gathered_sums", "packed_sums"]
-
-
-class Places(NamedTuple):
-    """Where some cells lie, as int64 (N,)."""
-
-    utterance_N: Tensor
-    frame_N: Tensor
-    column_N: Tensor
+__all__ = ["CellLayout", "gathered_sums", "packed_sums"]
 
 
 class CellLayout:
-    """The places of all cells, found for as many at a time as are asked for.
+    """Where the cells of a batch lie, found for all utterances at once.
 
     Args:
         num_frames: Frames of each utterance.
@@ -36,21 +30,47 @@ class CellLayout:
     def __init__(
         self, num_frames: Sequence[int], num_columns: Sequence[int], device: torch.device
     ) -> None:
-        sizes = [t * u for t, u in zip(num_frames, num_columns, strict=True)]
-        self.num_cells = sum(sizes)
-        size_B, columns_B = torch.tensor([sizes, list(num_columns)]).to(device)
-        self._end_B, self._columns_B = size_B.cumsum(0), columns_B
-        self._start_B = self._end_B - size_B
+        frames_B, columns_B = np.asarray(num_frames), np.asarray(num_columns)
+        utterance_R = np.repeat(np.arange(len(frames_B)), frames_B)
+        before_B = frames_B.cumsum() - frames_B
+        count_R = columns_B[utterance_R]
+        self._end_R = count_R.cumsum()
+        self.num_cells = int(count_R.sum())
+        frame_R = np.arange(len(utterance_R)) - before_B[utterance_R]
+        rows = np.stack([utterance_R, frame_R, count_R, self._end_R - count_R])
+        self.utterance_R, self.frame_R, self._count_R, self._start_R = torch.from_numpy(rows).to(
+            device
+        )
 
-    def places(self, cells: slice | None = None) -> Places:
-        """The places of some cells (a slice without a step), or of all, whatever their number."""
-        first, last, _ = (cells or slice(None)).indices(self.num_cells)
-        cell_N = torch.arange(first, last, device=self._end_B.device)
-        utterance_N = torch.searchsorted(self._end_B, cell_N, right=True)
-        within_N = cell_N.sub_(self._start_B[utterance_N])
-        columns_N = self._columns_B[utterance_N]
-        frame_N = within_N.div(columns_N, rounding_mode="floor")
-        return Places(utterance_N, frame_N, within_N.sub_(columns_N.mul_(frame_N)))
+    def chunks(self, most: int) -> Iterator[slice]:
+        """All frames, as many in a row as have `most` cells or fewer; or one that has more."""
+        first, num_rows = 0, len(self._end_R)
+        while first < num_rows:
+            begun = int(self._end_R[first - 1]) if first else 0
+            last = int(np.searchsorted(self._end_R, begun + most, side="right"))
+            last = max(last, first + 1)
+            yield slice(first, last)
+            first = last
+
+    def cells(self, rows: slice) -> slice:
+        """The cells of some frames in a row."""
+        first, last, _ = rows.indices(len(self._end_R))
+        return slice(int(self._end_R[first - 1]) if first else 0, int(self._end_R[last - 1]))
+
+    def places(self, begin_R: Tensor, rows: slice) -> Tensor:
+        """Place of each cell of some frames, (N,), where frame r has its first at `begin_R[r]`."""
+        cells = self.cells(rows)
+        offset_R = begin_R[rows] - self._start_R[rows]
+        return self.spread(offset_R, rows).add_(
+            torch.arange(cells.start, cells.stop, device=begin_R.device)
+        )
+
+    def spread(self, values_R: Tensor, rows: slice) -> Tensor:
+        """What some frames have, for each of their cells: (N,)."""
+        cells = self.cells(rows)
+        return torch.repeat_interleave(
+            values_R, self._count_R[rows], output_size=cells.stop - cells.start
+        )
 
 
 def packed_sums(
@@ -85,7 +105,8 @@ def gathered_sums(
     left_BTD: Tensor, right_BUD: Tensor, num_frames: Sequence[int], num_columns: Sequence[int]
 ) -> Tensor:
     """What `packed_sums` gives, by two gathers, whatever the device."""
-    at = CellLayout(num_frames, num_columns, left_BTD.device).places()
-    frames_N = at.utterance_N * left_BTD.shape[1] + at.frame_N
-    columns_N = at.utterance_N * right_BUD.shape[1] + at.column_N
-    return left_BTD.flatten(0, 1)[frames_N] + right_BUD.flatten(0, 1)[columns_N]
+    layout, everything = CellLayout(num_frames, num_columns, left_BTD.device), slice(None)
+    frames_R = layout.utterance_R * left_BTD.shape[1] + layout.frame_R
+    columns_R = layout.utterance_R * right_BUD.shape[1]
+    left_ND = left_BTD.flatten(0, 1)[layout.spread(frames_R, everything)]
+    return left_ND + right_BUD.flatten(0, 1)[layout.places(columns_R, everything)]

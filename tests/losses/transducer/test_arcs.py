@@ -26,14 +26,13 @@ def packed(values_BTUV):
 
 def test_cells_know_their_logits_their_lattice_place_and_their_next_token():
     padded_BTUV = random_logits(2, 4, 3, 5)
-    rows_RV = padded_BTUV.view(-1, 5)
     for logits in (padded_BTUV, packed(padded_BTUV)):
         cells = Cells(BATCH, logits)
         assert cells.shape == (2, 3, 3)
-        for first, last in [(0, 13), (4, 11), (12, 13)]:
-            some = cells.some(slice(first, last))
+        for rows, first, last in [((0, 5), 0, 13), ((1, 4), 3, 11), ((4, 5), 11, 13)]:
+            some = cells.some(slice(*rows))
             found_NV = logits.view(-1, 5)[some.rows]
-            assert torch.equal(found_NV, packed(rows_RV.view(2, 4, 3, 5))[first:last])
+            assert torch.equal(found_NV, packed(padded_BTUV)[first:last])
             places = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13]
             assert some.lattice_N.tolist() == places[first:last]
             assert some.next_N1[:, 0].tolist() == ([2, 1, 0] * 3 + [3, 0] * 2)[first:last]

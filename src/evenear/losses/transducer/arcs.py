@@ -14,12 +14,12 @@ arXiv 2010.11148, equations 9 to 11) multiplies the label occupancies by 1 + lam
 leaves the value of the loss as it is. Follows the papers.
 
 Dimensions: B utterances, T frames, U tokens (a lattice has U + 1 columns), N cells,
-R rows of logits, L places of a flattened lattice, V vocabulary.
+R frames of all utterances in a row, or rows of logits, L places of something flattened,
+V vocabulary.
 
 Source: Graves 2012, arXiv 1211.3711, equation 20, chained with the log-softmax.
 """
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 
 from evenear.losses.transducer.checks import Batch
 from evenear.losses.transducer.lattice import Backend, lattice_log_prob, lattice_occupancies
-from evenear.nn.packing import CellLayout, Places
+from evenear.nn.packing import CellLayout
 
 __all__ = ["Cells", "Settings", "Some", "arc_loss", "read_arcs", "write_gradient"]
 
@@ -54,25 +54,29 @@ class Cells:
         self.layout = CellLayout(batch.num_frames, columns, logits.device)
         self.shape = (len(columns), max(batch.num_frames), max(columns))
         """The shape of a lattice (B, T, U + 1)."""
-        self.padded = None if logits.ndim == 2 else tuple(logits.shape[1:3])
+        self.is_packed = logits.ndim == 2
+        vocabulary = logits.shape[-1]
+        self.chunks = list(self.layout.chunks(_chunk_values(logits.device) // vocabulary))
+        """Frames in a row whose logits fit the processor's cache."""
+        sizes = (self.layout.cells(rows) for rows in self.chunks)
+        self.most_values = max(cells.stop - cells.start for cells in sizes) * vocabulary
+        """Logits of the largest chunk."""
+        self._targets_L = batch.targets_BU.flatten()
+        self._target_R = self.layout.utterance_R * batch.targets_BU.shape[1]
+        self._lattice_R = self._frames(self.shape[1:])
+        self._row_R = None if self.is_packed else self._frames(tuple(logits.shape[1:3]))
 
-    def some(self, cells: slice) -> Some:
-        """Where some cells lie, and what they emit."""
-        at = self.layout.places(cells)
-        next_N1 = self.batch.targets_BU[at.utterance_N, at.column_N, None]
-        if self.padded is None:
-            return Some(cells, _flat(at, self.shape[1:]), next_N1)
-        return Some(_flat(at, self.padded), _flat(at, self.shape[1:]), next_N1)
+    def some(self, rows: slice) -> Some:
+        """Where the cells of some frames lie, and what they emit."""
+        lattice_N = self.layout.places(self._lattice_R, rows)
+        next_N = self._targets_L[self.layout.places(self._target_R, rows)]
+        if self._row_R is None:
+            return Some(self.layout.cells(rows), lattice_N, next_N[:, None])
+        return Some(self.layout.places(self._row_R, rows), lattice_N, next_N[:, None])
 
-    def chunks(self, vocabulary: int, device: torch.device) -> Iterator[Some]:
-        """All cells, so many at a time that their logits fit the processor's cache."""
-        total, step = self.layout.num_cells, _cells_at_once(vocabulary, device)
-        return (self.some(slice(n, min(n + step, total))) for n in range(0, total, step))
-
-
-def _flat(at: Places, shape: tuple[int, ...]) -> Tensor:
-    """The places of cells in a flattened (B, frames, columns)."""
-    return (at.utterance_N * shape[0] + at.frame_N) * shape[1] + at.column_N
+    def _frames(self, shape: tuple[int, ...]) -> Tensor:
+        """Place of each frame's first column in a flattened (B, frames, columns)."""
+        return (self.layout.utterance_R * shape[0] + self.layout.frame_R) * shape[1]
 
 
 class Settings(NamedTuple):
@@ -112,8 +116,8 @@ def read_arcs(logits: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
     dtype, rows_RV = _compute_dtype(logits), logits.reshape(-1, logits.shape[-1])
     blank_L = logits.new_full(cells.shape, float("-inf"), dtype=dtype).view(-1)
     label_L = torch.full_like(blank_L, float("-inf"))
-    scratch = logits.new_empty(_most_values(rows_RV, cells), dtype=dtype)
-    for some in cells.chunks(rows_RV.shape[1], rows_RV.device):
+    scratch = logits.new_empty(cells.most_values, dtype=dtype)
+    for some in map(cells.some, cells.chunks):
         logits_NV = rows_RV[some.rows]
         log_probs_NV = _shaped_like(logits_NV, scratch)
         torch.log_softmax(logits_NV, dim=-1, dtype=dtype, out=log_probs_NV)
@@ -136,13 +140,13 @@ def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: T
     """
     dtype, rows_RV = _compute_dtype(logits), logits.reshape(-1, logits.shape[-1])
     gradient = _empty_like(logits)
-    if cells.padded is not None:
+    if not cells.is_packed:
         gradient.zero_()
     gradient_RV = gradient.view(rows_RV.shape)
     blank_L, label_L = blank_BTU.reshape(-1), label_BTU.reshape(-1)
-    in_place = dtype == logits.dtype and cells.padded is None
-    scratch = logits.new_empty(0 if in_place else _most_values(rows_RV, cells), dtype=dtype)
-    for some in cells.chunks(rows_RV.shape[1], rows_RV.device):
+    in_place = dtype == logits.dtype and cells.is_packed
+    scratch = logits.new_empty(0 if in_place else cells.most_values, dtype=dtype)
+    for some in map(cells.some, cells.chunks):
         blank_N, label_N = blank_L[some.lattice_N], label_L[some.lattice_N]
         logits_NV = rows_RV[some.rows]
         values_NV = gradient_RV[some.rows] if in_place else _shaped_like(logits_NV, scratch)
@@ -203,19 +207,9 @@ def _compute_dtype(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
 
 
-def _cells_at_once(vocabulary: int, device: torch.device) -> int:
-    return max(1, _chunk_values(device) // vocabulary)
-
-
 def _chunk_values(device: torch.device) -> int:
     """A megabyte at a time fits a processor's cache; 64 suit a GPU."""
     return 2**18 if device.type == "cpu" else 2**24
-
-
-def _most_values(rows_RV: Tensor, cells: Cells) -> int:
-    """The values of a chunk, for one scratch tensor that serves them all."""
-    vocabulary = rows_RV.shape[1]
-    return min(_cells_at_once(vocabulary, rows_RV.device), cells.layout.num_cells) * vocabulary
 
 
 def _shaped_like(values_NV: Tensor, scratch: Tensor) -> Tensor:
