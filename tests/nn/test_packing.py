@@ -16,8 +16,8 @@ LENGTHS = st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4)), min_size=1, 
 
 
 @settings(deadline=None, derandomize=True)
-@given(lengths=LENGTHS, most=st.integers(1, 12))
-def test_places_count_frames_and_columns_of_each_utterance(lengths, most):
+@given(lengths=LENGTHS, dtype=st.sampled_from([torch.int32, torch.int64]))
+def test_places_count_frames_and_columns_of_each_utterance(lengths, dtype):
     frames, columns = [t for t, _ in lengths], [u for _, u in lengths]
     layout = CellLayout(frames, columns, torch.device("cpu"))
     expected = [
@@ -27,17 +27,11 @@ def test_places_count_frames_and_columns_of_each_utterance(lengths, most):
         for u in range(wide)
     ]
     assert layout.num_cells == len(expected)
-    begin_R = 100 * layout.utterance_R + 10 * layout.frame_R
-    found = []
-    for rows in layout.chunks(most):
-        cells = layout.cells(rows)
-        assert rows.stop - rows.start == 1 or cells.stop - cells.start <= most
-        assert cells.start == len(found)
-        found += layout.places(begin_R, rows).tolist()
-    assert found == [100 * b + 10 * t + u for b, t, u in expected]
-    assert layout.spread(begin_R, slice(None)).tolist() == [
-        100 * b + 10 * t for b, t, _ in expected
-    ]
+    begin_R = (100 * layout.utterance_R + 10 * layout.frame_R).to(dtype)
+    found_N = layout.places(begin_R)
+    assert found_N.dtype == dtype
+    assert found_N.tolist() == [100 * b + 10 * t + u for b, t, u in expected]
+    assert layout.spread(begin_R).tolist() == [100 * b + 10 * t for b, t, _ in expected]
 
 
 @pytest.mark.parametrize("function", [packed_sums, gathered_sums])

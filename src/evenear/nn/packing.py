@@ -9,7 +9,7 @@ Legend: B utterances, T frames, U columns of a lattice (one more than tokens), D
 all utterances in a row, N cells.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -34,43 +34,22 @@ class CellLayout:
         utterance_R = np.repeat(np.arange(len(frames_B)), frames_B)
         before_B = frames_B.cumsum() - frames_B
         count_R = columns_B[utterance_R]
-        self._end_R = count_R.cumsum()
         self.num_cells = int(count_R.sum())
         frame_R = np.arange(len(utterance_R)) - before_B[utterance_R]
-        rows = np.stack([utterance_R, frame_R, count_R, self._end_R - count_R])
+        rows = np.stack([utterance_R, frame_R, count_R, count_R.cumsum() - count_R])
         self.utterance_R, self.frame_R, self._count_R, self._start_R = torch.from_numpy(rows).to(
             device
         )
 
-    def chunks(self, most: int) -> Iterator[slice]:
-        """All frames, as many in a row as have `most` cells or fewer; or one that has more."""
-        first, num_rows = 0, len(self._end_R)
-        while first < num_rows:
-            begun = int(self._end_R[first - 1]) if first else 0
-            last = int(np.searchsorted(self._end_R, begun + most, side="right"))
-            last = max(last, first + 1)
-            yield slice(first, last)
-            first = last
+    def places(self, begin_R: Tensor) -> Tensor:
+        """Place of each cell (N,), where frame r has its first at `begin_R[r]`; of its type."""
+        offset_R = begin_R - self._start_R.to(begin_R.dtype)
+        cells_N = torch.arange(self.num_cells, dtype=begin_R.dtype, device=begin_R.device)
+        return self.spread(offset_R).add_(cells_N)
 
-    def cells(self, rows: slice) -> slice:
-        """The cells of some frames in a row."""
-        first, last, _ = rows.indices(len(self._end_R))
-        return slice(int(self._end_R[first - 1]) if first else 0, int(self._end_R[last - 1]))
-
-    def places(self, begin_R: Tensor, rows: slice) -> Tensor:
-        """Place of each cell of some frames, (N,), where frame r has its first at `begin_R[r]`."""
-        cells = self.cells(rows)
-        offset_R = begin_R[rows] - self._start_R[rows]
-        return self.spread(offset_R, rows).add_(
-            torch.arange(cells.start, cells.stop, device=begin_R.device)
-        )
-
-    def spread(self, values_R: Tensor, rows: slice) -> Tensor:
-        """What some frames have, for each of their cells: (N,)."""
-        cells = self.cells(rows)
-        return torch.repeat_interleave(
-            values_R, self._count_R[rows], output_size=cells.stop - cells.start
-        )
+    def spread(self, values_R: Tensor) -> Tensor:
+        """What each frame has, for each of its cells: (N,)."""
+        return torch.repeat_interleave(values_R, self._count_R, output_size=self.num_cells)
 
 
 def packed_sums(
@@ -105,8 +84,8 @@ def gathered_sums(
     left_BTD: Tensor, right_BUD: Tensor, num_frames: Sequence[int], num_columns: Sequence[int]
 ) -> Tensor:
     """What `packed_sums` gives, by two gathers, whatever the device."""
-    layout, everything = CellLayout(num_frames, num_columns, left_BTD.device), slice(None)
+    layout = CellLayout(num_frames, num_columns, left_BTD.device)
     frames_R = layout.utterance_R * left_BTD.shape[1] + layout.frame_R
     columns_R = layout.utterance_R * right_BUD.shape[1]
-    left_ND = left_BTD.flatten(0, 1)[layout.spread(frames_R, everything)]
-    return left_ND + right_BUD.flatten(0, 1)[layout.places(columns_R, everything)]
+    left_ND = left_BTD.flatten(0, 1)[layout.spread(frames_R)]
+    return left_ND + right_BUD.flatten(0, 1)[layout.places(columns_R)]

@@ -29,13 +29,13 @@ def test_cells_know_their_logits_their_lattice_place_and_their_next_token():
     for logits in (padded_BTUV, packed(padded_BTUV)):
         cells = Cells(BATCH, logits)
         assert cells.shape == (2, 3, 3)
-        for rows, first, last in [((0, 5), 0, 13), ((1, 4), 3, 11), ((4, 5), 11, 13)]:
-            some = cells.some(slice(*rows))
+        cells.at_once = 5
+        places, tokens = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13], [2, 1, 0] * 3 + [3, 0] * 2
+        for some, first in zip(cells.chunks(), (0, 5, 10), strict=True):
             found_NV = logits.view(-1, 5)[some.rows]
-            assert torch.equal(found_NV, packed(padded_BTUV)[first:last])
-            places = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13]
-            assert some.lattice_N.tolist() == places[first:last]
-            assert some.next_N1[:, 0].tolist() == ([2, 1, 0] * 3 + [3, 0] * 2)[first:last]
+            assert torch.equal(found_NV, packed(padded_BTUV)[first : first + 5])
+            assert some.lattice_N.tolist() == places[first : first + 5]
+            assert some.next_N1[:, 0].tolist() == tokens[first : first + 5]
 
 
 @pytest.mark.parametrize("layout", ["padded", "packed"])

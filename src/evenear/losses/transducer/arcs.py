@@ -20,6 +20,7 @@ V vocabulary.
 Source: Graves 2012, arXiv 1211.3711, equation 20, chained with the log-softmax.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,7 +47,10 @@ class Some(NamedTuple):
 
 
 class Cells:
-    """All lattice cells of a batch in packed logits (N, V), or in padded ones (B, T, U + 1, V)."""
+    """All lattice cells of a batch in packed logits (N, V), or in padded ones (B, T, U + 1, V).
+
+    What is known of each is kept in four bytes: beside its logits that is next to nothing.
+    """
 
     def __init__(self, batch: Batch, logits: Tensor) -> None:
         self.batch = batch
@@ -54,29 +58,27 @@ class Cells:
         self.layout = CellLayout(batch.num_frames, columns, logits.device)
         self.shape = (len(columns), max(batch.num_frames), max(columns))
         """The shape of a lattice (B, T, U + 1)."""
+        self.at_once = max(1, _chunk_values(logits.device) // logits.shape[-1])
+        """So many cells have logits that fit the processor's cache."""
+        self._lattice_N = self._places(self.shape[1:])
+        targets_BU = batch.targets_BU
+        target_R = (self.layout.utterance_R * targets_BU.shape[1]).int()
+        self._next_N = targets_BU.int().flatten()[self.layout.places(target_R)]
         self.is_packed = logits.ndim == 2
-        vocabulary = logits.shape[-1]
-        self.chunks = list(self.layout.chunks(_chunk_values(logits.device) // vocabulary))
-        """Frames in a row whose logits fit the processor's cache."""
-        sizes = (self.layout.cells(rows) for rows in self.chunks)
-        self.most_values = max(cells.stop - cells.start for cells in sizes) * vocabulary
-        """Logits of the largest chunk."""
-        self._targets_L = batch.targets_BU.flatten()
-        self._target_R = self.layout.utterance_R * batch.targets_BU.shape[1]
-        self._lattice_R = self._frames(self.shape[1:])
-        self._row_R = None if self.is_packed else self._frames(tuple(logits.shape[1:3]))
+        self._row_N = None if self.is_packed else self._places(tuple(logits.shape[1:3]))
 
-    def some(self, rows: slice) -> Some:
-        """Where the cells of some frames lie, and what they emit."""
-        lattice_N = self.layout.places(self._lattice_R, rows)
-        next_N = self._targets_L[self.layout.places(self._target_R, rows)]
-        if self._row_R is None:
-            return Some(self.layout.cells(rows), lattice_N, next_N[:, None])
-        return Some(self.layout.places(self._row_R, rows), lattice_N, next_N[:, None])
+    def chunks(self) -> Iterator[Some]:
+        """All cells, some at a time."""
+        total = self.layout.num_cells
+        for first in range(0, total, self.at_once):
+            cells = slice(first, min(first + self.at_once, total))
+            rows = cells if self._row_N is None else self._row_N[cells].long()
+            yield Some(rows, self._lattice_N[cells].long(), self._next_N[cells, None].long())
 
-    def _frames(self, shape: tuple[int, ...]) -> Tensor:
-        """Place of each frame's first column in a flattened (B, frames, columns)."""
-        return (self.layout.utterance_R * shape[0] + self.layout.frame_R) * shape[1]
+    def _places(self, shape: tuple[int, ...]) -> Tensor:
+        """Place of each cell in a flattened (B, frames, columns)."""
+        begin_R = (self.layout.utterance_R * shape[0] + self.layout.frame_R) * shape[1]
+        return self.layout.places(begin_R.int())
 
 
 class Settings(NamedTuple):
@@ -116,8 +118,8 @@ def read_arcs(logits: Tensor, cells: Cells) -> tuple[Tensor, Tensor]:
     dtype, rows_RV = _compute_dtype(logits), logits.reshape(-1, logits.shape[-1])
     blank_L = logits.new_full(cells.shape, float("-inf"), dtype=dtype).view(-1)
     label_L = torch.full_like(blank_L, float("-inf"))
-    scratch = logits.new_empty(cells.most_values, dtype=dtype)
-    for some in map(cells.some, cells.chunks):
+    scratch = logits.new_empty(_chunk(cells, rows_RV), dtype=dtype)
+    for some in cells.chunks():
         logits_NV = rows_RV[some.rows]
         log_probs_NV = _shaped_like(logits_NV, scratch)
         torch.log_softmax(logits_NV, dim=-1, dtype=dtype, out=log_probs_NV)
@@ -145,8 +147,8 @@ def write_gradient(logits: Tensor, cells: Cells, blank_BTU: Tensor, label_BTU: T
     gradient_RV = gradient.view(rows_RV.shape)
     blank_L, label_L = blank_BTU.reshape(-1), label_BTU.reshape(-1)
     in_place = dtype == logits.dtype and cells.is_packed
-    scratch = logits.new_empty(0 if in_place else cells.most_values, dtype=dtype)
-    for some in map(cells.some, cells.chunks):
+    scratch = logits.new_empty(0 if in_place else _chunk(cells, rows_RV), dtype=dtype)
+    for some in cells.chunks():
         blank_N, label_N = blank_L[some.lattice_N], label_L[some.lattice_N]
         logits_NV = rows_RV[some.rows]
         values_NV = gradient_RV[some.rows] if in_place else _shaped_like(logits_NV, scratch)
@@ -210,6 +212,11 @@ def _compute_dtype(logits: Tensor) -> torch.dtype:
 def _chunk_values(device: torch.device) -> int:
     """A megabyte at a time fits a processor's cache; 64 suit a GPU."""
     return 2**18 if device.type == "cpu" else 2**24
+
+
+def _chunk(cells: Cells, rows_RV: Tensor) -> int:
+    """The values of a chunk, for one scratch tensor that serves them all."""
+    return min(cells.at_once, cells.layout.num_cells) * rows_RV.shape[1]
 
 
 def _shaped_like(values_NV: Tensor, scratch: Tensor) -> Tensor:
