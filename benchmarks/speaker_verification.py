@@ -5,10 +5,10 @@ All pairs of the recordings of a split, and the hard ones: same gender and same 
 and age band, trials have both speakers in the group. Intervals resample speakers on both sides
 jointly; systems are compared on the same trials, draw by draw.
 
-    python benchmarks/speaker_verification.py --data CORPORA/speechocean762 --frames FRAMES \
+    python benchmarks/speaker_verification.py --data CORPORA/speechocean762 --each 10 \
         --peer Resemblyzer=resemblyzer.npz --out benchmarks/results/speaker_verification.json
 
-Vectors of a peer come from a runner in `peer_runners`; ours from frames that are stored once.
+Vectors of a peer come from a runner in `peer_runners`; ours from the files, as a user gets them.
 """
 
 import argparse
@@ -24,15 +24,12 @@ import numpy as np
 import torch
 
 from evenear.atomic import write_bytes
-from evenear.checkpoint.speakers import load_speaker
-from evenear.config import replace
-from evenear.data.batching.store import build_store
 from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
+from evenear.errors import AudioError
 from evenear.metrics.trialscores import TrialSet, draws_of_speakers
 from evenear.metrics.verification import eer, min_dcf
-from evenear.recipes.speaker import recipe
 from evenear.seeding import rng_for
-from evenear.training.tasks.speaker import embed_store
+from evenear.verification import Embedder
 
 __all__ = ["age_band", "main", "measure"]
 
@@ -42,17 +39,17 @@ def age_band(age: object) -> str:
     return "child (under 13)" if years < 13 else "teenager (13-19)" if years < 20 else "adult (20+)"
 
 
-def embedded(
-    model: str, rows: list[Utterance], frames: Path
-) -> tuple[dict[str, np.ndarray], float]:
-    """Vectors of our model by utterance, from stored frames, and the CPU time that they took."""
-    bundle = load_speaker(model)
-    plain = replace(recipe().data.store, features=bundle.features, augment=False)
-    store = build_store(rows, frames, plain)
+def embedded(model: str, rows: list[Utterance]) -> tuple[dict[str, np.ndarray], float]:
+    """Vectors of our model by utterance, from its files, and the CPU time that they took."""
+    embedder = Embedder.load(model)
     started = time.process_time()
-    vectors_BD = embed_store(bundle.model, store, bundle.features)
-    seconds = time.process_time() - started
-    return dict(zip((u.utterance_id for u in store.utterances), vectors_BD, strict=True)), seconds
+    found = {}
+    for row in rows:
+        try:
+            found[row.utterance_id] = embedder.embed_file(row.audio).vector
+        except AudioError as error:
+            print(f"left out: {error.message}")
+    return found, time.process_time() - started
 
 
 def measure(
@@ -111,42 +108,45 @@ def main() -> None:
     parser.add_argument("--peer", action="append", default=[], help="NAME=vectors.npz")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--frames", type=Path, required=True, help="Where frames are stored.")
     parser.add_argument("--each", type=int, default=20, help="Recordings of each speaker.")
     parser.add_argument("--draws", type=int, default=500, help="Draws of speakers.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = [utterance(cut) for cut in iter(load_cuts(options.data))]
     rows = [row for row in rows if row.attributes.get("split") == options.split]
-    ours, seconds = embedded(options.model, rows, options.frames)
-    heard = sum(row.seconds for row in rows)
     counts: Counter[str] = Counter()
     kept = []
     for row in rows:
         counts[row.speaker] += 1
         if counts[row.speaker] <= options.each:
             kept.append(row)
+    ours, seconds = embedded(options.model, kept)
     systems, cpu_seconds = {options.model: ours}, {options.model: seconds}
+    heard = {options.model: sum(row.seconds for row in kept)}
     for peer in options.peer:
         name, _, path = peer.partition("=")
         found = np.load(path)
         systems[name] = dict(zip(found["names"].tolist(), found["vectors"], strict=True))
         cpu_seconds[name] = float(found["cpu_seconds"])
+        heard[name] = sum(row.seconds for row in rows if row.utterance_id in systems[name])
     tables = measure(systems, kept, options.seed, options.draws)
     head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     result = {
         "command": "python benchmarks/speaker_verification.py --data CORPORA/"
-        f"{options.data.name} --split {options.split} --each {options.each} --frames FRAMES "
+        f"{options.data.name} --split {options.split} --each {options.each} "
+        f"--draws {options.draws} "
         + " ".join(f"--peer {peer.partition('=')[0]}=VECTORS" for peer in options.peer),
         "commit": head.stdout.strip(),
         "machine": f"{platform.machine()}, one thread, other work on all cores",
-        "model_version": load_speaker(options.model).version,
+        "model_version": Embedder.load(options.model).version,
         "seed": options.seed,
         "draws_of_speakers": options.draws,
         "recordings": len(kept),
-        "seconds": round(heard, 1),
+        "seconds": {name: round(value, 1) for name, value in heard.items()},
         "cpu_seconds": {name: round(value, 1) for name, value in cpu_seconds.items()},
-        "times_real_time_of_cpu": {n: round(heard / v, 1) for n, v in cpu_seconds.items() if v},
+        "times_real_time_of_cpu": {
+            name: round(heard[name] / value, 1) for name, value in cpu_seconds.items() if value
+        },
         "trials": tables,
     }
     write_bytes(options.out, (json.dumps(result, indent=2) + "\n").encode())

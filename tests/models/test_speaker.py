@@ -9,9 +9,8 @@ import torch
 from hypothesis import given
 
 import laws
-from evenear.config import from_json, replace, to_json
+from evenear.config import from_json, to_json
 from evenear.encoders.voices.resnet import ResNetConfig
-from evenear.errors import ConfigError
 from evenear.models.speaker import SpeakerConfig, SpeakerModel, published, published_features
 from evenear.nn.state import split_state, stack_states, state_bytes
 from evenear.seeding import torch_rng_for
@@ -22,11 +21,7 @@ RESIDUAL = SpeakerConfig(
     attention_dim=4,
     embedding_dim=8,
 )
-JOINED = replace(TINY, embedding_dim=13, statistics_dim=4, statistics_hidden=6)
-UNSTACKED = replace(
-    JOINED, encoder=replace(TINY.encoder, stack=1)
-)  # no changes within a stack: a column of zeros
-MODELS = {"tdnn": TINY, "resnet": RESIDUAL, "statistics": JOINED, "unstacked": UNSTACKED}
+MODELS = {"tdnn": TINY, "resnet": RESIDUAL}
 
 
 def model(name: str) -> SpeakerModel:
@@ -137,43 +132,8 @@ def test_settings_survive_json(settings):
     assert from_json(SpeakerConfig, to_json(settings)) == settings
 
 
-@torch.no_grad()
-def test_statistics_are_weighted_means_and_deviations():
-    """Against the formula, frame by frame."""
-    speaker = settled(lambda: SpeakerModel(JOINED)).double()
-    part = speaker.statistics
-    assert part is not None
-    features_BTF = features(6, 1).double()
-    weights = [float((part.loudness * frame.mean()).exp()) for frame in features_BTF[0]]
-    means = sum(w * (f[:8] + f[8:]) / 2 for w, f in zip(weights, features_BTF[0], strict=True))
-    squares = sum(
-        w * (f[:8] ** 2 + f[8:] ** 2) / 2 for w, f in zip(weights, features_BTF[0], strict=True)
-    )
-    changes = sum(w * (f[8:] - f[:8]) ** 2 for w, f in zip(weights, features_BTF[0], strict=True))
-    mean, square, change = (total / sum(weights) for total in (means, squares, changes))
-    numbers = torch.cat([mean, (square - mean**2).sqrt(), change.sqrt()])[None]
-    out = part.embed(part.standardize(numbers))
-    expected = out / out.norm()
-    torch.testing.assert_close(speaker.statistics_embedding(features_BTF), expected)
-    torch.testing.assert_close(speaker(features_BTF)[:, 9:], expected / 2**0.5)
-
-
-@torch.no_grad()
-def test_both_parts_have_half_of_the_score():
-    speaker = settled(lambda: SpeakerModel(JOINED))
-    found_BD = speaker(features())
-    torch.testing.assert_close(found_BD[:, :9].square().sum(dim=1), torch.full((3,), 0.5))
-    torch.testing.assert_close(found_BD[:, 9:].square().sum(dim=1), torch.full((3,), 0.5))
-
-
-def test_statistics_leave_room_for_the_network():
-    with pytest.raises(ConfigError, match="at least two"):
-        replace(TINY, embedding_dim=9, statistics_dim=8)
-
-
-@pytest.mark.parametrize("settings", [TINY, JOINED])
-def test_gradients_reach_every_parameter(settings):
-    speaker = settled(lambda: SpeakerModel(settings)).train()
-    (speaker(features(batch_size=6)) * torch.arange(settings.embedding_dim)).sum().backward()
+def test_gradients_reach_every_parameter():
+    speaker = settled(lambda: SpeakerModel(TINY)).train()
+    (speaker(features(batch_size=6)) * torch.arange(TINY.embedding_dim)).sum().backward()
     silent = [n for n, p in speaker.named_parameters() if p.grad is None]
     assert silent == []

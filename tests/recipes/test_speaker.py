@@ -3,11 +3,17 @@ import pytest
 import torch
 
 from evenear.config import from_json, to_json
+from evenear.models.moments import MomentsModel
 from evenear.models.speaker import SpeakerModel
 from evenear.recipes import speaker
-from evenear.training.tasks.speaker import SpeakerTrainingConfig
 
-RECIPES = (speaker.recipe, speaker.continued, speaker.resnet, speaker.statistics, speaker.tiny)
+RECIPES = (
+    speaker.recipe,
+    speaker.frames,
+    speaker.continued,
+    speaker.resnet,
+    speaker.tiny,
+)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -20,10 +26,13 @@ def test_networks_fit_the_features_that_are_stored(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_settings_survive_json(recipe):
-    assert from_json(SpeakerTrainingConfig, to_json(recipe())) == recipe()
+    config = recipe()
+    assert from_json(type(config), to_json(config)) == config
 
 
 def test_the_shipped_size_is_about_a_million_parameters():
     with torch.device("meta"):
-        model = SpeakerModel(speaker.recipe().model)
-    assert 0.9e6 < sum(p.numel() for p in model.parameters()) < 1.1e6
+        model = MomentsModel(speaker.recipe().model)
+        frames = SpeakerModel(speaker.frames().model)
+    assert 0.6e6 < sum(p.numel() for p in model.parameters()) < 0.7e6
+    assert 0.9e6 < sum(p.numel() for p in frames.parameters()) < 1.1e6

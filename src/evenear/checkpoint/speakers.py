@@ -34,9 +34,13 @@ from evenear.checkpoint.weights import stored
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig
+from evenear.models.moments import MomentsConfig, MomentsModel
 from evenear.models.speaker import SpeakerConfig, SpeakerModel
 
-__all__ = ["SPEAKER", "SpeakerBundle", "load_speaker", "save_speaker"]
+__all__ = ["SPEAKER", "SpeakerBundle", "VoiceModel", "load_speaker", "save_speaker"]
+
+VoiceModel = SpeakerModel | MomentsModel
+"""Either turns frames into a unit vector, whole or chunk by chunk."""
 
 SPEAKER = "speaker"
 """The kind that such a folder says it holds."""
@@ -47,7 +51,7 @@ _WEIGHTS, _CARD, _PROVENANCE = "weights.safetensors", "card.md", "provenance.jso
 class SpeakerBundle:
     """Everything that a folder holds, ready to listen."""
 
-    model: SpeakerModel
+    model: VoiceModel
     """In evaluation mode, float32."""
     features: FeatureConfig
     card: str
@@ -61,7 +65,7 @@ class SpeakerBundle:
 def save_speaker(
     folder: str | Path,
     *,
-    model: SpeakerModel,
+    model: VoiceModel,
     features: FeatureConfig,
     card: str = "",
     provenance: Mapping[str, Any] | None = None,
@@ -105,7 +109,7 @@ def load_speaker(name_or_folder: str | Path) -> SpeakerBundle:
             hint="Install the version of evenear that wrote it.",
         )
     try:
-        network = from_dict(SpeakerConfig, settings.get("speaker", {}))
+        network = _network(settings.get("speaker", {}))
         features = from_dict(FeatureConfig, settings.get("features", {}))
     except ConfigError as error:
         raise CheckpointError(
@@ -113,7 +117,11 @@ def load_speaker(name_or_folder: str | Path) -> SpeakerBundle:
         ) from None
     _check_fit(network, features)
     with torch.random.fork_rng(devices=[]):
-        model = SpeakerModel(network)
+        model: VoiceModel
+        if isinstance(network, MomentsConfig):
+            model = MomentsModel(network)
+        else:
+            model = SpeakerModel(network)
     load_weights(folder, model, files[_WEIGHTS])
     digest = hashlib.sha256(files[_WEIGHTS] + files[CONFIG]).hexdigest()[:16]
     return SpeakerBundle(
@@ -126,7 +134,13 @@ def load_speaker(name_or_folder: str | Path) -> SpeakerBundle:
     )
 
 
-def _check_fit(network: SpeakerConfig, features: FeatureConfig) -> None:
+def _network(values: dict[str, Any]) -> SpeakerConfig | MomentsConfig:
+    """The config of a network; one that names no kind is of the first there was."""
+    is_moments = values.get("kind") == "moments"
+    return from_dict(MomentsConfig, values) if is_moments else from_dict(SpeakerConfig, values)
+
+
+def _check_fit(network: SpeakerConfig | MomentsConfig, features: FeatureConfig) -> None:
     wanted = (network.encoder.feature_dim, network.encoder.stack)
     if wanted != (features.dim, features.stack):
         raise CheckpointError(

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 from evenear.errors import ConfigError, nearest_names
 from evenear.recipes import convrnnt, duo, english, english_small, speaker
+from evenear.training.runs.moments import MomentsTrainingConfig
 from evenear.training.settings import TrainingConfig
 from evenear.training.tasks.separator import TwoTalkerConfig
 from evenear.training.tasks.speaker import SpeakerTrainingConfig
 
 __all__ = ["RECIPES", "AnyTrainingConfig", "recipe"]
 
-AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig | TwoTalkerConfig
+AnyTrainingConfig = TrainingConfig | SpeakerTrainingConfig | MomentsTrainingConfig | TwoTalkerConfig
 """A run of any task."""
 
 RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
@@ -27,9 +28,9 @@ RECIPES: dict[str, Callable[[], AnyTrainingConfig]] = {
     "evenear-en-heads": english.heads,
     "evenear-en-tuned": english.tuned,
     "evenear-speaker": speaker.recipe,
-    "evenear-speaker-continued": speaker.continued,
+    "evenear-speaker-frames": speaker.frames,
+    "evenear-speaker-frames-continued": speaker.continued,
     "evenear-speaker-resnet": speaker.resnet,
-    "evenear-speaker-statistics": speaker.statistics,
     "tiny": english_small.tiny,
     "tiny-duo": duo.tiny,
     "tiny-speaker": speaker.tiny,

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run from the command line stops between updates, and goes on as if it had not."""
 
+import json
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from evenear.checkpoint import load_model
+from evenear.checkpoint.folders import shipped_models
 from evenear.checkpoint.speakers import load_speaker
 from evenear.config import from_json
 from evenear.tokenizer import Tokenizer
@@ -299,3 +301,21 @@ def test_a_verifier_begins_with_no_recognizer(evenear, tmp_path):
     done = evenear("train", "tiny-speaker", "--data", data, "--out", out, *start)
     assert done.code == 1
     assert "is a recognizer, where a speaker is needed" in done.err
+
+
+@pytest.mark.skipif("evenear-en" not in shipped_models(), reason="it needs a stem")
+def test_the_shipped_verifiers_recipe_solves_for_one_and_resumes_nothing(evenear, tmp_path):
+    data = write_speakers(tmp_path / "speakers")
+    asked = ("train", "evenear-speaker", "--data", data, "--out", tmp_path / "run")
+    small = ("--set", "data.dev_speakers=2", "--set", "model.embedding_dim=4")
+    done = evenear(*asked, *small)
+    assert done.code == 0
+    assert "6 speakers" in done.err
+    assert "dev EER" in done.err
+    files = (tmp_path / "speakers" / "s0-0.wav", tmp_path / "speakers" / "s0-1.wav")
+    heard = evenear("verify", *files, "--json", "--model", tmp_path / "run" / "model")
+    assert json.loads(heard.out)["score"] > 0.5
+    for wrong in (("--resume",), ("--start-from", tmp_path / "run" / "model")):
+        done = evenear(*asked, *small, *wrong)
+        assert done.code == 2
+        assert "stem_from" in done.err

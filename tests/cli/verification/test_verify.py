@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """The commands of verification, with a small network of random weights."""
 
+import importlib.resources
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from evenear.audio import write_audio
+from evenear.audio import read_audio, write_audio
+from evenear.checkpoint.folders import shipped_models
 from evenear.checkpoint.speakers import save_speaker
 from tiny_speakers import buzz, write_speakers
 from verification.hearing import tiny_bundle
@@ -85,6 +88,21 @@ def test_a_voice_is_enrolled_verified_and_deleted(call, home, tmp_path):
     done = call("verify", "ann", home / "00.wav", "--db", db)
     assert done.code == 1
     assert "Nobody" in done.err
+
+
+@pytest.mark.skipif("evenear-speaker" not in shipped_models(None), reason="it takes a real model")
+def test_a_recording_of_two_people_is_not_enrolled(evenear, tmp_path):
+    clips = Path(str(importlib.resources.files("evenear"))) / "shipped" / "clips"
+    one, two = (read_audio(clips / f"{name}.flac") for name in ("library", "park"))
+    write_audio(tmp_path / "two.wav", np.concatenate([one, one, two, two]))
+    write_audio(tmp_path / "one.wav", np.concatenate([one, one]))
+    db = tmp_path / "voices.db"
+    done = evenear("enroll", "ann", tmp_path / "one.wav", tmp_path / "two.wav", "--db", db)
+    assert done.code == 1
+    assert "ann was not enrolled" in done.err
+    assert "two.wav" in done.err
+    assert not db.exists()
+    assert evenear("enroll", "ann", tmp_path / "one.wav", "--db", db).code == 0
 
 
 def test_voices_of_another_model_are_refused(call, home, tmp_path):

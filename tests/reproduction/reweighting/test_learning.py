@@ -9,12 +9,15 @@ import inspect
 import numpy as np
 import pytest
 
+from evenear.config import replace
 from evenear.reproduction.reweighting.learning import (
     CONTROLS,
     LABELS,
+    TRUTH,
     VARIANTS,
     LearningConfig,
     learn,
+    learn_knowing,
 )
 from evenear.seeding import rng_for
 
@@ -60,8 +63,8 @@ def test_variants_agree_until_the_adversary_speaks():
     """Before the warm-up ends, a variant is its control to the bit."""
     still = LearningConfig(**{**QUICK.__dict__, "warmup_updates": 24})
     for name, control in CONTROLS.items():
-        if control == "baseline" or name == "pw-row":
-            continue  # another mean weight; another share of rows
+        if control == "baseline" or name in ("pw-row", TRUTH):
+            continue  # another mean weight; another share of rows; another's weights
         one, two = (
             learn(*people(), VARIANTS[which], still, seed=0).embed(people()[0])
             for which in (name, control)
@@ -80,8 +83,8 @@ def test_a_run_is_given_no_attribute_of_anybody():
 
 
 def test_every_variant_has_a_name_and_every_control_is_one():
-    assert set(LABELS) == set(VARIANTS)
-    assert set(CONTROLS) | set(CONTROLS.values()) == set(VARIANTS)
+    assert set(LABELS) == {*VARIANTS, TRUTH}
+    assert set(CONTROLS) | set(CONTROLS.values()) == {*VARIANTS, TRUTH}
 
 
 def test_the_adversary_can_be_asked_about_anyone():
@@ -90,3 +93,23 @@ def test_the_adversary_can_be_asked_about_anyone():
     assert scores_B.shape == (60,)
     assert ((scores_B > 0) & (scores_B < 1)).all()
     assert learned.weights is not None
+
+
+def test_known_weights_lower_the_loss_of_those_who_weigh_more():
+    numbers_BX, who_B = people()
+    is_chosen_B = who_B < 3
+    losses = {}
+    for weight in (1.0, 20.0):
+        known_B = np.where(is_chosen_B, weight, 1.0).astype(np.float32)
+        settings = replace(QUICK, num_updates=60, hidden_dim=4, embedding_dim=3)
+        learned = learn_knowing(numbers_BX, who_B, known_B, settings, seed=0)
+        losses[weight] = np.nanmean(learned.losses_B[is_chosen_B])
+    assert losses[20.0] < losses[1.0]
+
+
+def test_a_weight_of_one_for_all_is_the_constant_control():
+    numbers_BX, who_B = people()
+    known_B = np.ones(len(who_B), np.float32)
+    known = learn_knowing(numbers_BX, who_B, known_B, QUICK, seed=0)
+    control = learn(numbers_BX, who_B, VARIANTS["constant"], QUICK, seed=0)
+    np.testing.assert_array_equal(known.embed(numbers_BX), control.embed(numbers_BX))

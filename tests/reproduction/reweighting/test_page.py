@@ -24,13 +24,15 @@ RESULTS = {
             "eer": {"all": 0.1, "channel: bad": 0.2},
             "hidden_group": CHANGE,
             "rank_of_hidden_group": [1, 2],
+            "training_loss": {"hidden group": 0.85, "others": 0.75},
         }
     },
 }
+RESULTS["planted_narrow"] = RESULTS["planted"]
 
 
 def test_rates_claims_and_ranks_are_rows_of_tables():
     page = render(RESULTS)
     assert "| constant weight 2 | 10.00 [8.00, 12.50] |  |" in page
     assert "| PW is lower | -7.7 % | -5.0 % [-20.0, +10.0] | cannot tell | 21.0 % |" in page
-    assert "| ARW-PL | 10.00 | 20.00 | -5.0 % [-20.0, +10.0] | 1, 2 |" in page
+    assert "| ARW-PL | 10.00 | 20.00 | -5.0 % [-20.0, +10.0] | 1, 2 | 0.85, 0.75 |" in page

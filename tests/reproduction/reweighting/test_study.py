@@ -65,17 +65,20 @@ def test_every_variant_is_measured_and_every_claim_judged(results):
 
 def test_the_hidden_group_is_measured_and_ranked(results):
     _, found = results
-    planted = found["planted"]
-    assert set(planted) == set(PLANTED)
-    assert "channel: bad" in planted["pw-row"]["eer"]
-    assert len(planted["pw-row"]["rank_of_hidden_group"]) == 2
-    assert all(rank in (1, 2, 3) for rank in planted["pl"]["rank_of_hidden_group"])
+    for kind in ("planted", "planted_narrow"):
+        planted = found[kind]
+        assert set(planted) == set(PLANTED)
+        assert "channel: bad" in planted["pw-row"]["eer"]
+        assert len(planted["pw-row"]["rank_of_hidden_group"]) == 2
+        assert all(rank in (1, 2, 3) for rank in planted["pl"]["rank_of_hidden_group"])
+        assert "rank_of_hidden_group" not in planted["truth"]
+        assert all(loss > 0.0 for row in planted.values() for loss in row["training_loss"].values())
 
 
 def test_a_study_that_was_stopped_goes_on_and_gives_the_same_numbers(results, people):
     folder, found = results
     runs = sorted((folder / "runs").glob("*.npz"))
-    assert len(runs) == 2 * (len(VARIANTS) + len(PLANTED))
+    assert len(runs) == 2 * (len(VARIANTS) + 2 * len(PLANTED))
     before = {path.name: path.stat().st_mtime_ns for path in runs[1:]}
     runs[0].unlink()
     assert study(people, folder).run() == found

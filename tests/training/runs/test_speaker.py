@@ -76,31 +76,3 @@ def test_a_run_can_begin_with_the_network_of_another(tmp_path):
     other = replace(tiny(), model=replace(tiny().model, embedding_dim=5))
     with pytest.raises(CheckpointError, match="another shape"):
         SpeakerRun.prepare(other, sources, tmp_path / "third", start_from=first.model_folder)
-
-
-def test_only_statistics_can_be_learned_beside_a_network_that_had_none(tmp_path):
-    sources = [Source(write_speakers(tmp_path / "corpus"))]
-    first = SpeakerRun.prepare(replace(tiny(), num_updates=2), sources, tmp_path / "first")
-    for _ in first.train():
-        pass
-    joined = replace(tiny().model, embedding_dim=24, statistics_dim=8)
-    config = replace(tiny(), num_updates=3, model=joined, learns="statistics")
-    second = SpeakerRun.prepare(config, sources, tmp_path / "second", start_from=first.model_folder)
-    fresh = {
-        name: tensor.clone()
-        for name, tensor in second.task.model.speaker.state_dict().items()
-        if name.startswith("statistics.")
-    }
-    for _ in second.train():
-        pass
-    begun = load_speaker(first.model_folder).model.state_dict()
-    own = load_speaker(second.model_folder).model.state_dict()
-    assert all(torch.equal(tensor, own[name]) for name, tensor in begun.items())
-    assert set(own) == set(begun) | set(fresh)
-    trained = second.task.model.speaker.state_dict()
-    assert not torch.equal(trained["statistics.embed.0.weight"], fresh["statistics.embed.0.weight"])
-
-
-def test_a_network_without_statistics_cannot_learn_them():
-    with pytest.raises(ConfigError, match="no part for statistics"):
-        replace(tiny(), learns="statistics")

@@ -41,7 +41,7 @@ def arw(
     from evenear.atomic import write_bytes
     from evenear.config import replace
     from evenear.data.corpora.manifests import load_cuts, utterance
-    from evenear.recipes.speaker import recipe
+    from evenear.recipes.speaker import frames
     from evenear.reproduction.reweighting.learning import LearningConfig
     from evenear.reproduction.reweighting.page import render
     from evenear.reproduction.reweighting.study import Study
@@ -60,7 +60,7 @@ def arw(
             f"{test} has no recording of the split {split!r}.", hint="Name another with --split."
         )
     settings = LearningConfig(num_updates=updates, warmup_updates=updates // 4)
-    plain = replace(recipe().data.store, augment=False)
+    plain = replace(frames().data.store, augment=False)
     with progress_bar("utterances") as bar:
         task = bar.add_task("Storing frames", total=len(train) + len(held_out), status="")
         study = Study.prepare(

@@ -19,9 +19,13 @@ from evenear.errors import CheckpointError, ConfigError
 
 if TYPE_CHECKING:
     from evenear.recipes import AnyTrainingConfig
+    from evenear.training.runs.moments import MomentsTrainingConfig
+    from evenear.training.runs.preparation import Source
     from evenear.training.runs.recognizer import Run
     from evenear.training.runs.speaker import SpeakerRun
     from evenear.training.runs.twotalkers import TwoTalkerRun
+
+    AnyRun = Run | SpeakerRun | TwoTalkerRun
 
 __all__ = ["train"]
 
@@ -64,6 +68,7 @@ def train(
     from evenear.config import replace, set_path, to_json
     from evenear.recipes import recipe as find_recipe
     from evenear.training.loop.memory import keep_freed_memory
+    from evenear.training.runs.moments import MomentsTrainingConfig
     from evenear.training.runs.preparation import Source
     from evenear.training.runs.recognizer import Run
     from evenear.training.runs.speaker import SpeakerRun
@@ -80,6 +85,17 @@ def train(
     for path in (pronunciations, encoder_from):
         if path is not None:
             expect_to_read(path)
+    if isinstance(config, MomentsTrainingConfig):
+        begun = (start_from, encoder_from, splice_with, pronunciations)
+        if resume or device != "cpu" or any(given is not None for given in begun):
+            raise ConfigError(
+                f"{recipe} is solved for in one step on the CPU, from the first layers of a "
+                "recognizer: there is nothing to resume or to begin with.",
+                hint="Give --data, --out, --seed, --threads and --set (stem_from=… names the "
+                "recognizer). What was stored of a run that was stopped is found again.",
+            )
+        _solve(config, sources, out, threads)
+        return
     _check_folder(out, config, resume=resume)
     keep_freed_memory()
     write_bytes(out / "config.json", to_json(config).encode())
@@ -91,7 +107,7 @@ def train(
             "device": device,
             "progress": lambda done: bar.advance(task, done),
         }
-        run: Run | SpeakerRun | TwoTalkerRun
+        run: AnyRun
         if isinstance(config, TrainingConfig):
             run = Run.prepare(
                 config,
@@ -137,6 +153,25 @@ def train(
     note(f"The model is in {run.model_folder}. Try: evenear {advice}")
 
 
+def _solve(
+    config: "MomentsTrainingConfig", sources: "list[Source]", out: Path, threads: int | None
+) -> None:
+    from evenear.atomic import write_bytes
+    from evenear.config import to_json
+    from evenear.training.runs.moments import MomentsRun
+
+    expect_folder_to_write(out)
+    write_bytes(out / "config.json", to_json(config).encode())
+    with progress_bar("utterances") as bar:
+        task = bar.add_task("Storing frames", total=None, status="")
+        run = MomentsRun.prepare(
+            config, sources, out, threads=threads, progress=lambda done: bar.advance(task, done)
+        )
+    note(run.description)
+    note(f"dev EER {100 * run.solve():.1f} %")
+    note(f"The model is in {run.model_folder}. Try: evenear verify A.wav B.wav --model")
+
+
 def _check_folder(out: Path, config: "AnyTrainingConfig", *, resume: bool) -> None:
     """Refuse a folder of another run before anything of it is changed."""
     from evenear.config import to_json
@@ -152,7 +187,7 @@ def _check_folder(out: Path, config: "AnyTrainingConfig", *, resume: bool) -> No
     expect_folder_to_write(out)
 
 
-def _watch(run: "Run | SpeakerRun | TwoTalkerRun", num_updates: int) -> bool:
+def _watch(run: "AnyRun", num_updates: int) -> bool:
     """Train, showing a bar on a terminal and a line now and then elsewhere.
 
     Returns:
@@ -171,8 +206,9 @@ def _watch(run: "Run | SpeakerRun | TwoTalkerRun", num_updates: int) -> bool:
                 bar.console.print(f"update {step.update}: loss {step.loss:.2f}, {dev}")
             bar.update(task, completed=step.update, status=f"loss {step.loss:.2f}, {dev}")
             if not is_terminal and step.update % 50 == 0:
-                speed = f"{step.audio_seconds_per_second:.0f} x real time"
-                note(f"update {step.update} of {num_updates}: loss {step.loss:.2f}, {dev}, {speed}")
+                line = f"update {step.update} of {num_updates}: loss {step.loss:.2f}, {dev}"
+                speed = step.audio_seconds_per_second
+                note(f"{line}, {speed:.0f} x real time" if speed else line)
             if is_interrupted() and step.update < num_updates:
                 return False
     return True

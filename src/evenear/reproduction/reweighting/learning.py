@@ -6,7 +6,9 @@ by nothing but the loss that is weighted and who weighs it. Every variant has a 
 loss and the same mean weight: a weight that is 2 on average doubles the steps of plain SGD, and
 comparing it with an unweighted run would compare learning rates. (AdamW takes most of that back.)
 
-What a run is given holds numbers of utterances and of speakers. There is no attribute in it.
+What a run is given holds numbers of utterances and of speakers. There is no attribute in it. One
+run alone is given weights by somebody who knows a group: `TRUTH`, which says what the best of
+adversaries could reach.
 
 Legend: B utterances, X numbers of an utterance, D width of an embedding, N speakers of a batch.
 """
@@ -27,7 +29,19 @@ from evenear.losses.reweighting.weights import WeightReport
 from evenear.seeding import rng_for, torch_rng_for
 from evenear.training.tasks.speaker import SpeakerHeads, SpeakerObjectiveConfig
 
-__all__ = ["CONTROLS", "LABELS", "VARIANTS", "Learned", "LearningConfig", "learn"]
+__all__ = [
+    "CONTROLS",
+    "LABELS",
+    "TRUTH",
+    "VARIANTS",
+    "Learned",
+    "LearningConfig",
+    "learn",
+    "learn_knowing",
+]
+
+TRUTH = "truth"
+"""The variant whose weights come from whoever planted a group."""
 
 
 @config
@@ -76,6 +90,7 @@ LABELS: Mapping[str, str] = {
     "pl": "ARW-PL",
     "pw": "ARW-PW, pairwise binary",
     "pw-row": "ARW-PW, per row",
+    TRUTH: "weights by who is hidden, 3 to 1",
 }
 
 CONTROLS: Mapping[str, str] = {
@@ -84,6 +99,7 @@ CONTROLS: Mapping[str, str] = {
     "pl": "constant",
     "pw": "constant-pairwise",
     "pw-row": "constant",
+    TRUTH: "constant",
 }
 """What each is compared with: the same loss and mean weight, nobody weighing."""
 
@@ -97,6 +113,9 @@ class Learned:
     mean_X: NDArray[np.float32]
     scale_X: NDArray[np.float32]
     weights: WeightReport | None
+    losses_B: NDArray[np.float64]
+    """Mean loss of each training utterance in the last quarter of the run; not a number where it
+    was not drawn."""
 
     @torch.inference_mode()
     def embed(self, numbers_BX: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -129,6 +148,32 @@ def learn(
         settings: The rest.
         seed: Decides weights and batches.
     """
+    return _learn(numbers_BX, speakers_B, objective, settings, seed, None)
+
+
+def learn_knowing(
+    numbers_BX: NDArray[np.float32],
+    speakers_B: NDArray[np.int64],
+    known_B: NDArray[np.float32],
+    settings: LearningConfig,
+    *,
+    seed: int,
+) -> Learned:
+    """Train it by the baseline's loss and weights (B,) of somebody who knows whom to help.
+
+    They are scaled to a mean of 2 in each batch, as those of an adversary are.
+    """
+    return _learn(numbers_BX, speakers_B, VARIANTS["baseline"], settings, seed, known_B)
+
+
+def _learn(
+    numbers_BX: NDArray[np.float32],
+    speakers_B: NDArray[np.int64],
+    objective: SpeakerObjectiveConfig,
+    settings: LearningConfig,
+    seed: int,
+    known_B: NDArray[np.float32] | None,
+) -> Learned:
     mean_X, scale_X = numbers_BX.mean(axis=0), 1.0 / (numbers_BX.std(axis=0) + 1e-5)
     normal_BX = torch.from_numpy((numbers_BX - mean_X) * scale_X)
     num_speakers = int(speakers_B.max()) + 1
@@ -154,6 +199,7 @@ def learn(
     rows_by_speaker = [np.flatnonzero(speakers_B == speaker) for speaker in range(num_speakers)]
     rng, noise_rng = rng_for(seed, "batches"), torch_rng_for(seed, "noise")
     bank_BD = torch.zeros(0, settings.embedding_dim)
+    sums_B, counts_B = np.zeros(len(numbers_BX)), np.zeros(len(numbers_BX))
     for update in range(1, settings.num_updates + 1):
         left = 1.0 - (update - 1) / settings.num_updates
         for group in optimizer.param_groups:
@@ -171,12 +217,19 @@ def learn(
             if (update - 1) % settings.epoch_updates == 0 and reweighting.settings.sees_regions:
                 reweighting.fit_regions(bank_BD, epoch=update)
             weights_B = reweighting.weigh(detached_BD, total_B.detach(), who_B, update=update)
+        elif known_B is not None:
+            weights_B = torch.from_numpy(known_B)[rows_B]
+            weights_B = 2.0 * weights_B / weights_B.mean()
+        if update > 0.75 * settings.num_updates:
+            np.add.at(sums_B, rows_B.numpy(), total_B.detach().numpy())
+            np.add.at(counts_B, rows_B.numpy(), 1.0)
         optimizer.zero_grad(set_to_none=True)
         (weights_B * total_B).mean().backward()
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
     report = reweighting.last if reweighting is not None else None
-    return Learned(network.eval(), reweighting, mean_X, scale_X, report)
+    losses_B = np.divide(sums_B, counts_B, out=np.full(len(sums_B), np.nan), where=counts_B > 0)
+    return Learned(network.eval(), reweighting, mean_X, scale_X, report, losses_B)
 
 
 def _reweighting(

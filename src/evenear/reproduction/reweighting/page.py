@@ -49,17 +49,26 @@ def render(results: Mapping[str, Any]) -> str:
         "mel bins in noise. Nobody tells the training who they are.",
         "",
     ]
-    planted = results["planted"]
-    lines += _table(
-        ["variant", "EER, all", "EER, bad channel", "its change", "its rank by weight"],
-        [_planted(one) for one in planted.values()],
-    )
+    head = [
+        "variant",
+        "EER, all",
+        "EER, bad channel",
+        "its change",
+        "its rank by weight",
+        "its training loss, and that of the others",
+    ]
+    lines += _table(head, [_planted(one) for one in results["planted"].values()])
     lines += [
         "",
         "The rank is that of the hidden group's mean adversary score among the groups of speakers, "
-        "for each seed: 1 is the most weight.",
+        "for each seed: 1 is the most weight. The last row knows who is hidden: an adversary could "
+        "at best do as well. Losses are those of the last quarter of training.",
+        "",
+        "The same with a network too narrow for everyone:",
         "",
     ]
+    lines += _table(head, [_planted(one) for one in results["planted_narrow"].values()])
+    lines.append("")
     return "\n".join(lines)
 
 
@@ -95,4 +104,6 @@ def _planted(one: Mapping[str, Any]) -> list[str]:
     rates = [f"{100 * one['eer'][group]:.2f}" for group in ("all", "channel: bad")]
     against = _change(one.get("hidden_group"))
     ranks = ", ".join(map(str, one.get("rank_of_hidden_group", [])))
-    return [one["label"], *rates, against, ranks]
+    loss = one["training_loss"]
+    losses = f"{loss['hidden group']:.2f}, {loss['others']:.2f}"
+    return [one["label"], *rates, against, ranks, losses]

@@ -5,7 +5,9 @@ Each run leaves its test vectors in a file, so a study that was stopped goes on 
 
 The planted group is a random fifth of the speakers, of training and of test, behind a bad channel.
 It asks what the real groups are too few to answer: does reweighting lower the error of a group that
-nobody named, and does its adversary give that group the most weight?
+nobody named, and does its adversary give that group the most weight? Beside it stand weights by the
+truth, since where even they lower nothing, no adversary can; and a network too narrow for everyone,
+since one that learns all of its training speakers has nothing to gain from weights.
 
 Legend: B utterances, D width of an embedding, K groups, X numbers of an utterance.
 """
@@ -14,22 +16,25 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from evenear.atomic import write_bytes
+from evenear.config import replace
 from evenear.data.batching.store import FrameStore, StoreConfig, build_store
 from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError
 from evenear.reproduction.reweighting.learning import (
     CONTROLS,
     LABELS,
+    TRUTH,
     VARIANTS,
     Learned,
     LearningConfig,
     learn,
+    learn_knowing,
 )
 from evenear.reproduction.reweighting.results import (
     OVERALL,
@@ -47,9 +52,23 @@ from evenear.reproduction.reweighting.voices import (
 
 __all__ = ["PLANTED", "Study", "planted_results"]
 
-PLANTED = ("constant", "pl", "pw-row")
-"""Variants that meet the hidden group: the control, and those of its loss."""
-_HIDDEN = "channel: bad"
+PLANTED = ("constant", "pl", "pw-row", TRUTH)
+"""Variants that meet the hidden group: the control, those of its loss, and the truth."""
+_NARROW = {"hidden_dim": 16, "embedding_dim": 8}
+"""Of the network that is too small to serve everyone."""
+_TRUE_WEIGHT = 3.0
+_HIDDEN, _BAD = "channel: bad", "bad channel"
+_REAL = "real"
+_PLANTED_KINDS = ("planted", "planted_narrow")
+
+
+class _Weighed(NamedTuple):
+    """What a variant made of the groups, for each seed."""
+
+    weights: list[dict[str, float]]
+    """Mean adversary scores; none where nobody weighs."""
+    losses: list[tuple[float, float]]
+    """Of the hidden group and of the others, at the end of training."""
 
 
 @dataclass(frozen=True)
@@ -97,10 +116,9 @@ class Study:
 
     def run(self, report: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
         """Train and measure everything that is not there yet; the results as plain values."""
-        measured = self._measured(list(VARIANTS), planted=False, report=report)
+        measured = self._measured(list(VARIANTS), _REAL, report)
         judged = claims(measured)
-        planted = self._measured(list(PLANTED), planted=True, report=report)
-        weights = {name: self._weights(name) for name in PLANTED if name != "constant"}
+        planted = {kind: self._measured(list(PLANTED), kind, report) for kind in _PLANTED_KINDS}
         return {
             "settings": asdict(self.settings),
             "seeds": self.num_seeds,
@@ -109,15 +127,18 @@ class Study:
             "test_speakers": len({u.speaker for u in self.test.utterances}),
             "test_utterances_each": self.each,
             **as_json(measured, judged),
-            "planted": planted_results(planted, weights),
+            **{
+                kind: planted_results(found, {name: self._weights(name, kind) for name in found})
+                for kind, found in planted.items()
+            },
         }
 
     def _measured(
-        self, names: Sequence[str], *, planted: bool, report: Callable[[str], None]
+        self, names: Sequence[str], kind: str, report: Callable[[str], None]
     ) -> dict[str, Measured]:
         """EERs of variants, each from every seed."""
-        hidden_seed = 0
-        bad = self._hidden(hidden_seed) if planted else frozenset()
+        planted = kind != _REAL
+        bad = self._hidden(0) if planted else frozenset()
         train = describe_store(self.train, bad)
         test = describe_store(self.test, bad).at_most(self.each)
         attributes = ("channel",) if planted else ("gender", "age")
@@ -125,8 +146,8 @@ class Study:
         for name in names:
             embedded = []
             for seed in range(self.num_seeds):
-                embedded.append(self._embedded(name, seed, train, test, planted=planted))
-                report(f"{'planted ' if planted else ''}{name}, seed {seed}")
+                embedded.append(self._embedded(name, seed, train, test, kind))
+                report(f"{kind} {name}, seed {seed}")
             found[name] = measure(
                 embedded, test, attributes=attributes, num_draws=self.num_draws, seed=0
             )
@@ -138,59 +159,80 @@ class Study:
         seed: int,
         train: DescribedVoices,
         test: DescribedVoices,
-        *,
-        planted: bool,
+        kind: str,
     ) -> NDArray[np.float32]:
         """Test vectors of a run, from its file or anew."""
-        path = self._path(name, seed, planted=planted)
+        path = self._path(name, seed, kind)
         if path.exists():
             return np.load(path)["vectors"]
-        learned = self._learn(name, seed, train.numbers_BX, train.speakers)
+        if name == TRUTH:
+            is_bad_B = np.array([known["channel"] == "bad" for known in train.attributes])
+            learned = self._learn_knowing(seed, train, is_bad_B, kind)
+        else:
+            learned = self._learn(name, seed, train.numbers_BX, train.speakers, kind)
         vectors_BD = learned.embed(test.numbers_BX)
         report = np.array(learned.weights if learned.weights is not None else (), np.float64)
         scores_B = np.zeros(0, np.float32)
         is_weighed = learned.reweighting is not None and name not in ("constant", "baseline")
-        if planted and is_weighed:
+        if kind != _REAL and is_weighed:
             scores_B = learned.adversary_scores(train.numbers_BX)
         file = io.BytesIO()
-        np.savez(file, vectors=vectors_BD, report=report, scores=scores_B)
+        np.savez(file, vectors=vectors_BD, report=report, scores=scores_B, losses=learned.losses_B)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(path, file.getvalue())
         return vectors_BD
 
     def _learn(
-        self, name: str, seed: int, numbers_BX: NDArray[np.float32], speakers: Sequence[str]
+        self,
+        name: str,
+        seed: int,
+        numbers_BX: NDArray[np.float32],
+        speakers: Sequence[str],
+        kind: str,
     ) -> Learned:
         """A run. It is handed numbers of utterances and of speakers, no attribute of anybody."""
         _, who_B = np.unique(np.array(speakers), return_inverse=True)
-        return learn(numbers_BX, who_B, VARIANTS[name], self.settings, seed=seed)
+        return learn(numbers_BX, who_B, VARIANTS[name], self._settings(kind), seed=seed)
 
-    def _weights(self, name: str) -> list[dict[str, float]]:
-        """Mean adversary score of each group over that of all, for each seed."""
+    def _learn_knowing(
+        self, seed: int, train: DescribedVoices, is_bad_B: NDArray[np.bool_], kind: str
+    ) -> Learned:
+        """The one run that is told who is hidden."""
+        _, who_B = np.unique(np.array(train.speakers), return_inverse=True)
+        known_B = np.where(is_bad_B, _TRUE_WEIGHT, 1.0).astype(np.float32)
+        settings = self._settings(kind)
+        return learn_knowing(train.numbers_BX, who_B, known_B, settings, seed=seed)
+
+    def _settings(self, kind: str) -> LearningConfig:
+        return replace(self.settings, **_NARROW) if kind == "planted_narrow" else self.settings
+
+    def _weights(self, name: str, kind: str) -> "_Weighed":
+        """Mean adversary score of each group over that of all, and mean loss, for each seed."""
         train = describe_store(self.train, self._hidden(0))
-        groups = [_group(known) for known in train.attributes]
-        found = []
+        groups = np.array([_group(known) for known in train.attributes])
+        is_bad_B = groups == _BAD
+        weights, losses = [], []
         for seed in range(self.num_seeds):
-            scores_B = np.load(self._path(name, seed, planted=True))["scores"]
-            names = np.array(groups)
-            mean = float(scores_B.mean())
-            found.append(
-                {one: float(scores_B[names == one].mean()) / mean for one in sorted(set(groups))}
-            )
-        return found
+            file = np.load(self._path(name, seed, kind))
+            scores_B, losses_B = file["scores"], file["losses"]
+            losses.append((_mean(losses_B[is_bad_B]), _mean(losses_B[~is_bad_B])))
+            if len(scores_B):
+                mean = float(scores_B.mean())
+                values = {one: scores_B[groups == one].mean() / mean for one in set(groups)}
+                weights.append({one: float(values[one]) for one in sorted(values)})
+        return _Weighed(weights, losses)
 
     def _hidden(self, seed: int) -> frozenset[str]:
         train = {utterance.speaker for utterance in self.train.utterances}
         test = {utterance.speaker for utterance in self.test.utterances}
         return hidden_fifth(sorted(train), seed) | hidden_fifth(sorted(test), seed)
 
-    def _path(self, name: str, seed: int, *, planted: bool) -> Path:
-        kind = "planted" if planted else "real"
+    def _path(self, name: str, seed: int, kind: str) -> Path:
         return self.folder / "runs" / f"{kind}-{name}-{seed}.npz"
 
 
 def planted_results(
-    measured: Mapping[str, Measured], weights: Mapping[str, list[dict[str, float]]]
+    measured: Mapping[str, Measured], weighed: Mapping[str, "_Weighed"]
 ) -> dict[str, Any]:
     """What became of the hidden group: its EER under each variant, and its rank by weight."""
     control = measured["constant"]
@@ -204,19 +246,27 @@ def planted_results(
             for what, group in (("hidden_group", _HIDDEN), ("overall", OVERALL)):
                 against = change(one, control, group)
                 row[what] = None if against is None else asdict(against)
-        if name in weights:
-            ranks = [
-                1 + sum(value > seed["bad channel"] for value in seed.values())
-                for seed in weights[name]
-            ]
-            row["weight_by_group"] = weights[name]
+        weights, losses = weighed[name]
+        row["training_loss"] = {
+            "hidden group": float(np.mean([pair[0] for pair in losses])),
+            "others": float(np.mean([pair[1] for pair in losses])),
+        }
+        if weights:
+            ranks = [1 + sum(value > seed[_BAD] for value in seed.values()) for seed in weights]
+            row["weight_by_group"] = weights
             row["rank_of_hidden_group"] = ranks
         found[name] = row
     return found
 
 
+def _mean(losses_B: NDArray[np.float64]) -> float:
+    """Over the utterances that were drawn."""
+    drawn_B = losses_B[np.isfinite(losses_B)]
+    return float(drawn_B.mean()) if len(drawn_B) else float("nan")
+
+
 def _group(known: Mapping[str, str]) -> str:
     """The hidden group, or else what is known of a speaker besides: for looking at afterwards."""
     if known["channel"] == "bad":
-        return "bad channel"
+        return _BAD
     return known.get("gender", "gender unknown")

@@ -79,8 +79,7 @@ class SpeakerRun:
             config: The run.
             sources: What to train on; how often is not asked, as speakers are drawn.
             folder: Where the run's files go.
-            start_from: A trained verifier (its folder or name) whose network to begin with; one
-                without a part for statistics gets a fresh one.
+            start_from: A trained verifier (its folder or name) whose network to begin with.
             threads: Threads for all of torch in this process; None leaves them as they are.
             device: Where to compute: cpu, cuda or cuda:1.
             progress: Called with the number of utterances that were stored.
@@ -101,10 +100,7 @@ class SpeakerRun:
         if threads is not None:
             torch.set_num_threads(threads)
         begun = load_speaker(start_from) if start_from is not None else None
-        without = replace(
-            config.model, statistics_dim=0, embedding_dim=config.model.deep_dim
-        )  # the part for statistics may be new
-        if begun is not None and begun.model.config not in (config.model, without):
+        if begun is not None and begun.model.config != config.model:
             raise CheckpointError(
                 f"The verifier {begun.name} to start from has another shape than the recipe "
                 "builds.",
@@ -119,8 +115,7 @@ class SpeakerRun:
         )
         run = cls.over(voices, config, folder, device=device)
         if begun is not None:
-            known = run.task.model.speaker.state_dict() | begun.model.state_dict()
-            run.task.model.speaker.load_state_dict(known)
+            run.task.model.speaker.load_state_dict(begun.model.state_dict())
             run.trainer.averaged().load_state_dict(run.task.model.state_dict())
         return run
 

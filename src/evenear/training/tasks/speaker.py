@@ -101,27 +101,11 @@ class SpeakerTrainingConfig:
     crops: CropConfig = CropConfig()
     model: SpeakerConfig = SpeakerConfig()
     objective: SpeakerObjectiveConfig = SpeakerObjectiveConfig()
-    learns: Literal["all", "statistics"] = "all"
-    """With "statistics" only that part of the network learns, by losses of its own; an update takes
-    a small part of the time, and the rest stays what it was at the start."""
     optimizer: OptimizerConfig = OptimizerConfig()
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of the network; losses, weights and statistics stay float32."""
     evaluate_every: int = Field(default=500, ge=1)
     snapshot_every: int = Field(default=100, ge=1)
-
-    def __post_init__(self) -> None:
-        if self.learns == "statistics" and not self.model.statistics_dim:
-            raise ConfigError(
-                "This network has no part for statistics that could learn.",
-                hint="--set model.statistics_dim=…",
-            )
-
-    @property
-    def learned_dim(self) -> int:
-        """Width of the embeddings that the losses see."""
-        model = self.model
-        return model.statistics_dim if self.learns == "statistics" else model.embedding_dim
 
 
 class SpeakerHeads(nn.Module):
@@ -162,7 +146,7 @@ class SpeakerLearner(nn.Module):
         super().__init__()
         self.speaker = SpeakerModel(config.model)
         self.heads = SpeakerHeads(
-            config.learned_dim,
+            config.model.embedding_dim,
             config.objective,
             num_speakers=num_speakers,
             num_each=config.crops.num_each,
@@ -197,9 +181,9 @@ class SpeakerTask(Task):
         }
         self.reweighting: Reweighting | None = None
         if objective.reweighting is not None:
-            dim = settings.learned_dim
+            dim = settings.model.embedding_dim
             self.reweighting = Reweighting(objective.reweighting, dim, seed=settings.seed)
-        self._bank_BD = torch.zeros(0, settings.learned_dim)
+        self._bank_BD = torch.zeros(0, settings.model.embedding_dim)
         self._fitted_epoch = -1
 
     @property
@@ -226,10 +210,7 @@ class SpeakerTask(Task):
         is_narrow = self.settings.precision == "bfloat16"
         device = batch.features_BTF.device.type
         with torch.autocast(device, torch.bfloat16, enabled=is_narrow):
-            speaker = self.model.speaker
-            learns_all = self.settings.learns == "all"
-            embed = speaker if learns_all else speaker.statistics_embedding
-            embeddings_BD = embed(batch.features_BTF)
+            embeddings_BD = self.model.speaker(batch.features_BTF)
         embeddings_BD = embeddings_BD.float()
         terms = self.model.heads(embeddings_BD, batch.speakers_B)
         return Losses(terms, {"embeddings": embeddings_BD.detach()})

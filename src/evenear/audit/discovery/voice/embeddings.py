@@ -198,7 +198,7 @@ def resemblyzer_encoder() -> Encoder:
 
 
 def shipped_encoder() -> Encoder:
-    """The speaker verifier inside this package: 192 numbers; it needs torch.
+    """The speaker verifier inside this package; it needs torch.
 
     It is found by name when it is asked for, so that the audit goes without it.
     """
@@ -210,9 +210,7 @@ def _listen(table: Table, folder: Path, progress: Callable[[int], None] | None) 
     """Embed the sound files of a folder with the best encoder that is installed."""
     paths = {p.stem: p for p in sorted(folder.rglob("*")) if p.suffix.lower() in _SOUNDS}
     encode, by = voiceprint, "spectra (with evenear[asr] installed they are told apart better)"
-    if importlib.util.find_spec("resemblyzer") is not None:
-        encode, by = resemblyzer_encoder(), "Resemblyzer"
-    elif importlib.util.find_spec("torch") is not None:
+    if importlib.util.find_spec("torch") is not None:
         encode, by = shipped_encoder(), "the model evenear-speaker"
     heard = embed_audio(table, paths, encode, progress=progress)
     note = f"Voices were told apart by {by}."
