@@ -40,8 +40,8 @@ def test_the_half_of_a_clip_is_most_like_its_other_half(embedder):
     for path in sounds():
         samples_N = read_audio(path)
         middle = len(samples_N) // 2
-        first.append(embedder.embed(samples_N[:middle]).vector)
-        second.append(embedder.embed(samples_N[middle:]).vector)
+        first.append(embedder.vector(samples_N[:middle]))
+        second.append(embedder.vector(samples_N[middle:]))
     scores_BB = np.stack(first) @ np.stack(second).T
     assert scores_BB.argmax(axis=1).tolist() == list(range(len(first)))
 
