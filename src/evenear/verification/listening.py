@@ -124,9 +124,9 @@ class Embedder:
         too few for a frame.
         """
         model = self.bundle.model
-        if not len(samples_N):
-            return np.zeros(model.config.embedding_dim, np.float32)
         features_TF = torch.from_numpy(extract(samples_N, self.bundle.features))
+        if not len(features_TF):
+            return np.zeros(model.config.embedding_dim, np.float32)
         state: Any = model.initial_state(1)
         for piece_TF in features_TF.split(_PIECE):
             state = model.step(piece_TF[None], state)
