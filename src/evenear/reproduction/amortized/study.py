@@ -136,9 +136,9 @@ def measure(
         "noise_10_db": _summary(loud) if loud else {},
         "groups": {name: _by_group(heard, name, shares) for name in _GROUPS},
         "noise": _noise(heard, loud, shares) if loud else {},
-        "off": _off_rates(encoder, bundle, clean, shares),
+        "off": _off_rates(encoder, clean, shares),
         "milliseconds": [
-            _milliseconds(bundle, utterances[:12], share, block)
+            _milliseconds(bundle, utterances[:4], share, block)
             for block in _blocks(encoder)
             for share in shares
         ],
@@ -191,10 +191,11 @@ def _ways(bundle: Bundle, encoder: GatedTransformer, shares: Sequence[float]) ->
     }
     for share in shares:
         ways[f"gates {share}"] = lambda f, n, s=share: encode_by(encoder, f, n, s)
-    for layers in range(1, encoder.config.backbone.num_layers):
+    num_layers = encoder.config.backbone.num_layers
+    for layers in range(num_layers // 2, num_layers):
         rule = exit_rule(encoder, layers)
         ways[f"exit {layers}"] = lambda f, n, r=rule: encode_by(encoder, f, n, 0.5, r)
-    middle = encoder.config.backbone.num_layers // 2
+    middle = num_layers // 2
     if bundle.model.ctc is not None and middle in encoder.starts:
         for threshold in (0.8, 0.98):
             rule = blank_rule(bundle.model, middle, threshold)
@@ -320,7 +321,6 @@ def _noise(
 @torch.inference_mode()
 def _off_rates(
     encoder: GatedTransformer,
-    bundle: Bundle,
     batches: Sequence[tuple[list[Utterance], Tensor, Tensor]],
     shares: Sequence[float],
 ) -> dict[str, Any]:
@@ -356,7 +356,6 @@ def _off_rates(
             }
             for layer in range(len(rates))
         ]
-    del bundle
     return found
 
 
