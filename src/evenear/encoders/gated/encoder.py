@@ -146,7 +146,7 @@ class GatedTransformer(Encoder):
         self.settled: list[TransformerLayer] = []
         """Layers for those who ask for less, as plain ones, once nothing is learned any more."""
         self.skips = True
-        """Whether what is off is left out, or computed and masked: the same numbers."""
+        """Whether what is off is left out, or computed and masked."""
         self.sampling = Sampling()
         """How toggles are drawn in training."""
 
@@ -247,6 +247,8 @@ class GatedTransformer(Encoder):
         rows = self._apart(state.asked_B)
         if rows is not None:
             return joined([self.step(features_BTF[r], rows_of(state, r)) for r in rows], rows)
+        if min(state.asked_B.tolist(), default=0) >= 1 and bool(state.present_BLPH.all()):
+            return self._dense_step(features_BTF, state)
         waiting = self._waiting(state) + features_BTF.shape[1]
         run = self._run(state, waiting // self.block_frames)
         encoded_BTD, backbone = self.backbone.step(features_BTF, state.backbone, run)
@@ -339,6 +341,21 @@ class GatedTransformer(Encoder):
         layer = 4 * width * width + 2 * width * settings.ff_dim + 2 * width * seen
         return stem, stem + settings.num_layers * layer
 
+    def _dense_step(self, features_BTF: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
+        """The Transformer itself, for streams that ask for all and always did."""
+        heard = state.backbone.heard_B.tolist()
+        encoded_BTD, backbone = self.backbone.step(features_BTF, state.backbone)
+        new = encoded_BTD.shape[1] * self.config.backbone.reduction
+        new_B = state.dense_B.new_tensor([self._dense_total(each, new) for each in heard])
+        spent_B, dense_B = state.spent_B + new_B, state.dense_B + new_B
+        return encoded_BTD, state._replace(backbone=backbone, spent_B=spent_B, dense_B=dense_B)
+
+    def _dense_total(self, heard: int, num_frames: int) -> float:
+        """Multiply-accumulates of so many frames behind those heard, whole blocks of them."""
+        block, left = self.block_frames // 2, self.config.backbone.left_frames
+        seen = [min(each, left) + block for each in range(heard, heard + num_frames, block)]
+        return sum(block * self.dense_macs(each)[1] for each in seen)
+
     def _run(self, state: GatedState, num_blocks: int) -> "GatedRun | BlockRun":
         """How to pass through the layers, for so many blocks."""
         gates = self.config.gates
@@ -349,8 +366,7 @@ class GatedTransformer(Encoder):
 
     def _waiting(self, state: GatedState) -> int:
         """Feature frames that wait for the rest of their block; of all streams as many."""
-        counts = state.backbone.waiting.count_B.tolist()
-        return counts[0] if counts else 0
+        return sum(state.backbone.waiting.count_B[:1].tolist())
 
     def _apart(self, asked_B: Tensor) -> list[Tensor] | None:
         """Rows that ask for all, and rows that do not, where they compute with other matrices."""
