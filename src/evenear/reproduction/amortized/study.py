@@ -277,11 +277,12 @@ def _summary(heard: dict[str, list[Heard]]) -> dict[str, Any]:
     speakers = sorted({row.speaker for row in heard["dense"]})
     draws = Speakers(len(speakers))
     dense = _errors(heard["dense"], speakers)
+    whole = sum(row.dense for row in heard["dense"])
     found = {}
     for name, rows in heard.items():
         one = _errors(rows, speakers)
         found[name] = {
-            "compute": _share(rows),
+            "compute": sum(row.spent for row in rows) / whole,
             "wer": asdict(draws.rate(one)),
             "relative_to_dense": asdict(draws.difference(one, dense).relative),
         }
