@@ -21,7 +21,7 @@ from evenear.config import replace, to_dict
 from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.data.batching.batches import BatchConfig, BatchMaker
 from evenear.data.batching.store import FrameStore
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.losses.compute import PricesConfig
 from evenear.models.gating import with_gates
 from evenear.models.transducer import Transducer

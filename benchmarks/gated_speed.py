@@ -22,7 +22,7 @@ from statistics import median
 import torch
 
 from evenear.config import replace
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.nn.gate import ArbitratorConfig
 from evenear.seeding import torch_rng_for

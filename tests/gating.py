@@ -7,7 +7,7 @@ Legend: B streams, T frames, N toggles, D width.
 import torch
 from torch import nn
 
-from evenear.encoders.gated.encoder import GateConfig
+from evenear.encoders.gated import GateConfig
 from evenear.nn.adapter import AdaptedLinear
 from evenear.nn.gate import Arbitrator, ArbitratorConfig, StandIn
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from evenear.checkpoint import Dial, load_model, put_dial, save_model
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.errors import CheckpointError
 from evenear.models.gating import with_gates
 from evenear.nn.gate import ArbitratorConfig

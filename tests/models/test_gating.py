@@ -7,7 +7,7 @@ Legend: B utterances, T feature frames, F feature width.
 import pytest
 import torch
 
-from evenear.encoders.gated.encoder import GateConfig
+from evenear.encoders.gated import GateConfig
 from evenear.errors import ConfigError
 from evenear.models.gating import with_gates
 from laws import random_features, tiny_transducer

@@ -7,7 +7,7 @@ Legend: B utterances, T frames, F feature width.
 import pytest
 import torch
 
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.models.gating import with_gates
 from evenear.nn.gate import ArbitratorConfig
 from evenear.seeding import torch_rng_for

@@ -7,7 +7,7 @@ Legend: B utterances, T feature frames, F feature width, N units.
 import pytest
 import torch
 
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.models.gating import with_gates
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig

@@ -26,7 +26,7 @@ from torch import Tensor
 from evenear.checkpoint.folders import CONFIG, find_folder, read_folder, read_json, write_folder
 from evenear.checkpoint.weights import stored, widened
 from evenear.config import from_dict, to_dict
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import CheckpointError, ConfigError
 from evenear.models.gating import with_gates

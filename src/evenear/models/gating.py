@@ -9,7 +9,7 @@ Nothing that was learned before changes, so at `compute=1` the recognizer is wha
 import torch
 
 from evenear.config import replace
-from evenear.encoders.gated.encoder import GateConfig, GatedConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedConfig, GatedTransformer
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer

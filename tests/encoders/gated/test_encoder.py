@@ -9,7 +9,7 @@ import torch
 
 from evenear.config import config, from_dict, replace, to_dict
 from evenear.encoders.configs import EncoderConfig
-from evenear.encoders.gated.encoder import GateConfig, GatedConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedConfig, GatedTransformer
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.nn.gate import ArbitratorConfig, Sampling

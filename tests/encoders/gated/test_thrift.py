@@ -7,7 +7,7 @@ Legend: B streams, T frames, F feature width, L layers, N hidden units.
 import pytest
 import torch
 
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.encoders.gated.thrift import reorder_units
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.seeding import torch_rng_for

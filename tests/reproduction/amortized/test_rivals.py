@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from evenear.config import replace
-from evenear.encoders.gated.encoder import GateConfig, GatedTransformer
+from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.models.gating import with_gates
 from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig

@@ -9,18 +9,15 @@ D width, H heads, E width of a head, L layers.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from evenear.encoders.gated.gates import Gated
 from evenear.encoders.gated.layer import say
 from evenear.encoders.transformer import LayerCall
 from evenear.nn.recurrent import LstmState
-
-if TYPE_CHECKING:
-    from evenear.encoders.gated.encoder import GatedTransformer
 
 __all__ = ["BlockRun"]
 
@@ -37,7 +34,7 @@ class BlockRun:
 
     def __init__(
         self,
-        encoder: "GatedTransformer",
+        encoder: Gated,
         asked_1: Tensor,
         present_1LPH: Tensor,
         memories: Sequence[LstmState],

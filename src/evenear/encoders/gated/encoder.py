@@ -29,12 +29,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from evenear.config import config
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.gated.block import BlockRun
+from evenear.encoders.gated.gates import GateConfig
 from evenear.encoders.gated.layer import StandIns, Toggles
 from evenear.encoders.gated.run import GatedRun, Rule
 from evenear.encoders.gated.state import (
@@ -52,37 +52,12 @@ from evenear.encoders.transformer import (
     TransformerState,
 )
 from evenear.errors import ConfigError
-from evenear.nn.gate import Arbitrator, ArbitratorConfig, Sampling
+from evenear.nn.gate import Arbitrator, Sampling
 
-__all__ = ["GateConfig", "GatedConfig", "GatedTransformer"]
+__all__ = ["GatedConfig", "GatedTransformer"]
 
 _GRID = 9
 """Points of the table from what is asked for to what arbitrators are told."""
-
-
-@config
-class GateConfig:
-    """What is switched, by whom, and how finely."""
-
-    arbitrators: ArbitratorConfig = ArbitratorConfig()
-    attention: Literal["queries", "keys", "both", "none"] = "both"
-    """What of attention is switched; the feed-forward module always is."""
-    each_head: bool = False
-    """Switch heads apart, as the paper does; one switch for all of them is easier to skip."""
-    by_block: bool = True
-    """A block of frames decides as one; False: each frame by itself, as in the paper."""
-    ff_parts: int = Field(default=1, ge=1)
-    """Equal parts of a feed-forward module that are switched; those behind one that is off are off,
-    too. The paper has one."""
-    adapter_rank: int = Field(default=0, ge=0)
-    """Rank of what is added to the layers' matrices for streams that do not ask for all; 0: they
-    compute with the same matrices."""
-    stand_in_dim: int = Field(default=0, ge=0)
-    """Width of what stands in for a module that is off; 0: nothing does, as in the paper."""
-    compute: float = Field(default=1.0, ge=0, le=1)
-    """The share of the computation that a stream asks for unless it says otherwise."""
-    least: float = Field(default=0.2, ge=0, le=1)
-    """The least share that is trained for."""
 
 
 @config

@@ -13,18 +13,15 @@ Source: Xie et al. 2022, arXiv:2207.02393, section 2; the count is written out i
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from evenear.encoders.gated.gates import Gated
 from evenear.encoders.gated.layer import Toggles, run_masked, run_skipping
 from evenear.encoders.transformer import LayerCall
 from evenear.nn.gate import Sampling, by_block, gumbel_sigmoid, logistic_noise
 from evenear.nn.recurrent import LstmState
-
-if TYPE_CHECKING:
-    from evenear.encoders.gated.encoder import GatedTransformer
 
 __all__ = ["GatedRun", "Rule"]
 
@@ -47,7 +44,7 @@ class GatedRun:
 
     def __init__(
         self,
-        encoder: "GatedTransformer",
+        encoder: Gated,
         asked_B: Tensor,
         present_BLPH: Tensor,
         memories: Sequence[LstmState],
