@@ -125,6 +125,8 @@ def peers(sounds: dict[str, NDArray[np.float32]], python: Path) -> tuple[Ends, E
 def evenear(sounds: dict[str, NDArray[np.float32]], model: str) -> tuple[Ends, float]:
     """When the last token of a stream's best reading was so long ago, chunk by chunk."""
     recognizer = Recognizer.load(model, turns=TurnConfig(endpoint_seconds=30.0))
+    clock = recognizer.bundle.features.clock
+    block = recognizer.model.encoder.block_frames * clock.frame_seconds
     ends: Ends = {f"{pause:g} s": {} for pause in PAUSES}
     took = 0.0
     for name, samples_N in sounds.items():
@@ -136,8 +138,9 @@ def evenear(sounds: dict[str, NDArray[np.float32]], model: str) -> tuple[Ends, f
                 if event.words and event.words[-1].end_seconds != last:
                     last, waiting = event.words[-1].end_seconds, dict.fromkeys(PAUSES, True)
             now = min(start + 1600, len(samples_N)) / RATE
+            encoded = now // block * block  # the rest of a block is not heard yet
             for pause in PAUSES:
-                if waiting[pause] and last is not None and now - last >= pause:
+                if waiting[pause] and last is not None and encoded - last >= pause:
                     waiting[pause] = False
                     told[f"{pause:g} s"].append(now)
         took += time.process_time() - began

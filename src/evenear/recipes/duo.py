@@ -29,7 +29,7 @@ def recipe() -> TwoTalkerConfig:
     """Separate, with the recognizer frozen: features of each channel against its own sound."""
     return TwoTalkerConfig(
         name="evenear-en-duo",
-        num_updates=1300,
+        num_updates=750,
         begins_with="evenear-en",
         separator=_separator(feature_dim=80, joined=8, floor=-0.1, widths=(512, 256, 256, 256)),
         turns="none",
