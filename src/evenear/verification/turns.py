@@ -16,7 +16,7 @@ from evenear.verification.listening import DEFAULT_MODEL, Embedder
 
 __all__ = ["LEAST_LIKENESS", "TurnVoice"]
 
-LEAST_LIKENESS = 0.4
+LEAST_LIKENESS = 0.2
 """Cosine from which on turns are one person's, for the shipped network; chosen on training
 speakers by `benchmarks/speaker_labels.py`."""
 
