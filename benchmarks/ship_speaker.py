@@ -35,8 +35,9 @@ def card(bundle: SpeakerBundle, results: Mapping[str, Any] | None) -> str:
 
 An embedding of voices: {parameters / 1e6:.2f} M parameters, {width} numbers for a voice. The first
 two convolutions of the recognizer `{known["stem_from"]}` (which began as OpenAI's Whisper tiny.en,
-MIT license) listen and stay as they were, though that recognizer may be trained further; means and deviations of what they say, and of the mel
-bins, are projected by Fisher's linear discriminants. There is nothing else in it. A stream has an
+MIT license) listen and stay as they were, though that
+recognizer may be trained further; means and deviations of what they say, and of the mel bins, are
+projected by Fisher's linear discriminants. There is nothing else in it. A stream has an
 embedding of what was heard so far, and ends with that of the whole.
 
 ## Numbers
