@@ -33,7 +33,9 @@ _ODD_ORDINALS = {
 }  # fmt: skip
 _MONEY = {"$": "dollar", "£": "pound", "€": "euro"}
 
-_AMOUNT = re.compile(r"([$£€])\s?(\d[\d,]*(?:\.\d+)?)(?:\s(thousand|million|billion|trillion)\b)?")
+_AMOUNT = re.compile(
+    r"(?<![$£€])([$£€])\s?(\d[\d,]*(?:\.\d+)?)(?:\s(thousand|million|billion|trillion)\b)?"
+)
 _PERCENT = re.compile(r"(?<=\d)\s?%")
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)[,:](?=\d)")
 _HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])", re.IGNORECASE)
