@@ -100,6 +100,16 @@ _TRANSFORMER = TransformerConfig(
 )
 ENCODERS = {
     "lstm": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM),
+    "transformer-upper": TransformerConfig(
+        feature_dim=_WIDTH,
+        dim=_WIDTH,
+        convolved=False,
+        num_heads=4,
+        num_layers=1,
+        ff_dim=16,
+        block_frames=4,
+        left_frames=5,
+    ),
     "lstm-reduced-2": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM, reduction=2),
     "lstm-reduced-3": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_PLAIN_LSTM, reduction=3),
     "convrnn": ConvRnnConfig(feature_dim=_WIDTH, local=_LOCAL, global_cnn=_WIDE, lstm=_LSTM),

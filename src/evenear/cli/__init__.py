@@ -49,7 +49,7 @@ def _options(
 
 
 def _register() -> None:
-    from evenear.cli import audit, corpora, doctor
+    from evenear.cli import audit, card, corpora, doctor
     from evenear.cli.recognition import demo, evaluate, listen, transcribe
     from evenear.cli.reproduction import amortized, arw, repairs, reproduce, sts
     from evenear.cli.training import average, mitigate, train
@@ -62,6 +62,7 @@ def _register() -> None:
     app.command("average")(average.average)
     app.command("mitigate")(mitigate.mitigate)
     app.command("evaluate")(evaluate.evaluate)
+    app.command("card")(card.card)
     app.command("audit")(audit.audit)
     app.command("verify")(verify.verify)
     app.command("enroll")(verify.enroll)

@@ -60,8 +60,11 @@ class TransformerConfig:
     kind: Literal["transformer"] = "transformer"
     feature_dim: int = Field(default=80, ge=1)
     dim: int = Field(default=384, ge=2, multiple_of=2)
+    convolved: bool = True
+    """False: what comes in are frames of width `dim` with their positions, so this is the upper
+    part of a Transformer; blocks are then counted in them."""
     num_heads: int = Field(default=6, ge=1)
-    num_layers: int = Field(default=4, ge=1)
+    num_layers: int = Field(default=4, ge=0)
     ff_dim: int = Field(default=1536, ge=1)
     block_frames: int = Field(default=32, ge=1)
     """Feature frames (10 ms) of a block; a multiple of twice the reduction."""
@@ -164,11 +167,16 @@ class TransformerEncoder(Encoder):
         self.config = config
         self.feature_dim = config.feature_dim
         self.dim = config.dim * config.reduction
-        self.stride = 2 * config.reduction
+        self._halving = 2 if config.convolved else 1
+        self.stride = self._halving * config.reduction
+        if not config.convolved and config.feature_dim != config.dim:
+            found = f"feature_dim must be dim ({config.dim}), got {config.feature_dim}"
+            raise ConfigError(f"Without convolutions {found}.")
         for block in (config.block_frames, *config.training_blocks):
             _check_block(block, self.stride)
-        self.conv1 = nn.Conv1d(config.feature_dim, config.dim, 3)
-        self.conv2 = nn.Conv1d(config.dim, config.dim, 3, stride=2)
+        if config.convolved:
+            self.conv1 = nn.Conv1d(config.feature_dim, config.dim, 3)
+            self.conv2 = nn.Conv1d(config.dim, config.dim, 3, stride=2)
         self.layers = nn.ModuleList(TransformerLayer(config) for _ in range(config.num_layers))
         self.norm = nn.LayerNorm(config.dim)
         self.positions_SD: Tensor
@@ -183,7 +191,7 @@ class TransformerEncoder(Encoder):
     @property
     def macs_per_frame(self) -> int:
         """Multiply-accumulates of all attention for a frame (20 ms), with its whole past there."""
-        heard = self.config.left_frames + self._block // 2
+        heard = self.config.left_frames + self._block // self._halving
         return self.config.num_layers * 2 * self.config.dim * heard
 
     @property
@@ -297,27 +305,30 @@ class TransformerEncoder(Encoder):
 
         `frames_B` says how many frames (20 ms) of each utterance are real; then nothing is past.
         """
-        x_BTD, convolved_B1D = self._convolve(features_BTF, state, block)
+        x_BTD, convolved_B1D = features_BTF, state.convolved_B1D
+        if self.config.convolved:
+            x_BTD, convolved_B1D = self._convolve(features_BTF, state, block)
         num_frames, past = x_BTD.shape[1], self.config.left_frames
         known_B = torch.zeros_like(state.heard_B) if frames_B is not None else state.heard_B
         heard = known_B.tolist()
         num_past = min(past, max(heard, default=0))
-        places_BT = state.heard_B[:, None] + torch.arange(num_frames, device=x_BTD.device)
-        cycle = self.config.position_cycle if block <= 2 * _LONGEST else _LONGEST
-        x_BTD = x_BTD + self.positions_SD[places_BT % cycle]
-        if frames_B is None and num_frames <= block // 2 and min(heard, default=0) >= num_past:
+        if self.config.convolved:
+            places_BT = state.heard_B[:, None] + torch.arange(num_frames, device=x_BTD.device)
+            cycle = self.config.position_cycle if block <= 2 * _LONGEST else _LONGEST
+            x_BTD = x_BTD + self.positions_SD[places_BT % cycle]
+        block //= self._halving
+        if frames_B is None and num_frames <= block and min(heard, default=0) >= num_past:
             attend_BTS = torch.ones(1, num_frames, num_past + num_frames, dtype=torch.bool)
             attend_BTS = attend_BTS.to(x_BTD.device)
         else:
-            attend_BTS = block_mask(num_frames, num_past, block // 2, past, known_B, frames_B)
-        keys: list[Tensor] = []
-        values: list[Tensor] = []
+            attend_BTS = block_mask(num_frames, num_past, block, past, known_B, frames_B)
+        keys, values = list[Tensor](), list[Tensor]()
         for number, layer in enumerate(self._layers()):
             cached = (
                 state.keys_BLPD[:, number, past - num_past :],
                 state.values_BLPD[:, number, past - num_past :],
             )
-            call = LayerCall(number, layer, cached, attend_BTS, block // 2, frames_B)
+            call = LayerCall(number, layer, cached, attend_BTS, block, frames_B)
             x_BTD, (keys_BTD, values_BTD) = run(call, x_BTD)
             keys.append(keys_BTD)
             values.append(values_BTD)
@@ -374,6 +385,8 @@ def sinusoids(length: int, dim: int) -> Tensor:
 
 def _slid(past_BLPD: Tensor, own: Sequence[Tensor]) -> Tensor:
     """The last P frames of a past and of the frames (B, T, D) of each layer behind it."""
+    if not own:
+        return past_BLPD
     many = past_BLPD.shape[2]
     own_BLTD = torch.stack([each[:, max(0, each.shape[1] - many) :] for each in own], dim=1)
     return torch.cat([past_BLPD[:, :, own_BLTD.shape[2] :], own_BLTD.float()], dim=2)

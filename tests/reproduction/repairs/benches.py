@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from evenear.reproduction.repairs.bench import Bench, Effort
-from evenear.reproduction.repairs.setting import prepare_bench
+from evenear.reproduction.repairs.setting import Setting
 from evenear.training.mitigation.cohort import parse_cohort
 from training.mitigation.tone_speakers import utterances, write_model
 
@@ -17,12 +17,8 @@ def make_bench(folder: Path) -> tuple[Bench, dict[str, bool], dict[str, Path]]:
     """A bench, who is a child, and the sound of each utterance."""
     write_model(folder / "model", layers=2)
     spoken = utterances(folder / "tones", num_speakers=40)
-    bench, sides = prepare_bench(
-        folder / "model",
-        spoken,
-        parse_cohort("age<18"),
-        folder / "runs",
-        num_layers=1,
-        effort=EFFORT,
+    setting = Setting.prepare(
+        folder / "model", spoken, parse_cohort("age<18"), folder / "runs", num_layers=1
     )
-    return bench, sides, {u.utterance_id: u.audio for u in spoken}
+    bench = setting.bench(EFFORT)
+    return bench, dict(setting.sides), {u.utterance_id: u.audio for u in spoken}

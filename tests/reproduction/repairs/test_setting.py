@@ -26,7 +26,7 @@ def test_numbers_and_page_are_written(bench, tmp_path):
     claim = Claim("It helps", (), "cannot tell", ("a note",))
     table = ("changes", ("method", "worst"), [("ewc", "+1.0")])
     written = Written("x", "A title", "a command", [claim], {"maps": []}, [drawn], [table])
-    write_results(written, bench, tmp_path)
+    write_results(written, [bench], tmp_path)
     values = json.loads((tmp_path / "x.json").read_text())
     assert values["claims"] == [
         {"claim": "It helps", "verdict": "cannot tell", "notes": ["a note"]}

@@ -1,9 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole repair: killed anywhere it goes on, what is not its own it refuses."""
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
+import torch
 
 from evenear.audit.report import AuditSettings
+from evenear.checkpoint import load_model
 from evenear.errors import CheckpointError, CohortError, ConfigError
 from evenear.training.mitigation.judgement.finishing import finish
 from evenear.training.mitigation.repair import Repair, Watch
@@ -113,3 +120,54 @@ def test_speech_without_transcripts_is_adapted_to_unless_its_speaker_is_held_out
         for u in repair._adaptation.utterances
         if (text := told.get(u.utterance_id)) is not None
     )
+
+
+def test_only_the_upper_part_moves_where_layers_are_given(place):
+    write_model(place / "model", layers=2)
+    repair = prepared(place, plan(settings=(1.0,), layers=1, rate=0.01))
+    result = finish(repair, SMALL)
+    before = load_model(place / "model").model.state_dict()
+    after = load_model(repair.folder / "model").model.state_dict()
+    moved = {name for name, tensor in before.items() if not torch.equal(after[name], tensor)}
+    assert any(name.startswith("joiner.") for name in moved)
+    layers = {name.split(".")[3] for name in moved if name.startswith("encoder.lstm.")}
+    assert layers == {"1"}
+    assert result.to_dict()["settings"]["mitigation"]["layers"] == 1
+    assert "the last 1 encoder layers and the heads" in load_model(repair.folder / "model").card
+
+
+def test_an_embedding_that_the_lower_layers_must_hear_is_refused(place):
+    with pytest.raises(ConfigError, match="first layer"):
+        prepared(place, plan("cohort-embedding", layers=1))
+
+
+def test_given_tuning_speakers_choose(place):
+    wanted = {"s00", "s01", "s02"}
+    assert prepared(place, tuning=wanted).division.tuning == wanted
+
+
+_COMMAND = """
+import sys
+from training.mitigation.test_repair import SMALL, prepared
+from evenear.training.mitigation.judgement.results import finish
+from pathlib import Path
+finish(prepared(Path(sys.argv[1]), out="killed"), SMALL)
+"""
+
+
+def test_killed_for_good_by_the_system_it_goes_on_and_the_model_is_as_it_was(place):
+    """SIGKILL leaves no time to tidy up; whatever lies about must be good to go on from."""
+    whole = finish(prepared(place, out="whole"), SMALL).to_dict()
+    original = contents(place / "model")
+    begin = [sys.executable, "-c", _COMMAND, str(place)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    for wanted in ("candidates/ewc-1", "candidates/ewc-100", "rows/test-before.jsonl"):
+        process = subprocess.Popen(begin, env=environment)
+        while process.poll() is None and not (place / "killed" / wanted).exists():
+            time.sleep(0.005)
+        process.kill()
+        process.wait()
+        assert not (place / "killed" / "result.json").exists()
+        assert contents(place / "model") == original
+    assert finish(prepared(place, out="killed"), SMALL).to_dict() == whole
+    assert contents(place / "model") == original

@@ -71,3 +71,12 @@ def test_utterances_follow_their_speakers(tmp_path):
     by_part = parts_of(spoken, parts)
     assert sum(map(len, by_part.values())) == len(spoken)
     assert {u.speaker for u in by_part["test"]} == parts.test
+
+
+def test_given_tuning_speakers_are_those_and_never_test():
+    wanted = {"s03", "s04", "s05"}
+    parts = divided(tuning=wanted)
+    assert parts.tuning == wanted
+    assert not (parts.adaptation | parts.test) & wanted
+    with pytest.raises(CohortError, match="must not tune"):
+        divided(tuning=wanted, test={"s03", "s09", "s10"})

@@ -20,6 +20,7 @@ from evenear.training.runs.preparation import (
     Source,
     build_model,
     feature_statistics,
+    held_out_speakers,
     prepare,
     split_speakers,
 )
@@ -304,3 +305,9 @@ def test_a_fresh_model_knows_the_tokenizer_and_the_objective(known):
     assert model.ctc is not None
     without = replace(config(), objective=replace(config().objective, ctc_weight=0.0))
     assert build_model(without, known).ctc is None
+
+
+def test_whom_a_run_holds_out_can_be_asked_before(known, tmp_path):
+    manifest = write_corpus(tmp_path)
+    found = held_out_speakers([Source(manifest)], config().data.dev_speakers, seed=config().seed)
+    assert found == {u.speaker for u in known.dev.utterances}

@@ -43,6 +43,10 @@ def mitigate(
     test_split: Annotated[
         str | None, typer.Option(help="Only utterances of this split of --test.")
     ] = None,
+    tuning_speakers: Annotated[
+        Path | None,
+        typer.Option(help="Names, one a line, of speakers of --data who choose the setting."),
+    ] = None,
     by: Annotated[
         str | None, typer.Option(help="Judge cohorts by these attributes, with commas.")
     ] = None,
@@ -57,6 +61,17 @@ def mitigate(
     keep: Annotated[
         float, typer.Option(help="Share of such transcripts to keep, the surest first.")
     ] = 0.5,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Adapt only so many encoder layers, from the last on, and the heads, over what "
+            "the others heard once: much quicker.",
+        ),
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(help="Arithmetic while adapting: float32 or bfloat16.")
+    ] = "float32",
     updates: Annotated[int, typer.Option(min=1, help="Updates of each candidate.")] = 200,
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-4,
     batch_seconds: Annotated[float, typer.Option(help="Speech in a batch.")] = 30.0,
@@ -83,10 +98,11 @@ def mitigate(
     from evenear.training.mitigation.judgement.finishing import finish
     from evenear.training.mitigation.repair import Repair, Watch
 
-    for path in filter(None, (data, test, unlabeled)):
+    for path in filter(None, (data, test, unlabeled, tuning_speakers)):
         expect_to_read(path)
     how = _config(cohort, method, dial, updates=updates, rate=rate, seed=seed)
     how = _changed(how, batch_seconds=batch_seconds, overall_margin=margin, keep_share=keep)
+    how = _changed(how, layers=layers, precision=precision)
     audited = from_dict(
         AuditSettings, {"seed": seed, "min_speakers": min_speakers, "min_words": min_words}
     )
@@ -102,6 +118,7 @@ def mitigate(
             how,
             out,
             test=testing,
+            tuning=tuning_speakers.read_text("utf-8").split() if tuning_speakers else None,
             by=[name.strip() for name in by.split(",") if name.strip()] if by else None,
             discovered_on=_speakers(discovered_on),
             unlabeled=load_utterances(unlabeled) if unlabeled is not None else (),
@@ -153,7 +170,7 @@ def _config(
     )
 
 
-def _changed(how: "MitigationConfig", **changes: float) -> "MitigationConfig":
+def _changed(how: "MitigationConfig", **changes: object) -> "MitigationConfig":
     from evenear.config import from_dict, to_dict
 
     return from_dict(type(how), {**to_dict(how), **changes})

@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from evenear.audit import Table
 from evenear.checkpoint import Bundle
 from evenear.data.batching.store import FrameStore
+from evenear.evaluation import Row
 from evenear.losses.ewc import Fisher
+from evenear.training.encoding import Precision
 from evenear.training.mitigation.adaptation.candidates import (
     Material,
     Repaired,
@@ -24,7 +26,7 @@ from evenear.training.mitigation.adaptation.candidates import (
 )
 from evenear.training.mitigation.cohort import parse_cohort
 from evenear.training.mitigation.judgement.choosing import Point, choose, point
-from evenear.training.mitigation.judgement.measuring import measured, whole
+from evenear.training.mitigation.judgement.measuring import Members, measured, whole
 from evenear.training.mitigation.plan import METHODS, MethodName, MitigationConfig
 from evenear.training.mitigation.speakers import Division
 
@@ -39,6 +41,8 @@ class Effort:
     rate: float = 5e-4
     batch_seconds: float = 20.0
     fisher_utterances: int = 150
+    precision: Precision = "float32"
+    """Arithmetic of encoder and joiner."""
     num_settings: int = 2
     """Settings of each dial: the first ones of the usual."""
     seed: int = 0
@@ -72,9 +76,14 @@ class Bench:
     """Where methods are tried."""
 
     bundle: Bundle
+    discovery: FrameStore
+    """Of the adaptation speakers: cohorts are found in it."""
     adaptation: FrameStore
+    """What is trained on: theirs, and speech of those who taught the recognizer, if at hand."""
     tuning: FrameStore
     test: FrameStore
+    general: FrameStore
+    """What says which weights others need."""
     division: Division
     folder: Path
     effort: Effort = field(default_factory=Effort)
@@ -85,17 +94,18 @@ class Bench:
         """What everyone needs; it does not depend on whom is repaired."""
         path = self.folder / "fisher.safetensors"
         if not path.exists():
-            nobody = dict.fromkeys((u.speaker for u in self.adaptation.utterances), False)
-            material = Material(self.bundle, self.adaptation, nobody, self.how("ewc"))
+            nobody = dict.fromkeys((u.speaker for u in self.general.utterances), False)
+            material = Material(self.bundle, self.general, nobody, self.how("ewc"))
+            path.parent.mkdir(parents=True, exist_ok=True)
             estimate_fisher(material).save(path)
         return Fisher.load(path)
 
-    def before(self, part: str) -> Table:
+    def before(self, part: Literal["discovery", "tuning", "test"]) -> Table:
         """A part's speakers, heard by the recognizer as it is."""
         store: FrameStore = getattr(self, part)
         path = self.folder / "rows" / f"before-{part}.jsonl"
         made = Repaired(self.bundle.model)
-        return measured(path, "before", lambda: whole(self.bundle, made, store, lambda _: None))
+        return measured(path, "before", lambda: self._rows(made, store, lambda _: None))
 
     def how(self, method: MethodName) -> MitigationConfig:
         """A method with this bench's effort."""
@@ -109,6 +119,7 @@ class Bench:
             rate=effort.rate,
             batch_seconds=effort.batch_seconds,
             fisher_utterances=effort.fisher_utterances,
+            precision=effort.precision,
             augmentation=None,
         )
 
@@ -134,7 +145,8 @@ class Bench:
             for side in (True, False)
         }
         fisher = self.fisher if how.needs_fisher else None
-        material = Material(self.bundle, self.adaptation, members, how, fisher)
+        everyone = dict.fromkeys((u.speaker for u in self.adaptation.utterances), False)
+        material = Material(self.bundle, self.adaptation, everyone | dict(members), how, fisher)
         folder = self.folder / name / method
         made, points = {}, []
         for setting in how.settings:
@@ -162,4 +174,7 @@ class Bench:
         self, path: Path, made: Repaired, part: str, members: Mapping[str, bool | None]
     ) -> Table:
         store: FrameStore = getattr(self, part)
-        return measured(path, path.stem, lambda: whole(self.bundle, made, store, members.get))
+        return measured(path, path.stem, lambda: self._rows(made, store, members.get))
+
+    def _rows(self, made: Repaired, store: FrameStore, members: Members) -> list[Row]:
+        return whole(self.bundle, made, store, members, precision=self.effort.precision)

@@ -99,6 +99,8 @@ class MitigationConfig:
     """Speech in a batch."""
     tuning_share: float = Field(default=0.2, gt=0, lt=1)
     test_share: float = Field(default=0.4, gt=0, lt=1)
+    copies: int = Field(default=2, ge=1)
+    """Times that adaptation speech is stored: once as it is, else varied."""
     fisher_utterances: int = Field(default=400, ge=1)
     """Adaptation utterances of everyone that the Fisher information is estimated on, at most."""
     rank: int = Field(default=8, ge=1)
@@ -109,6 +111,11 @@ class MitigationConfig:
     """Share of machine-transcribed utterances that are kept, the surest first."""
     overall_margin: float = Field(default=0.005, ge=0)
     """By how much, relatively, everyone's errors on tuning speakers may grow at most."""
+    layers: int | None = Field(default=None, ge=0)
+    """Encoder layers that adapt, from the last on, over what the lower ones heard once; None: all,
+    which hear the speech anew in each update."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of encoder and joiner while adapting."""
     objective: ObjectiveConfig = ObjectiveConfig()
     augmentation: FrameAugmentation | None = FrameAugmentation()
 

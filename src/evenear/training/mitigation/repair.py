@@ -4,8 +4,10 @@
     repair = Repair.prepare("evenear-en-small", utterances, config, folder)
     result = repair.run()          # killed anywhere, the same two lines go on
 
-Each step leaves a file and is not done twice. The model that is repaired is read and never written
-to. Test speakers are heard twice: by the model before, and by the one that was chosen, once.
+With `layers` only the upper part adapts, over what the lower part heard once: a small part of the
+price. Each step leaves a file and is not done twice. The model that is repaired is read and never
+written to. Test speakers are heard twice: by the model before, and by the one that was chosen,
+once.
 """
 
 import hashlib
@@ -20,6 +22,7 @@ from evenear.atomic import write_bytes
 from evenear.audit import Assignment, Cohorts, Table, cohorts_by
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import config, from_json, replace, to_json
+from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.data.batching.store import FrameStore, StoreConfig, build_store
 from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CheckpointError, CohortError, ConfigError, nearest_names
@@ -36,12 +39,15 @@ from evenear.training.mitigation.judgement.choosing import Point, choose, point
 from evenear.training.mitigation.judgement.measuring import measured, streamed, whole
 from evenear.training.mitigation.plan import MitigationConfig
 from evenear.training.mitigation.speakers import Division, divide_speakers, parts_of
+from evenear.training.mitigation.upper import Cut, cut_below, heard_below
 
 __all__ = ["COHORT", "Choice", "Repair", "RepairPlan", "Watch"]
 
 COHORT = "cohort"
 """The attribute of the cohort that is repaired, in tables and reports."""
 _MAX_KINDS = 12
+_MASKS = FrameAugmentation(warp_chance=0.0, tempo_chance=0.0, num_frequency_masks=0)
+"""What can be varied of frames that a lower part has heard: stretches of them are hidden."""
 
 
 @config
@@ -89,6 +95,10 @@ class Repair:
     members: dict[str, bool | None]
     division: Division
     parts: dict[str, list[Utterance]]
+    cut: Cut | None = None
+    """The model in two parts, if only the upper one adapts."""
+    frames: Path | None = None
+    """Where heard speech is stored, if several repairs share it; else in the repair's folder."""
     unlabeled: tuple[Utterance, ...] = ()
     """Speech of the cohort without transcripts, for the model to transcribe."""
     watch: Watch = field(default_factory=Watch)
@@ -102,9 +112,11 @@ class Repair:
         folder: Path,
         *,
         test: Sequence[Utterance] | None = None,
+        tuning: Collection[str] | None = None,
         by: Sequence[str] | None = None,
         discovered_on: Collection[str] = (),
         unlabeled: Sequence[Utterance] = (),
+        frames: Path | None = None,
         watch: Watch | None = None,
     ) -> "Repair":
         """Check everything that can be checked before hours pass, and write the plan.
@@ -115,18 +127,29 @@ class Repair:
             how: The repair.
             folder: Where its files go.
             test: Speech of the test speakers, if they are known; else some of the others test.
+            tuning: Speakers who choose the setting, if they are known; else some of the others.
             by: Attributes to judge cohorts by; None: all that divide speakers into a few kinds.
             discovered_on: Speakers whose errors led to the cohort.
             unlabeled: More speech, whose texts are not looked at: what speakers of the cohort
                 say in it is transcribed by the model, and the surer part adapted to. Speakers who
                 tune or test are left out.
+            frames: Where to store heard speech, if several repairs share it; else in the folder.
             watch: Whom to tell what goes on.
 
         Raises:
             CheckpointError: The folder holds another repair, or a model.
             CohortError: The cohort does not divide the speakers.
+            ConfigError: The model cannot be cut, or the method needs all of it.
         """
         bundle = load_model(model)
+        cut = None
+        if how.layers is not None:
+            if how.method.endswith("embedding"):
+                raise ConfigError(
+                    f"{how.method} tells the cohort to the first layer, so all layers must adapt.",
+                    hint="Leave --layers out.",
+                )
+            cut = cut_below(bundle, how.layers)
         spoken = [_normalized(u) for u in (*utterances, *(test or ())) if u.text.strip()]
         members = how.cohort.members(spoken)
         testing = None if test is None else {u.speaker for u in test}
@@ -137,6 +160,7 @@ class Repair:
             seed=how.seed,
             discovered_on=discovered_on,
             test=testing,
+            tuning=tuning,
         )
         held = division.tuning | division.test
         more = tuple(
@@ -152,7 +176,8 @@ class Repair:
         )
         _claim(folder, plan, Path(model))
         parts = parts_of(spoken, division)
-        return cls(plan, bundle, folder, members, division, parts, more, watch or Watch())
+        told = watch or Watch()
+        return cls(plan, bundle, folder, members, division, parts, cut, frames, more, told)
 
     @property
     def how(self) -> MitigationConfig:
@@ -160,9 +185,13 @@ class Repair:
         return self.plan.mitigation
 
     @property
-    def before(self) -> Repaired:
-        """The model as it is."""
-        return Repaired(self.bundle.model)
+    def adapting(self) -> Bundle:
+        """What adapts: the model, or its upper part."""
+        return self.cut.upper if self.cut is not None else self.bundle
+
+    def whole(self, made: Repaired) -> Repaired:
+        """Recognizers that hear speech, of a candidate that may be an upper part only."""
+        return made if self.cut is None else Repaired(self.cut.joined(made.model))
 
     def cohorts(self, table: Table) -> Cohorts:
         """The cohort and its rest, and those of the attributes that judge."""
@@ -198,7 +227,7 @@ class Repair:
     def choice(self) -> Choice:
         """Train every candidate, measure it on the tuning speakers, and pick by the rule."""
         tuning = self._store("tuning", StoreConfig(features=self.bundle.features, augment=False))
-        before = self.point(None, self._tuned("before", self.before, tuning))
+        before = self.point(None, self._tuned("before", Repaired(self.adapting.model), tuning))
         points = []
         for setting in self.how.settings:
             made = self.candidate(setting)
@@ -220,16 +249,18 @@ class Repair:
     @cached_property
     def tables(self) -> tuple[Table, Table]:
         """The test speakers as heard by the model before and by the chosen one, which is kept."""
-        before = self._tested("before", self.before)
+        before = self._tested("before", Repaired(self.bundle.model))
         made = self.candidate(self.choice.chosen.setting or 0.0)
-        return before, self._tested("after", made)
+        return before, self._tested("after", self.whole(made))
 
     def _material(self, fisher: Fisher | None) -> Material:
-        return Material(self.bundle, self._adaptation, self.members, self.how, fisher)
+        how = self.how if self.cut is None else replace(self.how, augmentation=_MASKS)
+        return Material(self.adapting, self._adaptation, self.members, how, fisher)
 
     @cached_property
     def _adaptation(self) -> FrameStore:
-        how = StoreConfig(features=self.bundle.features, copies=2)
+        copies = self.how.copies
+        how = StoreConfig(features=self.bundle.features, copies=copies, augment=copies > 1)
         return self._store("adaptation", how, self._machine_transcribed())
 
     def _machine_transcribed(self) -> list[Utterance]:
@@ -246,14 +277,16 @@ class Repair:
     ) -> FrameStore:
         spoken = [*self.parts[part], *more]
         self.watch.stage(f"Storing {part} speech", len(spoken))
-        folder = self.folder / "frames"
-        return build_store(spoken, folder, settings, progress=self.watch.step)
+        folder, step = self.frames or self.folder, self.watch.step
+        if self.cut is not None:
+            return heard_below(self.cut, spoken, settings, folder, progress=step)
+        return build_store(spoken, folder / "frames", settings, progress=step)
 
     def _tuned(self, name: str, made: Repaired, store: FrameStore) -> Table:
         self.watch.stage(f"Hearing tuning speakers, {name}", len(store))
         path = self.folder / "rows" / f"tuning-{name}.jsonl"
         get, step = self.members.__getitem__, self.watch.step
-        return measured(path, name, lambda: whole(self.bundle, made, store, get, progress=step))
+        return measured(path, name, lambda: whole(self.adapting, made, store, get, progress=step))
 
     def _tested(self, name: str, made: Repaired) -> Table:
         spoken = self.parts["test"]

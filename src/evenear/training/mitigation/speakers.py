@@ -34,6 +34,7 @@ def divide_speakers(
     seed: int,
     discovered_on: Collection[str] = (),
     test: Collection[str] | None = None,
+    tuning: Collection[str] | None = None,
 ) -> Division:
     """Divide speakers into those to adapt to, to tune on and to test on.
 
@@ -44,13 +45,14 @@ def divide_speakers(
         seed: The same seed and names give the same division.
         discovered_on: Speakers whose errors led to the cohort: they may be adapted to only.
         test: Speakers to test on, where they are known; they are taken out of the rest.
+        tuning: The same of those to tune on.
 
     Raises:
         CohortError: A part would have nobody of the cohort, or nobody else.
     """
     adaptation: set[str] = set()
-    tuning: set[str] = set()
     testing: set[str] = set(test or ()) & members.keys()
+    choosing: set[str] = set(tuning or ()) & members.keys()
     burned = set(discovered_on)
     if test is not None and testing & burned:
         raise CohortError(
@@ -58,19 +60,26 @@ def divide_speakers(
             "both.",
             hint="Test on other speakers.",
         )
+    if testing & choosing:
+        raise CohortError(
+            f"Who tests must not tune; {len(testing & choosing)} speakers do both.",
+            hint="Name other speakers.",
+        )
+    given = testing | choosing
     for side in (True, False, None):
         names = sorted(
-            (name for name, held in members.items() if held is side and name not in testing),
+            (name for name, held in members.items() if held is side and name not in given),
             key=lambda name: _draw(seed, name),
         )
         fresh = [name for name in names if name not in burned]
-        num_tuning = min(max(1, round(tuning_share * len(names))), len(fresh))
+        num_tuning = 0 if tuning is not None else max(1, round(tuning_share * len(names)))
+        num_tuning = min(num_tuning, len(fresh))
         num_test = 0 if test is not None else max(1, round(test_share * len(names)))
         num_test = min(num_test, len(fresh) - num_tuning)
-        tuning.update(fresh[:num_tuning])
+        choosing.update(fresh[:num_tuning])
         testing.update(fresh[num_tuning : num_tuning + num_test])
-        adaptation.update(set(names) - tuning - testing)
-    division = Division(frozenset(adaptation), frozenset(tuning), frozenset(testing))
+        adaptation.update(set(names) - choosing - testing)
+    division = Division(frozenset(adaptation), frozenset(choosing), frozenset(testing))
     for part, names in division._asdict().items():
         for side, what in ((True, "in the cohort"), (False, "outside of it")):
             if not any(members[name] is side for name in names):

@@ -33,6 +33,7 @@ __all__ = [
     "build_model",
     "check_widths",
     "feature_statistics",
+    "held_out_speakers",
     "nothing_left",
     "prepare",
     "split_speakers",
@@ -129,6 +130,22 @@ def prepare(
     plain = replace(kept, augment=False)
     dev_store = build_store(dev, parts, plain, num_processes=cores, progress=progress)
     return Corpus(train_store, dev_store, tokenizer, repeats, left_out)
+
+
+def held_out_speakers(
+    sources: Sequence[Source],
+    num_dev: int,
+    *,
+    seed: int,
+    excluded_splits: Sequence[str] = ("test",),
+) -> set[str]:
+    """The speakers that a run of this seed on these sources holds out.
+
+    Raises:
+        ManifestError: As `prepare`.
+    """
+    utterances, _, _ = _read(sources, excluded_splits)
+    return {u.speaker for u in split_speakers(utterances, num_dev, seed=seed)[1]}
 
 
 def split_speakers(

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ class Material:
     """What candidates are made of."""
 
     bundle: Bundle
+    """What adapts: a recognizer, or the upper part of one."""
     store: FrameStore
     """Speech of the adaptation speakers."""
     members: Mapping[str, bool | None]
@@ -73,7 +75,13 @@ class Repaired:
             return self.model
         return (self.cohort if is_member else self.rest) or self.model
 
-    def save(self, folder: Path, bundle: Bundle, card: str = "") -> None:
+    def save(
+        self,
+        folder: Path,
+        bundle: Bundle,
+        card: str = "",
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
         """Write its model folders; the one that `load` looks for comes last."""
         for name, model in (("cohort", self.cohort), ("rest", self.rest), ("model", self.model)):
             if model is not None:
@@ -87,6 +95,7 @@ class Repaired:
                     search=bundle.search,
                     words=bundle.words,
                     word_search=bundle.word_search,
+                    provenance=provenance or bundle.provenance,
                 )
 
     @classmethod
@@ -239,6 +248,7 @@ def _training(material: Material, setting: float) -> TrainingConfig:
             warmup_updates=max(1, min(20, how.updates // 5)),
             weight_decay=0.0,
         ),
+        precision=how.precision,
         evaluate_every=how.updates,
         snapshot_every=max(1, min(50, how.updates // 4)),
     )

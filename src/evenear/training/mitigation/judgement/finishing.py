@@ -14,6 +14,7 @@ from evenear.atomic import write_bytes
 from evenear.audit import compare, gaps
 from evenear.audit.report import AuditSettings, audit, write_report
 from evenear.audit.report.card import who_it_serves, with_section
+from evenear.config import to_dict
 from evenear.training.mitigation.judgement.choosing import GATE, gate
 from evenear.training.mitigation.judgement.page import render
 from evenear.training.mitigation.judgement.results import Result
@@ -50,9 +51,9 @@ def finish(repair: Repair, settings: AuditSettings | None = None) -> Result:
         gate(changes),
     )
     write_report(audit(before, cohorts, how, other=after), repair.folder / "audit.html")
-    repair.candidate(repair.choice.chosen.setting or 0.0).save(
-        repair.folder, repair.bundle, card=_card(result)
-    )
+    made = repair.whole(repair.candidate(repair.choice.chosen.setting or 0.0))
+    provenance = {**repair.bundle.provenance, "repaired": to_dict(repair.plan)}
+    made.save(repair.folder, repair.bundle, _card(result), provenance)
     write_bytes(repair.folder / "report.html", render(result).encode())
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
     write_bytes(repair.folder / "result.json", text.encode())  # last: it says that all is done
@@ -64,12 +65,14 @@ def _card(result: Result) -> str:
     repair, how, chosen = result.repair, result.repair.how, result.choice.chosen
     dial = METHODS[how.method].name
     adaptation = repair.parts["adaptation"]
+    moved = "" if how.layers is None else f", the last {how.layers} encoder layers and the heads"
     hours = sum(u.seconds for u in adaptation) / 3600
+    count = len(repair.division.adaptation)
     repaired = (
         f"## Repaired\n\n"
         f"Made from {repair.plan.model} for the cohort `{how.cohort.text}` by {how.method} "
-        f"({METHODS[how.method].about}), {dial} {chosen.setting:g}, {how.updates} updates, seed "
-        f"{how.seed}, with {hours:.2f} hours of {len(repair.division.adaptation)} speakers. Gate "
+        f"({METHODS[how.method].about}), {dial} {chosen.setting:g}, {how.updates} updates{moved}, "
+        f"seed {how.seed}, with {hours:.2f} hours of {count} speakers. Gate "
         f"({'passed' if result.gate.passed else 'failed'}): {GATE}\n"
     )
     speech = f"{len(repair.division.test)} test speakers, who took no other part in the repair"

@@ -57,7 +57,7 @@ class Result:
             "gate": self.gate.to_dict(),
             "changes": self.changes.to_dict(),
             "frontier": {
-                "on": "tuning speakers, whole utterances, greedy search",
+                "on": "tuning speakers, whole utterances, the recommended search",
                 "before": self.choice.before.to_dict(),
                 "points": [one.to_dict() for one in self.choice.points],
             },
@@ -78,7 +78,7 @@ class Result:
         fisher, setting = self.repair.fisher, self.choice.chosen.setting
         if fisher is None or setting is None:
             return None
-        return EwcPenalty(self.repair.bundle.model, fisher, setting).paper_lambda
+        return EwcPenalty(self.repair.adapting.model, fisher, setting).paper_lambda
 
 
 def _side(found: Gaps) -> dict[str, Any]:
