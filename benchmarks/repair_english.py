@@ -38,7 +38,7 @@ SHARED = ("tuning-before.jsonl", "test-before.jsonl")
 
 def main() -> None:
     """Parse, repair, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--data", type=Path, required=True, help="speechocean762, both splits")
     parser.add_argument(

@@ -68,11 +68,18 @@ def card(
         found += Cohorts((Assignment.of_speakers(rule.conditions[0].name, sides),))
     if names:
         found += cohorts_by(table, names)
-    limits = {"seed": seed, "min_speakers": min_speakers, "min_words": min_words}
     changes = None
     if before is not None:
-        changes = compare(read_table(before, name="before"), table, found, **limits)
-    section = who_it_serves(gaps(table, found, **limits), changes, on=on)
+        changes = compare(
+            read_table(before, name="before"),
+            table,
+            found,
+            seed=seed,
+            min_speakers=min_speakers,
+            min_words=min_words,
+        )
+    measured = gaps(table, found, seed=seed, min_speakers=min_speakers, min_words=min_words)
+    section = who_it_serves(measured, changes, on=on)
     replace_card(model, with_section(old, section))
     typer.echo(section)
     note(f"It stands in {model / 'card.md'}; the manifest has its digest.")

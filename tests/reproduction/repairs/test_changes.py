@@ -32,6 +32,8 @@ def test_rates_pool_errors_over_words():
 def test_a_change_is_relative_and_its_interval_holds_it():
     found = groups([4, 5, 4, 5] * 5, [2, 2, 2, 2] * 5).change("a").estimate
     assert found.value == pytest.approx(20 / 45 - 1)
+    assert found.low is not None
+    assert found.high is not None
     assert found.low < found.value < found.high < 0
 
 

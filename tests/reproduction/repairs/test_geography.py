@@ -6,7 +6,13 @@ import dataclasses
 import pytest
 
 from evenear.reproduction.repairs.geography import CONTROL, MapSummary, claims_of, repair_map
+from evenear.training.mitigation.plan import MethodName
 from reproduction.repairs.benches import make_bench
+
+METHODS: dict[str, list[MethodName]] = {
+    "corner": ["ewc", "freeze-encoder"],
+    CONTROL: ["ewc"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +20,7 @@ def found(tmp_path_factory):
     bench, sides, _ = make_bench(tmp_path_factory.mktemp("geography"))
     return {
         name: MapSummary(name, (repair_map(bench, name, sides, methods, min_speakers=4),))
-        for name, methods in (("corner", ["ewc", "freeze-encoder"]), (CONTROL, ["ewc"]))
+        for name, methods in METHODS.items()
     }
 
 
@@ -39,6 +45,8 @@ def test_seeds_are_averaged_and_a_method_that_one_lacks_is_left_out(found):
     assert both.methods == ("ewc",)
     assert both.rates(None)["everyone"] == pytest.approx((one.before["everyone"] + 0.5) / 2)
     alone, mean = (m.estimate("ewc", "worst") for m in (found["corner"], both))
+    assert mean is not None
+    assert alone is not None
     assert mean.value == pytest.approx(alone.value)
 
 

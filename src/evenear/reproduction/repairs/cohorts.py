@@ -121,7 +121,7 @@ class CohortsSummary:
     @property
     def methods(self) -> tuple[MethodName, ...]:
         """The methods that were tried with every seed."""
-        tried = [[row.method for row in one.rows] for one in self.seeds]
+        tried: list[list[MethodName]] = [[row.method for row in one.rows] for one in self.seeds]
         return tuple(m for m in tried[0] if all(m in others for others in tried)) if tried else ()
 
     @property
@@ -355,7 +355,7 @@ def _unharmed(found: CohortsSummary) -> Claim:
 def _no_further(found: CohortsSummary) -> Claim:
     title = "Both together reduce the gap no further than either"
     singles: tuple[MethodName, ...] = ("oversample", "cohort-embedding")
-    alone = [method for method in singles if method in found.methods]
+    alone: list[MethodName] = [method for method in singles if method in found.methods]
     if "oversample-embedding" not in found.methods or not alone:
         return Claim(title, (), "not measured")
     both = found.gaps("oversample-embedding")[1]

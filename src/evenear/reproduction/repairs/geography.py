@@ -115,7 +115,7 @@ class MapSummary:
     @property
     def methods(self) -> tuple[MethodName, ...]:
         """The methods that were tried with every seed."""
-        tried = [[row.method for row in one.rows] for one in self.seeds]
+        tried: list[list[MethodName]] = [[row.method for row in one.rows] for one in self.seeds]
         return tuple(m for m in tried[0] if all(m in others for others in tried))
 
     def estimate(self, method: MethodName, number: str) -> Estimate | None:

@@ -254,7 +254,11 @@ class Repair:
         return before, self._tested("after", self.whole(made))
 
     def _material(self, fisher: Fisher | None) -> Material:
-        how = self.how if self.cut is None else replace(self.how, augmentation=_MASKS)
+        how = (
+            self.how
+            if self.cut is None
+            else replace(self.how, augmentation=_MASKS if self.how.augmentation else None)
+        )
         return Material(self.adapting, self._adaptation, self.members, how, fisher)
 
     @cached_property
