@@ -149,7 +149,7 @@ def test_given_tuning_speakers_choose(place):
 _COMMAND = """
 import sys
 from training.mitigation.test_repair import SMALL, prepared
-from evenear.training.mitigation.judgement.results import finish
+from evenear.training.mitigation.judgement.finishing import finish
 from pathlib import Path
 finish(prepared(Path(sys.argv[1]), out="killed"), SMALL)
 """
