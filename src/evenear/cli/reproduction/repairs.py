@@ -47,6 +47,7 @@ _BaseUpdates = Annotated[int, typer.Option(min=1, help="Updates of such a recogn
 _Weak = Annotated[str, typer.Option(help="The cohort that synthetic places go with.")]
 _Methods = Annotated[str, typer.Option(help="Methods to compare, with commas.")]
 _Updates = Annotated[int, typer.Option(min=1, help="Updates of each candidate.")]
+_Rate = Annotated[float, typer.Option(help="The highest learning rate.")]
 _Settings = Annotated[int, typer.Option(min=1, help="Settings of each dial to try.")]
 _Layers = Annotated[int, typer.Option(min=0, help="Encoder layers that adapt, from the last on.")]
 _Precision = Annotated[
@@ -71,7 +72,8 @@ def geography(
     weak: _Weak = "age<18",
     methods: _Methods = _RIVALS,
     control_methods: _Methods = _CONTROLS,
-    updates: _Updates = 40,
+    updates: _Updates = 120,
+    rate: _Rate = 1e-4,
     settings: _Settings = 2,
     layers: _Layers = 1,
     precision: _Precision = "float32",
@@ -100,7 +102,9 @@ def geography(
     for seed in numbers:
         benches.append(
             setting.bench(
-                _effort(updates=updates, settings=settings, seed=seed, precision=precision)
+                _effort(
+                    updates=updates, rate=rate, settings=settings, seed=seed, precision=precision
+                )
             )
         )
         for name, chosen in wanted.items():
@@ -124,7 +128,8 @@ def cohorts(
     test_split: _TestSplit = None,
     weak: _Weak = "age<18",
     methods: _Methods = _MITIGATIONS,
-    updates: _Updates = 40,
+    updates: _Updates = 120,
+    rate: _Rate = 1e-4,
     settings: _Settings = 2,
     layers: _Layers = 1,
     precision: _Precision = "float32",
@@ -149,7 +154,9 @@ def cohorts(
     for seed in numbers:
         benches.append(
             setting.bench(
-                _effort(updates=updates, settings=settings, seed=seed, precision=precision)
+                _effort(
+                    updates=updates, rate=rate, settings=settings, seed=seed, precision=precision
+                )
             )
         )
         found.append(compare_cohorts(benches[-1], setting.sides, audio, wanted))
@@ -164,11 +171,15 @@ def _need() -> None:
     need("jinja2", extra="audit", purpose="Writing the report")
 
 
-def _effort(*, updates: int, settings: int, seed: int, precision: str) -> "Effort":
+def _effort(*, updates: int, rate: float, settings: int, seed: int, precision: str) -> "Effort":
     from evenear.reproduction.repairs.bench import Effort
 
     return Effort(
-        updates=updates, num_settings=settings, seed=seed, precision=_precision(precision)
+        updates=updates,
+        rate=rate,
+        num_settings=settings,
+        seed=seed,
+        precision=_precision(precision),
     )
 
 

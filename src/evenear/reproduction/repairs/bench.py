@@ -37,8 +37,8 @@ __all__ = ["Bench", "Effort", "Outcome"]
 class Effort:
     """How much is done for each method."""
 
-    updates: int = 40
-    rate: float = 5e-4
+    updates: int = 120
+    rate: float = 1e-4
     batch_seconds: float = 20.0
     fisher_utterances: int = 150
     precision: Precision = "float32"
