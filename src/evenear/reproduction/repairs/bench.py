@@ -98,7 +98,10 @@ class Bench:
             material = Material(self.bundle, self.general, nobody, self.how("ewc"))
             path.parent.mkdir(parents=True, exist_ok=True)
             estimate_fisher(material).save(path)
-        return Fisher.load(path)
+        fisher = Fisher.load(path)
+        for warning in fisher.report()["warnings"]:
+            self.report(f"Fisher information: {warning}")
+        return fisher
 
     def before(self, part: Literal["discovery", "tuning", "test"]) -> Table:
         """A part's speakers, heard by the recognizer as it is."""

@@ -52,6 +52,9 @@ def test_fisher_information_is_of_all_weights_and_some_utterances(place, fisher)
     assert fisher.num_utterances == 5
     assert set(fisher.values) == {name for name, _ in place[0].model.named_parameters()}
     assert fisher.mean > 0
+    by_part = fisher.report()["mean_by_part"]
+    assert {"encoder", "predictor", "joiner"} <= set(by_part)
+    assert all(mean > 0 for mean in by_part.values()), "what the loss does not see is not protected"
 
 
 @pytest.mark.parametrize("method", METHODS)

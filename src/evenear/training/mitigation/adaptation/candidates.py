@@ -122,7 +122,7 @@ def estimate_fisher(material: Material, *, progress: Callable[[int], None] | Non
     task = _task(material, model, {}, 1.0)
 
     def losses_of(batch: Batch) -> Tensor:
-        return task.total(task.inner.losses(batch, update=0))
+        return task.total(task.inner.objective.losses(batch))  # no token hidden, nothing detached
 
     plain = BatchMaker(
         material.store,
