@@ -19,6 +19,8 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ import torch
 
 from evenear.atomic import write_bytes
 from evenear.audit.report import AuditSettings
+from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import load_utterances
 from evenear.training.mitigation.cohort import parse_cohort
 from evenear.training.mitigation.judgement.finishing import finish
@@ -55,6 +58,7 @@ def main() -> None:
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--fisher-utterances", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train-utterances", type=int, help="of each other speaker at most")
     parser.add_argument("--test-utterances", type=int, help="of each test speaker at most")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--json", type=Path, help="where the results of all repairs go")
@@ -63,11 +67,9 @@ def main() -> None:
     held_out = held_out_speakers(
         [Source.parse(text) for text in args.trained_on], args.dev_speakers, seed=0
     )
-    learned = load_utterances(args.data, split="train")
+    learned = _some(load_utterances(args.data, split="train"), args.train_utterances)
     tuning = held_out & {u.speaker for u in learned}
-    testing = load_utterances(args.data, split="test")
-    if args.test_utterances:
-        testing = [u for number, u in _numbered(testing) if number < args.test_utterances]
+    testing = _some(load_utterances(args.data, split="test"), args.test_utterances)
     found = []
     for cohort in args.cohort:
         for method in args.method:
@@ -129,12 +131,14 @@ def _repaired(args, how, folder, learned, testing, tuning) -> dict[str, Any]:
     return result
 
 
-def _numbered(utterances):
-    """Each utterance with its number among its speaker's."""
-    taken: dict[str, int] = {}
+def _some(utterances: Sequence[Utterance], most: int | None) -> list[Utterance]:
+    """So many utterances of each speaker at most."""
+    chosen, taken = [], Counter[str]()
     for u in utterances:
-        yield taken.get(u.speaker, 0), u
-        taken[u.speaker] = taken.get(u.speaker, 0) + 1
+        if most is None or taken[u.speaker] < most:
+            taken[u.speaker] += 1
+            chosen.append(u)
+    return chosen
 
 
 def _report(result: dict[str, Any]) -> None:
