@@ -100,15 +100,8 @@ _TRANSFORMER = TransformerConfig(
 )
 ENCODERS = {
     "lstm": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM),
-    "transformer-upper": TransformerConfig(
-        feature_dim=_WIDTH,
-        dim=_WIDTH,
-        convolved=False,
-        num_heads=4,
-        num_layers=1,
-        ff_dim=16,
-        block_frames=4,
-        left_frames=5,
+    "transformer-upper": replace(
+        _TRANSFORMER, dim=_WIDTH, convolved=False, num_heads=4, num_layers=1, block_frames=4
     ),
     "lstm-reduced-2": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_LSTM, reduction=2),
     "lstm-reduced-3": LstmEncoderConfig(feature_dim=_WIDTH, lstm=_PLAIN_LSTM, reduction=3),
