@@ -7,6 +7,8 @@ Both searches see discovery speakers only, and end in a rule that assigns everyb
 synthetic: assigned so that one cohort more often lives where a condition of the census holds.
 Voices are real. The bottom of the voices is what mitigations are told to help.
 
+Legend: R resamples.
+
 Source: Dheram et al. 2022, arXiv:2207.11345.
 """
 
