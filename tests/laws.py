@@ -373,7 +373,8 @@ def _make_talkative(model: Transducer, rng: torch.Generator) -> None:
     joiner.encoder_proj.weight.mul_(1.5 / joiner.encoder_proj(late_ND).std(dim=0)[:, None])
     joiner.encoder_proj.bias.sub_(joiner.encoder_proj(late_ND).mean(dim=0))
     predicted_1UD = model.predict(torch.arange(model.config.vocabulary_size)[None])
-    joiner.predictor_proj.weight.mul_(0.35 / predicted_1UD[0].std(dim=0).mean())
+    weight: Tensor = joiner.predictor_proj.weight  # pyright: ignore[reportAssignmentType]
+    weight.mul_(0.35 / predicted_1UD[0].std(dim=0).mean())
     predicted_1UD = model.predict(torch.arange(model.config.vocabulary_size)[None])
     logits_NV = joiner(joiner.encoder_proj(late_ND)[:, None], predicted_1UD).flatten(0, 1)
     output.weight.mul_(3.0 / logits_NV.std(dim=0)[:, None])
