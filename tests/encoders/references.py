@@ -94,8 +94,26 @@ def contextnet(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
 
 def transformer(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
     """Two convolutions, positions, and layers that see their block and some frames before it."""
-    missing = -len(x_TF) % (2 * config.reduction)
+    halving = 2 if config.convolved else 1
+    missing = -len(x_TF) % (halving * config.reduction)
     x_TF = np.concatenate([x_TF, np.repeat(x_TF[-1:], missing, axis=0)])
+    x_TD = _convolved(config, weights, x_TF) if config.convolved else x_TF
+    block = config.block_frames // halving
+    starts = [t // block * block for t in range(len(x_TD))]
+    heard = [slice(max(0, s - config.left_frames), s + block) for s in starts]
+    for index in range(config.num_layers):
+        w = _under(weights, f"layers.{index}")
+        normed_TD = _normalized(x_TD, w, "attention_norm")
+        query, key, value = (_linear(normed_TD, w, f"attention.{n}") for n in _PROJECTIONS)
+        attended_TD = _attended(query, key, value, heard, config.num_heads)
+        x_TD = x_TD + _linear(attended_TD, w, "attention.out")
+        wide_TD = _gelu(_linear(_normalized(x_TD, w, "ff_norm"), w, "widen"))
+        x_TD = x_TD + _linear(wide_TD, w, "narrow")
+    return _joined(_normalized(x_TD, weights, "norm"), config.reduction)
+
+
+def _convolved(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
+    """The convolutions and positions of the Transformer."""
     block, first, w, b = config.block_frames, [], weights["conv1.weight"], weights["conv1.bias"]
     for t in range(len(x_TF)):  # what lies behind its block's end is that end once more
         last = min(len(x_TF), (t // block + 1) * block) - 1
@@ -106,18 +124,7 @@ def transformer(config: Any, weights: Weights, x_TF: np.ndarray) -> np.ndarray:
     x_TD, half = _gelu(np.array(x_TD)), config.dim // 2
     rates = 10_000.0 ** (-np.arange(half) / (half - 1))
     angles = (np.arange(len(x_TD)) % config.position_cycle)[:, None] * rates
-    x_TD = x_TD + np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
-    starts = [t // (block // 2) * (block // 2) for t in range(len(x_TD))]
-    heard = [slice(max(0, s - config.left_frames), s + block // 2) for s in starts]
-    for index in range(config.num_layers):
-        w = _under(weights, f"layers.{index}")
-        normed_TD = _normalized(x_TD, w, "attention_norm")
-        query, key, value = (_linear(normed_TD, w, f"attention.{n}") for n in _PROJECTIONS)
-        attended_TD = _attended(query, key, value, heard, config.num_heads)
-        x_TD = x_TD + _linear(attended_TD, w, "attention.out")
-        wide_TD = _gelu(_linear(_normalized(x_TD, w, "ff_norm"), w, "widen"))
-        x_TD = x_TD + _linear(wide_TD, w, "narrow")
-    return _joined(_normalized(x_TD, weights, "norm"), config.reduction)
+    return x_TD + np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
 
 
 def _lstm_layers(config: Any, weights: Weights, x_TD: np.ndarray) -> np.ndarray:
