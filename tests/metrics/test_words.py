@@ -114,7 +114,9 @@ def test_none_changes_nothing():
     assert normalize(" As it – is ", "none") == " As it – is "
 
 
-@pytest.mark.parametrize("name", sorted(NORMALIZERS))
+# Whisper's twelve steps, as published, do not have this law: fillers go before marks do, so "àh"
+# becomes "ah", which a second pass takes for a filler.
+@pytest.mark.parametrize("name", sorted(set(NORMALIZERS) - {"whisper"}))
 @given(text=st.text(max_size=40))
 @settings(deadline=None, max_examples=300)
 def test_normalizing_twice_changes_nothing_more(name, text):
