@@ -2,8 +2,9 @@
 """Are turns of one person given one label, and those of two people two?
 
 Turns are the true ones of simulated conversations, each heard where it is alone (see
-`evenear.streaming.labels`); what is asked is only who speaks. A conversation counts as right if its
-labels and its speakers can be matched one to one; turns count as right under the best matching.
+`evenear.streaming.twotalkers.labels`); what is asked is only who speaks. A conversation counts as
+right if its labels and its speakers can be matched one to one; turns count as right under the best
+matching.
 The likeness from which on turns are one person's is chosen on conversations of training speakers;
 the numbers are of the committed list of test speakers. Intervals are 95 %, conversations resampled.
 
@@ -28,7 +29,7 @@ from evenear.data.conversations.simulation import read_plans, reference_segments
 from evenear.data.conversations.sounds import FileSounds
 from evenear.data.corpora.manifests import load_cuts, utterance
 from evenear.seeding import rng_for
-from evenear.streaming.labels import (
+from evenear.streaming.twotalkers.labels import (
     LabelConfig,
     LogMelVoice,
     SpeakerLabels,

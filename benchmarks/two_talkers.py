@@ -41,8 +41,14 @@ from evenear.data.conversations.sounds import FileSounds
 from evenear.data.corpora.manifests import load_cuts, utterance
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
-from evenear.streaming.duo import TwoTalkerRecognizer
-from evenear.streaming.duoscores import ConversationScore, Heard, hear, normalized, score_session
+from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
+from evenear.streaming.twotalkers.scores import (
+    ConversationScore,
+    Heard,
+    hear,
+    normalized,
+    score_session,
+)
 
 LIST = Path(__file__).parent / "lists" / "two_talkers.jsonl"
 SEED, NUM_MIXTURES, MOST_OVERLAP = 20260, 120, 0.4

@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from evenear.streaming.labels import LabelConfig, SpeakerLabels
+from evenear.streaming.twotalkers.labels import LabelConfig, SpeakerLabels
 from evenear.verification.turns import TurnVoice
 from tiny_speakers import buzz
 from verification.hearing import tiny_embedder

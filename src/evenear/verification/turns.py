@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Voices of turns, by an embedding network: what `evenear.streaming.labels` tells speakers by.
+"""Voices of turns, by an embedding network: what labels of two talkers' turns are told by.
 
 A turn may be a word, and words are told apart less surely than minutes; so nothing is refused for
 being short, and whoever labels turns says from which likeness on two are one person's.

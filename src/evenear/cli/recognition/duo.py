@@ -20,7 +20,7 @@ from evenear.errors import EvenearError
 from evenear.transcripts import Segment, format_transcript, write_transcript
 
 if TYPE_CHECKING:
-    from evenear.streaming.duo import TwoTalkerRecognizer
+    from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
 
 __all__ = ["DEFAULT_DUO", "evaluate_two_talkers", "is_two_talkers", "transcribe_two_talkers"]
 
@@ -50,9 +50,9 @@ def transcribe_two_talkers(
     """Write down what two people say who may talk at once, and who said what."""
     need("torch", extra="asr", purpose="Recognizing speech")
     from evenear.audio import read_audio
-    from evenear.streaming.duo import TwoTalkerRecognizer
-    from evenear.streaming.duopage import conversation_page
-    from evenear.streaming.labels import LabelConfig, SpeakerLabels, label_segments
+    from evenear.streaming.twotalkers.labels import LabelConfig, SpeakerLabels, label_segments
+    from evenear.streaming.twotalkers.page import conversation_page
+    from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
     from evenear.verification.turns import LEAST_LIKENESS, TurnVoice
 
     recognizer = TwoTalkerRecognizer.load(model, threads=threads)
@@ -91,8 +91,8 @@ def transcribe_two_talkers(
 def _watched(recognizer: "TwoTalkerRecognizer", path: Path) -> list[Segment]:
     """Recognize a file while two columns on the terminal show what is known."""
     from evenear.audio import stream_audio
-    from evenear.streaming.duo import segments_of
     from evenear.streaming.events import Partial
+    from evenear.streaming.twotalkers.recognizer import segments_of
 
     said: tuple[list[str], list[str]] = ([], [])
     open_words = ["", ""]
@@ -129,8 +129,8 @@ def evaluate_two_talkers(
 ) -> None:
     """Score a two-channel model on a folder that `evenear data simulate` wrote."""
     need("torch", extra="asr", purpose="Recognizing speech")
-    from evenear.streaming.duo import TwoTalkerRecognizer
-    from evenear.streaming.duoscores import (
+    from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
+    from evenear.streaming.twotalkers.scores import (
         ConversationScore,
         hear_session,
         load_sessions,

@@ -31,10 +31,10 @@ from evenear.errors import AudioError, ConfigError, StateError
 from evenear.features import FeatureStream
 from evenear.models.separator import NUM_CHANNELS, SeparatorTransducerState
 from evenear.search import GreedySearch, Search
-from evenear.streaming.duochannels import ChannelReader, ChannelState
 from evenear.streaming.events import Event, Final
 from evenear.streaming.moments import Moments
 from evenear.streaming.searches import build_search
+from evenear.streaming.twotalkers.channels import ChannelReader, ChannelState
 from evenear.transcripts import Segment
 from evenear.units import SAMPLE_RATE, FrameClock, Frames, Samples, Seconds
 

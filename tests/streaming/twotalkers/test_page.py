@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from evenear.streaming.duopage import conversation_page
+from evenear.streaming.twotalkers.page import conversation_page
 from evenear.transcripts import Segment, Word
 
 

@@ -4,8 +4,8 @@
 import pytest
 
 from evenear.errors import ConfigError
-from evenear.streaming.duo import TwoTalkerRecognizer
 from evenear.streaming.events import EagerTurnEnd, Final, TurnEnded, TurnResumed
+from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
 from laws import random_sound
 from two_talkers import tiny_two_talkers
 

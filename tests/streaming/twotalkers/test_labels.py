@@ -6,7 +6,7 @@ import pytest
 
 from evenear.features import FeatureConfig
 from evenear.seeding import rng_for
-from evenear.streaming.labels import (
+from evenear.streaming.twotalkers.labels import (
     LabelConfig,
     LogMelVoice,
     SpeakerLabels,

@@ -15,8 +15,8 @@ from evenear.audio import read_audio, write_audio
 from evenear.checkpoint.folders import find_folder, shipped_models
 from evenear.checkpoint.twotalkers import TWO_TALKERS
 from evenear.errors import AudioError, ConfigError, StateError
-from evenear.streaming.duo import TwoTalkerRecognizer
 from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
+from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
 from laws import chunkings, random_sound
 from two_talkers import tiny_two_talkers
 

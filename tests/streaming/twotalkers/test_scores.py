@@ -7,8 +7,9 @@ import pytest
 from evenear.audio import write_audio
 from evenear.errors import ManifestError
 from evenear.metrics.latency import ComputeTime
-from evenear.streaming.duo import TwoTalkerRecognizer
-from evenear.streaming.duoscores import (
+from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
+from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
+from evenear.streaming.twotalkers.scores import (
     ConversationScore,
     Heard,
     hear,
@@ -18,7 +19,6 @@ from evenear.streaming.duoscores import (
     score_session,
     turn_moments,
 )
-from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
 from evenear.transcripts import Segment, Word, write_transcript
 from laws import random_sound
 from two_talkers import tiny_two_talkers
