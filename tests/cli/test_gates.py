@@ -28,9 +28,10 @@ def test_a_jobs_page_gets_the_report_and_the_gate_behind_what_is_there(tmp_path,
     page = tmp_path / "summary"
     page.write_text("# Build\n", encoding="utf-8")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
-    append_summary(report(), [parse_condition("worse(gender) > 0")], summary_file())
+    conditions = [parse_condition("worse(gender) > 0")]
+    append_summary("## A report\n", report(), conditions, summary_file())
     text = page.read_text(encoding="utf-8")
-    assert text.startswith("# Build\n## first makes ")
+    assert text.startswith("# Build\n## A report\n")
     assert text.endswith("- `FAILED: worse(gender) > 0 (worse(gender) is 1)`\n")
 
 
@@ -39,4 +40,4 @@ def test_without_a_job_there_is_no_page(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match="GITHUB_STEP_SUMMARY"):
         summary_file()
     with pytest.raises(TableError, match="could not be written"):
-        append_summary(report(), [], tmp_path / "no" / "where")
+        append_summary("", report(), [], tmp_path / "no" / "where")

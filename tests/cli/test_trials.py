@@ -73,6 +73,23 @@ def test_two_verifiers_are_compared_and_a_gate_judges_them(run, tmp_path):
     assert code == 2
 
 
+def test_a_jobs_page_gets_the_groups_and_the_gate(run, tmp_path, monkeypatch):
+    trial_frame(0).write_csv(tmp_path / "t.csv")
+    trial_people().write_csv(tmp_path / "who.csv")
+    command = [tmp_path / "t.csv", "--trials", "--attributes", tmp_path / "who.csv"]
+    command += ["--resamples", "120", "--by", "gender", "--job-summary"]
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    code, _, err = run(*command)
+    assert code == 2
+    assert "GITHUB_STEP_SUMMARY" in err
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
+    code, _, _ = run(*command, "--fail-if", "eer() > 0%", "--out", tmp_path / "r.md")
+    assert code == 1
+    page = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert page.startswith((tmp_path / "r.md").read_text(encoding="utf-8"))
+    assert "- `FAILED: eer() > 0%" in page
+
+
 def test_trials_are_divided_by_intersections(run, tmp_path):
     trial_frame(0).write_csv(tmp_path / "t.csv")
     people = trial_people().with_columns(room=pl.Series((["near"] * 2 + ["far"] * 2) * 15))

@@ -162,12 +162,13 @@ def audit(
             "--to": to != "rest",
             "--adjust-for": adjust_for,
             "--confounds": confounds,
-            "--job-summary": job_summary,
             "--confirm-fraction": confirm_fraction,
             "--min-words": min_words != 500,
         }
         refuse_for_trials(given)
-        how = TrialPlan(results, compare, plan.by, threshold, tuple(fail_if or ()), settings)
+        how = TrialPlan(
+            results, compare, plan.by, threshold, tuple(fail_if or ()), settings, job_summary
+        )
         if audit_trials(how, source, tuple(out or ()), name=name, as_json=as_json):
             raise typer.Exit(1)
         return
@@ -178,7 +179,9 @@ def audit(
     report = _report(plan, source, name)
     _print(report, out or (), as_json=as_json)
     if summary is not None:
-        append_summary(report, conditions, summary)
+        from evenear.audit.report import to_markdown
+
+        append_summary(to_markdown(report), report, conditions, summary)
     if any_holds(report, conditions):
         raise typer.Exit(1)
 

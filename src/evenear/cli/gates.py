@@ -10,7 +10,7 @@ from evenear.cli.console import note
 from evenear.errors import ConfigError, TableError
 
 if TYPE_CHECKING:
-    from evenear.audit.report import Condition, Report
+    from evenear.audit.report import Condition
 
 __all__ = ["any_holds", "append_summary", "summary_file"]
 
@@ -40,19 +40,19 @@ def summary_file() -> Path:
     return Path(path)
 
 
-def append_summary(report: "Report", conditions: Sequence["Condition"], path: Path) -> None:
-    """Append the report as Markdown, and what became of each condition.
+def append_summary(
+    markdown: str, report: Any, conditions: Sequence["Condition"], path: Path
+) -> None:
+    """Append a report's Markdown, and what became of each condition.
 
     Raises:
         TableError: The file cannot be written.
     """
-    from evenear.audit.report import to_markdown
-
     lines = [f"- `{line}`" for _, line in (_judged(report, one) for one in conditions)]
     gate = "\n".join(["", "### Gate", "", *lines, ""]) if lines else ""
     try:
         with path.open("a", encoding="utf-8", errors="replace") as file:
-            file.write(to_markdown(report) + gate)
+            file.write(markdown + gate)
     except OSError as error:
         raise TableError(
             f"The summary could not be written to {str(path)!r}: {error.strerror or error}."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from evenear.cli.console import note
-from evenear.cli.gates import any_holds
+from evenear.cli.gates import any_holds, append_summary, summary_file
 from evenear.cli.tables import Source, as_options, recognizer_names
 from evenear.errors import ConfigError, TableError, nearest_names
 
@@ -29,6 +29,7 @@ class TrialPlan:
     threshold: str | None
     fail_if: tuple[str, ...]
     settings: Mapping[str, Any]
+    job_summary: bool = False
 
 
 def refuse_for_trials(given: Mapping[str, Any]) -> None:
@@ -49,9 +50,9 @@ def audit_trials(
     from evenear.audit.report import AuditSettings
     from evenear.audit.report.gates.verifiers import AuditedTrials, parse_trial_condition
     from evenear.audit.report.rendering.writing import check_report_path
-    from evenear.audit.report.verification import (
-        verification_json,
-        verification_text,
+    from evenear.audit.report.verification import verification_json, verification_text
+    from evenear.audit.report.verificationfiles import (
+        verification_markdown,
         write_verification_report,
     )
     from evenear.audit.verification.comparison import compare_verification
@@ -62,7 +63,8 @@ def audit_trials(
     thresholds = _thresholds(plan.threshold, is_compared=plan.compare is not None)
     conditions = [parse_trial_condition(text) for text in plan.fail_if]
     for path in out:
-        check_report_path(path, (".html", ".json"))
+        check_report_path(path)
+    summary = summary_file() if plan.job_summary else None
     names = recognizer_names(plan.results, plan.compare, name)
     first = _read(plan.results, source, names[0])
     _require_of_speakers(plan.by, first)
@@ -82,7 +84,10 @@ def audit_trials(
     for path in out:
         write_verification_report(found, path, changes)
         note(f"Report: {path}")
-    return any_holds(AuditedTrials(found, changes), conditions)
+    audited = AuditedTrials(found, changes)
+    if summary is not None:
+        append_summary(verification_markdown(found, changes), audited, conditions, summary)
+    return any_holds(audited, conditions)
 
 
 def _read(path: Path, source: Source, name: str) -> "Trials":

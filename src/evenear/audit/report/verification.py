@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An audit of a speaker verifier as text, JSON and one offline page.
+"""An audit of a speaker verifier in words, as text, JSON and one offline page.
 
     found = audit_verification(read_trials("scores.csv"), ["gender"])
-    write_verification_report(found, "report.html")
+    print(verification_text(found))
 
 Each group has three differences to the others: how well its speakers can be told apart (EER at its
 own threshold), and what happens to them at the one threshold that is deployed (false rejects, false
@@ -10,26 +10,24 @@ accepts). Groups of equal EER can fare very differently at one threshold, so all
 """
 
 import json
-from pathlib import Path
 from typing import Any
 
 from evenear import __version__
-from evenear.atomic import write_bytes
 from evenear.audit.report.rendering.page import environment, shell
 from evenear.audit.report.rendering.scales import difference_scale
-from evenear.audit.report.rendering.writing import check_report_path
 from evenear.audit.report.verificationchanges import change_lines, change_rows, change_summary
 from evenear.audit.report.words import Headline, interval, number_of, p_value, percent, points
 from evenear.audit.verification.comparison import VerificationChanges
 from evenear.audit.verification.grouperrors import GroupErrors, Measured, VerificationAudit
-from evenear.errors import TableError
 
 __all__ = [
+    "VERIFICATION_LIMITS",
+    "measures_of",
     "render_verification_page",
+    "threshold_text",
     "verification_headline",
     "verification_json",
     "verification_text",
-    "write_verification_report",
 ]
 
 _MEASURES = {
@@ -37,7 +35,7 @@ _MEASURES = {
     "false_reject": "false rejects",
     "false_accept": "false accepts",
 }
-_LIMITS = (
+VERIFICATION_LIMITS = (
     "This report assesses one list of trials. It does not show that a verifier treats everyone "
     "fairly, and no audit can.",
     "A difference says that a group fares worse here, not why. Recording conditions, durations and "
@@ -54,7 +52,7 @@ def verification_headline(
     confirmed = [
         (one, name, row)
         for row in found.rows
-        for name, one in _measures(row)
+        for name, one in measures_of(row)
         if _is_confirmed(one, found) and one.difference > 0.0
     ]
     whole = found.overall
@@ -101,11 +99,11 @@ def verification_text(found: VerificationAudit, changes: VerificationChanges | N
             parts = [
                 f"{label} {percent(one.value)}, {_difference(one)}, "
                 f"p {p_value(one.p_adjusted, sign='= ')}"
-                for label, one in _measures(row)
+                for label, one in measures_of(row)
             ]
             lines.append(f"{name}: {'; '.join(parts)}")
         blocks.append(lines)
-    blocks.append([f"{found.formula}.", f"Shared threshold: {_threshold(found)}."])
+    blocks.append([f"{found.formula}.", f"Shared threshold: {threshold_text(found)}."])
     if changes is not None:
         blocks.append(change_lines(changes))
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
@@ -121,7 +119,7 @@ def verification_json(found: VerificationAudit, changes: VerificationChanges | N
         "headline": {"title": said.title, "lines": list(said.lines)},
         **found.to_dict(),
         "comparison": None if changes is None else changes.to_dict(),
-        "limits": list(_LIMITS),
+        "limits": list(VERIFICATION_LIMITS),
     }
     return json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -130,7 +128,7 @@ def render_verification_page(
     found: VerificationAudit, changes: VerificationChanges | None = None
 ) -> str:
     """The audit as HTML."""
-    measured = [one for row in found.rows for _, one in _measures(row)]
+    measured = [one for row in found.rows for _, one in measures_of(row)]
     groups = {
         attribute: sorted(
             (row for row in found.rows if row.attribute == attribute and not row.suppressed),
@@ -149,36 +147,15 @@ def render_verification_page(
             bound for one in measured for bound in (one.difference_low, one.difference_high)
         ),
         "is_confirmed": lambda one: _is_confirmed(one, found),
-        "threshold": _threshold(found),
-        "limits": _LIMITS,
+        "threshold": threshold_text(found),
+        "limits": VERIFICATION_LIMITS,
     }
     template = environment().get_template("verification.html")
     return template.render(**view, **shell(verification_json(found, changes)))
 
 
-def write_verification_report(
-    found: VerificationAudit, path: str | Path, changes: VerificationChanges | None = None
-) -> None:
-    """Write a page to `.html`, or JSON to `.json`, whole or not at all.
-
-    Raises:
-        ConfigError: The name has another suffix, or its folder does not exist.
-        TableError: The file cannot be written.
-    """
-    target = check_report_path(path, (".html", ".json"))
-    is_json = target.suffix.lower() == ".json"
-    text = (verification_json if is_json else render_verification_page)(found, changes)
-    try:
-        write_bytes(target, text.encode("utf-8", errors="replace"))
-    except OSError as error:
-        raise TableError(
-            f"The report could not be written to {str(target)!r}: {error.strerror or error}.",
-            hint="Nothing was left behind. Choose another place.",
-        ) from None
-
-
-def _measures(row: GroupErrors) -> list[tuple[str, Measured]]:
-    """What a group has, by name; nothing if it is too small."""
+def measures_of(row: GroupErrors) -> list[tuple[str, Measured]]:
+    """What a group has, by name: EER, false rejects, false accepts; nothing if too small."""
     named = [(label, getattr(row, name)) for name, label in _MEASURES.items()]
     return [(label, one) for label, one in named if one is not None]
 
@@ -192,5 +169,6 @@ def _is_confirmed(one: Measured, found: VerificationAudit) -> bool:
     return one.p_adjusted is not None and one.p_adjusted <= 1.0 - found.level
 
 
-def _threshold(found: VerificationAudit) -> str:
+def threshold_text(found: VerificationAudit) -> str:
+    """The shared threshold, and where it comes from."""
     return f"{found.threshold:.4g} ({found.threshold_from})"

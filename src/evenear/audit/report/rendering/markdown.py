@@ -17,7 +17,7 @@ from evenear.audit.report.beside import (
 from evenear.audit.report.contents import Report
 from evenear.audit.report.rendering.text import change_cells, cohort_cells, kind_cells
 
-__all__ = ["to_markdown"]
+__all__ = ["markdown_table", "plain_text", "to_markdown"]
 
 _SPECIAL = "\\`*_{}[]<>|#"
 
@@ -25,18 +25,18 @@ _SPECIAL = "\\`*_{}[]<>|#"
 def to_markdown(report: Report) -> str:
     """The report as Markdown, ending in a line break."""
     blocks = [
-        f"## {_plain(report.headline.title)}.",
-        *(_plain(line) for line in report.headline.lines),
-        _table(*cohort_cells(report.gaps)),
-        "\n".join(f"- {_plain(line)}" for line in _beside(report)),
+        f"## {plain_text(report.headline.title)}.",
+        *(plain_text(line) for line in report.headline.lines),
+        markdown_table(*cohort_cells(report.gaps)),
+        "\n".join(f"- {plain_text(line)}" for line in _beside(report)),
     ]
-    if kinds := _table(*kind_cells(report.gaps)):
+    if kinds := markdown_table(*kind_cells(report.gaps)):
         blocks += ["### Errors per word, by kind", kinds]
     for one in report.comparisons:
-        blocks += [f"### {_plain(one.before)} (before), {_plain(one.after)} (after)"]
-        blocks += [_table(*change_cells(one))]
+        blocks += [f"### {plain_text(one.before)} (before), {plain_text(one.after)} (after)"]
+        blocks += [markdown_table(*change_cells(one))]
     notes = [
-        f"- {_plain(line)}" for line in (*report.warnings, report.gaps.formula, *report.limits)
+        f"- {plain_text(line)}" for line in (*report.warnings, report.gaps.formula, *report.limits)
     ]
     blocks.append("\n".join(notes))
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -51,15 +51,16 @@ def _beside(report: Report) -> list[str]:
     return lines + [confusion_sentence(one) for one in report.confusions]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+    """A table; `sides` has a letter for each column, ">" where it stands to the right."""
     if not rows:
         return ""
     rule = ["---:" if side == ">" else "---" for side in sides]
-    lines = [head, rule, *([_plain(cell) for cell in row] for row in rows)]
+    lines = [head, rule, *([plain_text(cell) for cell in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _plain(text: str) -> str:
-    """Text that shows as it stands."""
+def plain_text(text: str) -> str:
+    """Text that Markdown shows as it stands."""
     escaped = "".join("\\" + letter if letter in _SPECIAL else letter for letter in text)
     return " ".join(escaped.split())

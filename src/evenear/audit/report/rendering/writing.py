@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write a report to a file, whole or not at all: page, JSON, Markdown or CSV, as its name says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from evenear.atomic import write_bytes
@@ -11,7 +11,7 @@ from evenear.audit.report.rendering.page import render_page
 from evenear.audit.report.schema import to_json
 from evenear.errors import ConfigError, TableError
 
-__all__ = ["KINDS", "check_report_path", "write_report"]
+__all__ = ["check_report_path", "write_report", "write_text"]
 
 _WRITERS: dict[str, Callable[[Report], str]] = {
     ".html": render_page,
@@ -21,7 +21,7 @@ _WRITERS: dict[str, Callable[[Report], str]] = {
     ".csv": lambda report: report.gaps.to_frame().write_csv(),
 }
 
-KINDS = (".html", ".json", ".md", ".csv")
+_KINDS = (".html", ".json", ".md", ".csv")
 """What a report can be written as."""
 
 
@@ -33,7 +33,15 @@ def write_report(report: Report, path: str | Path) -> None:
         TableError: The file cannot be written.
     """
     target = check_report_path(path)
-    text = _WRITERS[target.suffix.lower()](report)
+    write_text(target, _WRITERS[target.suffix.lower()](report))
+
+
+def write_text(target: Path, text: str) -> None:
+    """Write a report's text to a file that was checked.
+
+    Raises:
+        TableError: The file cannot be written.
+    """
     try:
         write_bytes(target, text.encode("utf-8", errors="replace"))
     except OSError as error:
@@ -43,16 +51,17 @@ def write_report(report: Report, path: str | Path) -> None:
         ) from None
 
 
-def check_report_path(path: str | Path, kinds: Sequence[str] = KINDS) -> Path:
+def check_report_path(path: str | Path) -> Path:
     """Check the name of a report before the work is done.
 
     Raises:
         ConfigError: The name has an unknown suffix, has no folder, or is one.
     """
     target = Path(path)
-    if target.suffix.lower() not in (*kinds, ".htm"):
+    if target.suffix.lower() not in _WRITERS:
         raise ConfigError(
-            f"A report must be named {', '.join(kinds[:-1])} or {kinds[-1]}, got {target.name!r}.",
+            f"A report must be named {', '.join(_KINDS[:-1])} or {_KINDS[-1]}, "
+            f"got {target.name!r}.",
             hint=f"Name it {target.stem or 'report'}.html.",
         )
     if not target.parent.is_dir():
