@@ -58,7 +58,7 @@ def test_two_verifiers_are_compared_and_a_gate_judges_them(run, tmp_path):
     gate = ["--fail-if", "lost(gender) > 0 or eer_change() > 1"]
     code, out, err = run(*command, "--threshold", "1", *gate, "--out", tmp_path / "r.html")
     assert code == 1
-    assert "Confirmed to get worse: gender “female”." in out
+    assert "Confirmed to get worse: gender “female” (EER, " in out
     assert "FAILED: lost(gender) > 0 or eer_change() > 1 (lost(gender) is 1" in err
     assert 'id="changes"' in (tmp_path / "r.html").read_text(encoding="utf-8")
     code, out, err = run(*command, "--threshold", "1,0.8", "--json", "--fail-if", "eer() > 90%")

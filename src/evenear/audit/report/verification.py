@@ -15,7 +15,12 @@ from typing import Any
 from evenear import __version__
 from evenear.audit.report.rendering.page import environment, shell
 from evenear.audit.report.rendering.scales import difference_scale
-from evenear.audit.report.verificationchanges import change_lines, change_rows, change_summary
+from evenear.audit.report.verificationchanges import (
+    change_lines,
+    change_rows,
+    change_summary,
+    change_verdict,
+)
 from evenear.audit.report.words import Headline, interval, number_of, p_value, percent, points
 from evenear.audit.verification.comparison import VerificationChanges
 from evenear.audit.verification.grouperrors import GroupErrors, Measured, VerificationAudit
@@ -141,6 +146,7 @@ def render_verification_page(
         "headline": verification_headline(found, changes),
         "changes": changes,
         "change_rows": change_rows,
+        "change_verdict": change_verdict,
         "groups": groups,
         "spreads": {one.attribute: one for one in found.spreads},
         "scale": difference_scale(

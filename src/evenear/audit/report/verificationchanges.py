@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from evenear.audit.report.words import number_of, p_value, percent, points
 from evenear.audit.verification.comparison import GroupChange, MeasuredChange, VerificationChanges
 
-__all__ = ["change_lines", "change_rows", "change_summary"]
+__all__ = ["change_lines", "change_rows", "change_summary", "change_verdict"]
 
 _MEASURES = {"eer": "EER", "false_reject": "false rejects", "false_accept": "false accepts"}
+_WORSE, _BEHIND = "got worse", "fell behind"
 
 
 def change_summary(changes: VerificationChanges) -> tuple[str, ...]:
@@ -22,10 +23,8 @@ def change_summary(changes: VerificationChanges) -> tuple[str, ...]:
             f"{points(whole.change)} points ({bounds}), from {percent(whole.before)} to "
             f"{percent(whole.after)}."
         )
-    lost, behind = (
-        [f"{row.attribute} “{row.value}”" for row in rows]
-        for rows in (changes.got_worse, changes.fell_behind)
-    )
+    lost = [_in_what(row, _WORSE, changes.level) for row in changes.got_worse]
+    behind = [_in_what(row, _BEHIND, changes.level) for row in changes.fell_behind]
     if lost:
         lines.append(f"Confirmed to get worse: {', '.join(lost)}.")
     elif any(not row.suppressed for row in changes.rows):
@@ -47,7 +46,7 @@ def change_lines(changes: VerificationChanges) -> list[str]:
             for label, one in change_rows(row)
         ]
         name = f"{row.attribute} “{row.value}”, {number_of(row.speakers, 'speaker')}"
-        lines.append(f"{name}: {'; '.join(parts)}{_verdict(row)}")
+        lines.append(f"{name}: {'; '.join(parts)}{_verdict(row, changes.level)}")
     return [*lines, f"{changes.formula}."]
 
 
@@ -63,10 +62,27 @@ def _bounds(one: MeasuredChange) -> str:
     return f"{points(one.change)} ({points(one.change_low)} to {points(one.change_high)})"
 
 
-def _verdict(row: GroupChange) -> str:
-    said = [
-        words
-        for words, holds in (("got worse", row.got_worse), ("fell behind", row.fell_behind))
-        if holds
-    ]
-    return f" — confirmed: {' and '.join(said)}" if said else ""
+def change_verdict(one: MeasuredChange, level: float) -> str:
+    """What is confirmed of one measure of a group, in a few words; empty if nothing is."""
+    said = []
+    if _is_sure(one.p_adjusted, level) and one.change:
+        said.append(_WORSE if one.change > 0.0 else "got better")
+    if _is_sure(one.gap_p_adjusted, level) and (one.gap_change or 0.0) > 0.0:
+        said.append(_BEHIND)
+    return " and ".join(said)
+
+
+def _is_sure(p_value: float | None, level: float) -> bool:
+    return p_value is not None and p_value <= 1.0 - level
+
+
+def _in_what(row: GroupChange, word: str, level: float) -> str:
+    """A group, and the measures of which a word is confirmed."""
+    named = [label for label, one in change_rows(row) if word in change_verdict(one, level)]
+    return f"{row.attribute} “{row.value}” ({', '.join(named)})"
+
+
+def _verdict(row: GroupChange, level: float) -> str:
+    said = [(label, change_verdict(one, level)) for label, one in change_rows(row)]
+    parts = [f"{label} {words}" for label, words in said if words]
+    return f" — confirmed: {', '.join(parts)}" if parts else ""

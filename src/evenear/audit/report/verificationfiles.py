@@ -21,8 +21,8 @@ from evenear.audit.report.verification import (
     verification_headline,
     verification_json,
 )
-from evenear.audit.report.verificationchanges import change_rows
-from evenear.audit.report.words import p_value, percent, points
+from evenear.audit.report.verificationchanges import change_rows, change_verdict
+from evenear.audit.report.words import interval, p_value, percent, points
 from evenear.audit.verification.comparison import VerificationChanges
 from evenear.audit.verification.grouperrors import VerificationAudit
 
@@ -87,7 +87,7 @@ def _difference_cells(found: VerificationAudit) -> list[list[str]]:
             f"{row.speakers:,}",
             label,
             percent(one.value),
-            f"{percent(one.low)} to {percent(one.high)}",
+            interval(one.low, one.high),
             points(one.difference),
             f"{points(one.difference_low)} to {points(one.difference_high)}",
             p_value(one.p_adjusted),
@@ -98,23 +98,19 @@ def _difference_cells(found: VerificationAudit) -> list[list[str]]:
 
 
 def _change_cells(changes: VerificationChanges) -> list[list[str]]:
-    cells = []
-    for row in (changes.overall, *changes.rows):
-        words = (("got worse", row.got_worse), ("fell behind", row.fell_behind))
-        said = " and ".join(word for word, holds in words if holds)
-        cells += [
-            [
-                row.attribute,
-                row.value,
-                f"{row.speakers:,}",
-                label,
-                percent(one.before),
-                percent(one.after),
-                points(one.change),
-                f"{points(one.change_low)} to {points(one.change_high)}",
-                p_value(one.p_adjusted),
-                said,
-            ]
-            for label, one in change_rows(row)
+    return [
+        [
+            row.attribute,
+            row.value,
+            f"{row.speakers:,}",
+            label,
+            percent(one.before),
+            percent(one.after),
+            points(one.change),
+            f"{points(one.change_low)} to {points(one.change_high)}",
+            p_value(one.p_adjusted),
+            change_verdict(one, changes.level),
         ]
-    return cells
+        for row in (changes.overall, *changes.rows)
+        for label, one in change_rows(row)
+    ]
