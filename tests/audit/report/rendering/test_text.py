@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 from audit.reports import report, rich_report
 from evenear.audit.report.rendering.text import to_text
 from evenear.audit.report.words import percent, signed, verdict
@@ -11,6 +13,13 @@ def test_every_measured_cohort_has_a_line_with_its_numbers():
         assert percent(row.wer) in line
         assert signed(row.gap) in line
         assert line.endswith(verdict(row))
+
+
+def test_what_would_show_is_explained_only_where_it_is_told():
+    said = "A gap as large as “would show” would be confirmed four times out of five."
+    assert said in to_text(report())
+    rows = tuple(replace(row, detectable_gap=None) for row in report().gaps.rows)
+    assert said not in to_text(replace(report(), gaps=replace(report().gaps, rows=rows)))
 
 
 def test_small_cohorts_are_named_with_their_speakers():

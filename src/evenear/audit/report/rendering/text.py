@@ -77,7 +77,7 @@ def _split(found: Gaps) -> list[str]:
 def _cohorts(found: Gaps) -> list[str]:
     head, rows, sides = cohort_cells(found)
     lines = _columns(head, rows, sides)
-    if lines:
+    if any(row.detectable_gap is not None for row in found.rows):
         lines.append("A gap as large as “would show” would be confirmed four times out of five.")
     return lines
 
