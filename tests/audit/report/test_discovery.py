@@ -11,6 +11,7 @@ from evenear.audit import Table, cohorts_by
 from evenear.audit.discovery.census.zipcodes import zip_table
 from evenear.audit.report import AuditSettings, audit, render_page, to_text
 from evenear.audit.report.discovery import SEARCHES, discover
+from evenear.audit.tables.splits import split_speakers
 from evenear.cli.audit import WAYS
 from evenear.errors import CohortError, TableError
 
@@ -105,6 +106,21 @@ def test_several_searches_share_one_family_of_tests():
     report = audit(found.table, cohorts, SETTINGS, findings=found.findings)
     assert {row.found_by for row in report.gaps.rows} == {"geography", "voice", "given"}
     assert report.gaps.num_tried == sum(not row.suppressed for row in report.gaps.rows)
+
+
+@pytest.mark.parametrize("search", SEARCHES)
+def test_no_search_sees_the_results_of_those_who_confirm(search):
+    table = everywhere()
+    if search == "subgroups":
+        table = planted(600, seed=2, effects={("gender", "female"): 1.8})
+    confirm = split_speakers(table, seed=SETTINGS.seed).confirm.speakers["speaker"]
+    others = pl.when(pl.col("speaker").is_in(confirm.implode())).then("words").otherwise("errors")
+    changed = replace(table, frame=table.frame.with_columns(errors=others))
+    found, again = (discover(one, [search], SETTINGS).cohorts for one in (table, changed))
+    assert found.assignments
+    for one, other in zip(found.assignments, again.assignments, strict=True):
+        assert one.attribute == other.attribute
+        assert one.frame.equals(other.frame)
 
 
 def test_a_search_that_finds_nothing_says_so():

@@ -6,6 +6,7 @@ where a quarter, a half or three quarters of the US population live below. So no
 to anybody's errors, and each can be said in words.
 """
 
+from functools import cache
 from typing import Literal
 
 import polars as pl
@@ -55,6 +56,7 @@ class ZipCondition:
         return column < self.below
 
 
+@cache
 def census_conditions() -> tuple[ZipCondition, ...]:
     """Everything that ZIP codes are divided by, and the opposite of each."""
     return (*_majorities(), *_quartiles(), *_regions())
