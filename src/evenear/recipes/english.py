@@ -29,7 +29,7 @@ def recipe() -> TrainingConfig:
     """
     features = FeatureConfig.whisper()
     encoder = TransformerConfig(
-        feature_dim=features.dim, training_blocks=(16, 32, 64), dropout=0.05
+        feature_dim=features.dim, training_blocks=(16, 32, 64, 128), dropout=0.05
     )
     predictor = LstmPredictorConfig(
         embedding_dim=128,
@@ -37,7 +37,14 @@ def recipe() -> TrainingConfig:
         token_dropout=0.1,
     )
     waveform = WaveformAugmentation(
-        speeds=(1.0,), room_chance=0.2, noise_chance=0.4, gain_db=(-30.0, 6.0)
+        speeds=(1.0,),
+        room_chance=0.2,
+        noise_chance=0.4,
+        noise_snr_db=(3.0, 30.0),
+        gain_db=(-40.0, 6.0),
+        telephone_chance=0.15,
+        music_chance=0.1,
+        aside_chance=0.15,
     )
     batches = BatchConfig(
         seconds=48.0,

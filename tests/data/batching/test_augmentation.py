@@ -299,3 +299,31 @@ def test_without_telephones_nothing_is_drawn_for_them():
     plain, other = WaveformAugmentation(), WaveformAugmentation(telephone_hz=(200.0, 500.0))
     first_N, second_N = (augment_waveform(tone_N, s, rng_for(3, "x")) for s in (plain, other))
     np.testing.assert_array_equal(first_N, second_N)
+
+
+def test_music_is_as_loud_behind_the_speech_as_was_asked():
+    settings = replace(NO_SOUND_CHANGE, music_chance=1.0, noise_snr_db=(10.0, 10.0))
+    tone_N = (0.1 * np.sin(0.3 * np.arange(16_000))).astype(np.float32)
+    for draw in range(20):
+        added_N = augment_waveform(tone_N, settings, rng_for(0, "music", draw)) - tone_N
+        ratio_db = 10 * np.log10(np.square(tone_N).mean() / np.square(added_N).mean())
+        assert abs(ratio_db - 10.0) < 0.5
+
+
+def test_sounds_stand_beside_the_speech_and_leave_it_as_it_was():
+    settings = replace(NO_SOUND_CHANGE, aside_chance=1.0, aside_seconds=(0.5, 0.5))
+    speech_N = (0.1 * np.sin(0.3 * np.arange(16_000))).astype(np.float32)
+    places = set()
+    for draw in range(20):
+        heard_N = augment_waveform(speech_N, settings, rng_for(0, "aside", draw))
+        assert 24_000 <= len(heard_N) <= 38_400
+        starts = np.flatnonzero(np.isclose(heard_N, speech_N[1], atol=1e-7)) - 1
+        (start,) = [s for s in starts if np.array_equal(heard_N[s : s + 16_000], speech_N)]
+        places.add((start > 0, start + 16_000 < len(heard_N)))
+    assert places == {(True, False), (False, True), (True, True)}
+
+
+@pytest.mark.parametrize("chance", ["music_chance", "aside_chance"])
+def test_an_empty_recording_may_have_music_and_asides_too(chance):
+    settings = replace(NO_SOUND_CHANGE, **{chance: 1.0})
+    assert not augment_waveform(np.zeros(0, np.float32), settings, rng_for(0, "none")).any()

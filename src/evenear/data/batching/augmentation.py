@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variations of training speech: of its waveform (stored) and of its log-mel frames (fresh).
 
-Waveform: speed, simulated room, telephone, noise, gain. Frames: vocal-tract warping, tempo,
+Waveform: speed, simulated room, telephone, noise, music, gain. Frames: vocal-tract warping, tempo,
 SpecAugment. Every draw comes from a generator keyed by utterance, copy and epoch, so it does not
 depend on workers or order. The room is an exponentially decaying noise tail; the noise is colored
 or has the spectrum of the utterance itself, so nothing has to be downloaded.
@@ -21,6 +21,7 @@ from scipy import signal
 
 from evenear.audio import resample
 from evenear.config import config
+from evenear.data.batching.nonspeech import nonspeech
 from evenear.units import SAMPLE_RATE
 
 __all__ = [
@@ -52,6 +53,12 @@ class WaveformAugmentation:
     telephone_chance: float = Field(default=0.0, ge=0, le=1)
     """Chance that only a telephone's band is left, before the noise comes."""
     telephone_hz: tuple[float, float] = (300.0, 3400.0)
+    music_chance: float = Field(default=0.0, ge=0, le=1)
+    """Chance that music, a beat, a hum or rushing is behind the speech, at `noise_snr_db`."""
+    aside_chance: float = Field(default=0.0, ge=0, le=1)
+    """Chance that the same kinds of sound, as loud as speech, stand before and behind it."""
+    aside_seconds: tuple[float, float] = (0.3, 2.0)
+    """Least and greatest length of each."""
 
 
 @config
@@ -75,17 +82,22 @@ class FrameAugmentation:
 def augment_waveform(
     samples_N: _Samples, settings: WaveformAugmentation, rng: np.random.Generator
 ) -> _Samples:
-    """A variation of 16 kHz samples; its length changes with the speed."""
+    """A variation of 16 kHz samples; its length changes with the speed and with what is aside."""
     speed = float(rng.choice(settings.speeds))
     if speed != 1.0:
         samples_N = resample(samples_N, from_rate=round(SAMPLE_RATE * speed), to_rate=SAMPLE_RATE)
     if rng.random() < settings.room_chance:
         samples_N = _in_a_room(samples_N, float(rng.uniform(*settings.room_seconds)), rng)
-    # Without a chance nothing is drawn: what was made before there were telephones stays the same.
+    # Without a chance nothing is drawn: what was made before there was one stays the same.
     if settings.telephone_chance and rng.random() < settings.telephone_chance:
         samples_N = _by_telephone(samples_N, settings.telephone_hz)
     if rng.random() < settings.noise_chance:
         samples_N = _with_noise(samples_N, float(rng.uniform(*settings.noise_snr_db)), rng)
+    if settings.music_chance and rng.random() < settings.music_chance:
+        level = _level(samples_N) * 10 ** (-float(rng.uniform(*settings.noise_snr_db)) / 20)
+        samples_N = samples_N + level * nonspeech(len(samples_N), rng)
+    if settings.aside_chance and rng.random() < settings.aside_chance:
+        samples_N = _with_asides(samples_N, settings.aside_seconds, rng)
     gain = 10.0 ** (float(rng.uniform(*settings.gain_db)) / 20)
     return np.clip(samples_N * gain, -1.0, 1.0).astype(np.float32)
 
@@ -193,6 +205,24 @@ def _with_noise(samples_N: _Samples, snr_db: float, rng: np.random.Generator) ->
     noise_N = np.fft.irfft(spectrum * phase, size)[: len(samples_N)]
     power = float(np.square(samples_N).mean()) * 10 ** (-snr_db / 10)
     return samples_N + _scaled(noise_N, power)
+
+
+def _with_asides(
+    samples_N: _Samples, seconds: tuple[float, float], rng: np.random.Generator
+) -> _Samples:
+    """Sound without speech before it, behind it or both, with a short silence between."""
+    sides = [np.zeros(0, np.float32)] * 2
+    for side in ((0,), (1,), (0, 1))[int(rng.integers(3))]:
+        size = int(rng.uniform(*seconds) * SAMPLE_RATE)
+        level = _level(samples_N) * 10 ** float(rng.uniform(-0.75, 0.25))
+        pause = np.zeros(int(rng.uniform(0.0, 0.2) * SAMPLE_RATE), np.float32)
+        aside = level * nonspeech(size, rng)
+        sides[side] = np.concatenate([pause, aside] if side else [aside, pause])
+    return np.concatenate([sides[0], samples_N, sides[1]]).astype(np.float32)
+
+
+def _level(samples_N: _Samples) -> float:
+    return float(np.sqrt(np.square(samples_N).mean())) if len(samples_N) else 0.0
 
 
 def _same_power(samples_N: NDArray[np.float64], model_N: _Samples) -> _Samples:
