@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nothing of a block is known before its end, and nothing lies behind the end of the sound."""
 
+import math
+
 import pytest
 
 from evenear.features import FeatureConfig
 from evenear.search import Hypothesis
-from evenear.streaming.moments import Moments
+from evenear.streaming.moments import Moments, words_of
+from evenear.units import FrameClock
 from laws import tiny_tokenizer
 
 CLOCK = FeatureConfig().clock  # 30 ms
@@ -32,3 +35,20 @@ def test_no_moment_is_behind_the_end_of_the_sound():
     assert " ".join(word.text for word in words) == "THE CAT"
     assert words[-1].end_seconds == 0.2
     assert all(0 <= word.start_seconds <= word.end_seconds for word in words)
+
+
+def test_words_have_the_times_and_the_confidence_of_their_tokens():
+    tokenizer = TOKENIZER
+    tokens = (*tokenizer.encode("MOON"), *tokenizer.encode("A"))
+    count = len(tokens) - 1
+    assert count > 1
+    frames = (*range(3, 3 + count), 20)
+    log_probs = (*(-0.1 * k for k in range(count)), -0.7)
+    moon, a = words_of(
+        Hypothesis(tokens, frames, log_probs, -9.0), tokenizer, FrameClock(stride=10)
+    )
+    assert (moon.text, a.text) == ("MOON", "A")
+    assert (moon.start_seconds, moon.end_seconds) == pytest.approx((0.3, (3 + count) / 10))
+    assert (a.start_seconds, a.end_seconds) == pytest.approx((2.0, 2.1))
+    assert moon.confidence == pytest.approx(math.exp(sum(log_probs[:-1]) / count))
+    assert a.confidence == pytest.approx(math.exp(-0.7))

@@ -22,7 +22,7 @@ from evenear.features import extract
 from evenear.nn.state import state_bytes
 from evenear.search import BeamConfig, LexiconConfig, greedy_search
 from evenear.streaming import Final, Partial, Recognizer, TurnConfig, TurnEnded, TurnStarted
-from evenear.streaming.turns import words_of
+from evenear.streaming.moments import words_of
 from laws import chunkings, random_sound, tiny_bundle, tiny_word_bundle
 
 laws = settings(deadline=None, max_examples=4, derandomize=True)
@@ -397,3 +397,15 @@ def test_shipped_models_obey_the_laws_on_speech(beam):
                 own += events
         for own, tail, whole in zip(together, ears.finish(streams), alone, strict=True):
             assert_same(own + tail, whole)
+
+
+@pytest.mark.parametrize("encoder", ["transformer", "lstm-reduced-3"])
+def test_an_event_is_known_when_it_is_handed_out(encoder):
+    ears = recognizer(encoder)
+    stream, sound_N, seen = ears.stream(), random_sound(4.0, seed=3), 0
+    window = 0.025  # a frame is made once all of its window was heard
+    for start in range(0, len(sound_N), 160):
+        for event in stream.accept(sound_N[start : start + 160]):
+            seen += 1
+            assert 0 <= stream.heard_seconds - event.known_seconds <= window
+    assert seen > 3

@@ -17,7 +17,8 @@ from evenear.streaming import (
     TurnStarted,
     TurnState,
 )
-from evenear.streaming.turns import TurnTracker, words_of
+from evenear.streaming.moments import Moments
+from evenear.streaming.turns import TurnTracker
 from evenear.units import FrameClock
 from laws import tiny_tokenizer
 
@@ -26,7 +27,7 @@ CONFIG = TurnConfig(endpoint_seconds=0.8, long_seconds=2.0, longest_seconds=4.0)
 
 
 def tracker(config: TurnConfig = CONFIG) -> TurnTracker:
-    return TurnTracker(config, tiny_tokenizer(), CLOCK)
+    return TurnTracker(config, tiny_tokenizer(), Moments(CLOCK))
 
 
 def hypothesis(*frames: int, token: int | None = None) -> Hypothesis:
@@ -192,26 +193,20 @@ def test_partials_come_only_when_a_word_changes():
     assert counts == [0, 1, 0, 1]
 
 
+def test_nothing_is_known_before_its_block_is_heard():
+    turns = TurnTracker(CONFIG, tiny_tokenizer(), Moments(CLOCK, 8))
+    (started,), state, _ = turns.observe(TurnState(), hypothesis(1), 2)
+    (shown,), _ = turns.partial(state, hypothesis(1), 2)
+    assert (started.seconds, started.known_seconds) == pytest.approx((0.1, 0.8))
+    assert shown.known_seconds == pytest.approx(0.8)
+    assert [e.known_seconds for e in turns.close(state, hypothesis(1), 9)[0]] == [1.6, 1.6]
+
+
 def test_events_tell_the_channel_of_their_tracker():
-    turns = TurnTracker(CONFIG, tiny_tokenizer(), CLOCK, channel=1)
+    turns = TurnTracker(CONFIG, tiny_tokenizer(), Moments(CLOCK), channel=1)
     events, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
     more, _ = turns.close(state, hypothesis(2), 3)
     assert [e.channel for e in events + more] == [1, 1, 1]
-
-
-def test_words_have_the_times_and_the_confidence_of_their_tokens():
-    tokenizer = tiny_tokenizer()
-    tokens = (*tokenizer.encode("MOON"), *tokenizer.encode("A"))
-    count = len(tokens) - 1
-    assert count > 1
-    frames = (*range(3, 3 + count), 20)
-    log_probs = (*(-0.1 * k for k in range(count)), -0.7)
-    moon, a = words_of(Hypothesis(tokens, frames, log_probs, -9.0), tokenizer, CLOCK)
-    assert (moon.text, a.text) == ("MOON", "A")
-    assert (moon.start_seconds, moon.end_seconds) == pytest.approx((0.3, (3 + count) / 10))
-    assert (a.start_seconds, a.end_seconds) == pytest.approx((2.0, 2.1))
-    assert moon.confidence == pytest.approx(math.exp(sum(log_probs[:-1]) / count))
-    assert a.confidence == pytest.approx(math.exp(-0.7))
 
 
 def test_the_pause_shrinks_from_long_to_longest():

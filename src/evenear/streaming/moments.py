@@ -11,12 +11,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from evenear.search import Hypothesis
-from evenear.streaming.turns import words_of
 from evenear.tokenizer import Tokenizer
 from evenear.transcripts import Word
 from evenear.units import FrameClock, Frames, Seconds
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "words_of"]
 
 
 class Moments(NamedTuple):
@@ -48,3 +47,24 @@ class Moments(NamedTuple):
             )
             for word in found
         )
+
+
+def words_of(hypothesis: Hypothesis, tokenizer: Tokenizer, clock: FrameClock) -> tuple[Word, ...]:
+    """Words with times and confidences.
+
+    A word starts with the encoder frame that emitted its first token and ends with the one that
+    emitted its last. A transducer emits a token once it is sure, so both come somewhat late: by
+    the emission latency, for which training decides. The confidence is the geometric mean of the
+    tokens' probabilities.
+    """
+    words = []
+    for text, first, end in tokenizer.word_spans(hypothesis.tokens):
+        mean = sum(hypothesis.log_probs[first:end]) / (end - first)
+        word = Word(
+            text=text,
+            start_seconds=clock.seconds_at(hypothesis.frames[first]),
+            end_seconds=clock.seconds_at(hypothesis.frames[end - 1] + 1),
+            confidence=min(1.0, math.exp(mean)),
+        )
+        words.append(word)
+    return tuple(words)

@@ -37,6 +37,7 @@ from evenear.search import BeamConfig, LexiconConfig
 from evenear.shipped import DEFAULT_RECOGNIZER
 from evenear.streaming.dial import ComputeMeter, asked, finished
 from evenear.streaming.events import Event
+from evenear.streaming.moments import Moments
 from evenear.streaming.searches import build_search, changed, recommended
 from evenear.streaming.segments import SegmentBuilder
 from evenear.streaming.stream import Stream, StreamState, checked_samples
@@ -78,7 +79,8 @@ class Recognizer:
         self.search = build_search(
             bundle, beam or recommended(bundle, language_model), language_model
         )
-        self._tracker = TurnTracker(self.turns, self.tokenizer, self.clock)
+        block_frames = max(1, self.model.encoder.block_frames // self.model.encoder.stride)
+        self._tracker = TurnTracker(self.turns, self.tokenizer, Moments(self.clock, block_frames))
         self.compute = compute
         self.meter = ComputeMeter()
         """What streams that are finished have spent."""

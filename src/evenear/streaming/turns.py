@@ -12,7 +12,6 @@ All of this is decided frame by frame from the hypotheses, so chunks change noth
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -29,11 +28,12 @@ from evenear.streaming.events import (
     TurnResumed,
     TurnStarted,
 )
+from evenear.streaming.moments import Moments
 from evenear.tokenizer import Tokenizer
 from evenear.transcripts import Word
-from evenear.units import FrameClock, Frames, Seconds
+from evenear.units import Frames, Seconds
 
-__all__ = ["TurnConfig", "TurnState", "TurnTracker", "words_of"]
+__all__ = ["TurnConfig", "TurnState", "TurnTracker"]
 
 
 @config
@@ -94,35 +94,29 @@ class TurnTracker:
     Args:
         config: When turns end.
         tokenizer: Makes words of tokens.
-        clock: The clock of encoder frames.
+        moments: The clock of encoder frames, and how many become known together.
         channel: The channel of its events.
-        end_seconds: Where the sound ended, if it did; no moment is later.
     """
 
     def __init__(
         self,
         config: TurnConfig,
         tokenizer: Tokenizer,
-        clock: FrameClock,
+        moments: Moments,
         *,
         channel: int = 0,
-        end_seconds: Seconds = math.inf,
     ) -> None:
-        self.config, self.tokenizer, self.clock = config, tokenizer, clock
-        self.channel, self.end_seconds = channel, end_seconds
-        self._due_frames = max(1, round(_DUE_SECONDS / clock.frame_seconds))
-        latest = self.config.final_seconds / clock.frame_seconds - self._due_frames
+        self.config, self.tokenizer, self.moments = config, tokenizer, moments
+        self.channel = channel
+        frame_seconds = moments.clock.frame_seconds
+        self._due_frames = max(1, round(_DUE_SECONDS / frame_seconds))
+        latest = self.config.final_seconds / frame_seconds - self._due_frames
         self._latest_frames = max(1, math.floor(latest))
 
     def ended(self, end_seconds: Seconds) -> "TurnTracker":
         """The tracker for what is heard after the end of the sound."""
-        return TurnTracker(
-            self.config,
-            self.tokenizer,
-            self.clock,
-            channel=self.channel,
-            end_seconds=end_seconds,
-        )
+        moments = self.moments._replace(end_seconds=end_seconds)
+        return TurnTracker(self.config, self.tokenizer, moments, channel=self.channel)
 
     def observe(
         self, state: TurnState, best: Hypothesis, num_frames: Frames
@@ -141,20 +135,20 @@ class TurnTracker:
         if not best.tokens and not state.is_open:
             return events, state, False
         if not state.is_open:
-            start = self._seconds(best.frames[0])
+            start = self.moments.at(best.frames[0])
             events.append(self._event(TurnStarted, start, num_frames))
             state = state._replace(is_open=True, last_frame=best.frames[0])
         if best.tokens:
             state = self._noted(state, best)
-        paused = self.clock.seconds_at(num_frames - 1 - state.last_frame)
+        paused = self.moments.clock.seconds_at(num_frames - 1 - state.last_frame)
         if self._said_so(best) or paused >= self.config.endpoint_seconds:
             return events, state, True
         eager = self.config.eager_seconds is not None and paused >= self.config.eager_seconds
         if eager and not state.is_ending:
-            words = self._words(best)
+            words = self.moments.words(best, self.tokenizer)
             events.append(self._event(EagerTurnEnd, state.last_end, num_frames, words))
         elif state.is_ending and not eager:
-            since = self._seconds(state.last_frame)
+            since = self.moments.at(state.last_frame)
             events.append(self._event(TurnResumed, since, num_frames))
         return events, state._replace(is_ending=eager), False
 
@@ -188,7 +182,7 @@ class TurnTracker:
             reading.log_probs[:num_tokens],
             reading.log_prob,
         )
-        words = self._words(part)
+        words = self.moments.words(part, self.tokenizer)
         if not words:
             return [], state
         texts = tuple(word.text for word in words)
@@ -204,7 +198,7 @@ class TurnTracker:
             state = self._noted(state, reading)
         events, after = self.hand_out(state, reading, len(reading.tokens), num_frames)
         if not events and state.shown:  # a beam took back what was shown
-            events.append(self._event(Partial, self._seconds(num_frames), num_frames))
+            events.append(self._event(Partial, self.moments.known(num_frames), num_frames))
         if after.is_open:
             sure = math.exp(reading.log_probs[-1]) if self._said_so(reading) else None
             end = after.last_end
@@ -215,36 +209,17 @@ class TurnTracker:
         self, state: TurnState, best: Hypothesis, num_frames: Frames
     ) -> tuple[list[Event], TurnState]:
         """The open words, if they are others than those last shown."""
-        words = self._words(best)
+        words = self.moments.words(best, self.tokenizer)
         texts = tuple(word.text for word in words)
         if texts == state.shown:
             return [], state
-        now = self._seconds(num_frames)
+        now = self.moments.known(num_frames)
         return [self._event(Partial, now, num_frames, words)], state._replace(shown=texts)
-
-    def _seconds(self, frame: Frames) -> Seconds:
-        """The moment at which a frame begins, or the end of the sound."""
-        return min(self.clock.seconds_at(frame), self.end_seconds)
-
-    def _words(self, hypothesis: Hypothesis) -> tuple[Word, ...]:
-        """The words of a hypothesis; one that came out after the sound was at its end."""
-        words = words_of(hypothesis, self.tokenizer, self.clock)
-        if not words or words[-1].end_seconds <= self.end_seconds:
-            return words
-        last = max(0.0, self.end_seconds - self.clock.frame_seconds)
-        return tuple(
-            word
-            if word.end_seconds <= self.end_seconds
-            else replace(
-                word, start_seconds=min(word.start_seconds, last), end_seconds=self.end_seconds
-            )
-            for word in words
-        )
 
     def _noted(self, state: TurnState, best: Hypothesis) -> TurnState:
         """The moment of the last token, and the end of the last word."""
         last = best.frames[-1]
-        return state._replace(last_frame=last, last_end=self._seconds(last + 1))
+        return state._replace(last_frame=last, last_end=self.moments.at(last + 1))
 
     def _said_so(self, reading: Hypothesis) -> bool:
         return bool(reading.tokens) and reading.tokens[-1] == self.tokenizer.eot_id
@@ -266,7 +241,7 @@ class TurnTracker:
         words: Sequence[Word] = (),
         **more: Any,
     ) -> Event:
-        known = self._seconds(num_frames)
+        known = self.moments.known(num_frames)
         return kind(
             seconds=seconds, known_seconds=known, words=tuple(words), channel=self.channel, **more
         )
@@ -274,24 +249,3 @@ class TurnTracker:
 
 _DUE_SECONDS = 0.25
 """How often words that can be final are looked for."""
-
-
-def words_of(hypothesis: Hypothesis, tokenizer: Tokenizer, clock: FrameClock) -> tuple[Word, ...]:
-    """Words with times and confidences.
-
-    A word starts with the encoder frame that emitted its first token and ends with the one that
-    emitted its last. A transducer emits a token once it is sure, so both come somewhat late: by
-    the emission latency, for which training decides. The confidence is the geometric mean of the
-    tokens' probabilities.
-    """
-    words = []
-    for text, first, end in tokenizer.word_spans(hypothesis.tokens):
-        mean = sum(hypothesis.log_probs[first:end]) / (end - first)
-        word = Word(
-            text=text,
-            start_seconds=clock.seconds_at(hypothesis.frames[first]),
-            end_seconds=clock.seconds_at(hypothesis.frames[end - 1] + 1),
-            confidence=min(1.0, math.exp(mean)),
-        )
-        words.append(word)
-    return tuple(words)
