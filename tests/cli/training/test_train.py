@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import threading
@@ -319,3 +320,13 @@ def test_the_shipped_verifiers_recipe_solves_for_one_and_resumes_nothing(evenear
         done = evenear(*asked, *small, *wrong)
         assert done.code == 2
         assert "stem_from" in done.err
+
+
+def test_a_separators_distance_is_no_percentage(evenear, tmp_path):
+    data, out = write_speakers(tmp_path / "speakers"), tmp_path / "run"
+    asked = ("num_updates=1", "dev_mixtures=1", "dev_speakers=2", "batches.num_mixtures=1")
+    small = [word for setting in asked for word in ("--set", setting)]
+    done = evenear("train", "evenear-en-duo", "--data", data, "--out", out, *small)
+    assert done.code == 0, done.err
+    assert re.search(r"dev distance \d+\.\d+$", done.err, re.MULTILINE)
+    assert "%" not in done.err.split("update 1", 1)[1].split("x real time")[0]

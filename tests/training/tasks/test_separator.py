@@ -111,6 +111,13 @@ def test_the_score_is_orc_wer_of_greedy_search():
     assert [len(own) for own in readings] == [len(dev()[0].lengths_B)] * 2
 
 
+def test_a_distance_is_not_called_a_rate():
+    apart = task(replace(RUN, recognizer="frozen", objective=SEPARATE))
+    assert (apart.score_name, apart.score_is_rate) == ("dev_distance", False)
+    told = task(RUN)
+    assert (told.score_name, told.score_is_rate) == ("dev_orc_wer", True)
+
+
 def test_the_identity_follows_the_recordings_and_the_mixtures():
     assert task().identity == task().identity
     assert task(replace(RUN, batches=SETTINGS)).identity != task().identity

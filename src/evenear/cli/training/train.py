@@ -194,15 +194,14 @@ def _watch(run: "AnyRun", num_updates: int) -> bool:
         Whether the run came to its end; if not, Ctrl-C ended it, between two updates.
     """
     is_terminal = sys.stderr.isatty()
-    score = run.task.score_name.replace("_", " ").replace("wer", "WER").replace("eer", "EER")
-    dev = f"{score} unknown"
+    dev = _shown(run.task.score_name, None, is_rate=run.task.score_is_rate)
     # An update that is cut off in its middle leaves weights that belong to no update.
     said = "Stopping after this update; Ctrl-C again stops at once."
     with interrupts(said) as is_interrupted, progress_bar("updates") as bar:
         task = bar.add_task("Training", total=num_updates, completed=run.trainer.update, status="")
         for step in run.train():
             if step.score is not None:
-                dev = f"{score} {100 * step.score:.1f} %"
+                dev = _shown(run.task.score_name, step.score, is_rate=run.task.score_is_rate)
                 bar.console.print(f"update {step.update}: loss {step.loss:.2f}, {dev}")
             bar.update(task, completed=step.update, status=f"loss {step.loss:.2f}, {dev}")
             if not is_terminal and step.update % 50 == 0:
@@ -212,3 +211,13 @@ def _watch(run: "AnyRun", num_updates: int) -> bool:
             if is_interrupted() and step.update < num_updates:
                 return False
     return True
+
+
+def _shown(name: str, score: float | None, *, is_rate: bool) -> str:
+    """A held-out score as people read it: rates in percent, distances as they are."""
+    words = name.replace("_", " ")
+    for acronym in ("orc wer", "wer", "eer"):
+        words = words.replace(acronym, acronym.upper().replace(" ", "-"))
+    if score is None:
+        return f"{words} unknown"
+    return f"{words} {100 * score:.1f} %" if is_rate else f"{words} {score:.4g}"

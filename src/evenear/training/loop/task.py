@@ -43,6 +43,8 @@ class Task(ABC):
     """What is trained, averaged and saved."""
     score_name: str
     """What `evaluate` returns, as the log calls it; lower is better."""
+    score_is_rate: bool = True
+    """Whether that is a rate, which is shown in percent, or something else."""
     term_weights: Mapping[str, float]
     """Weight of each term of the losses in their sum."""
 

@@ -72,8 +72,6 @@ class SeparatorTask(Task):
         dev: Mixtures of speakers who are not trained on.
     """
 
-    score_name = "dev_score"
-
     def __init__(
         self,
         config: TwoTalkerConfig,
@@ -84,6 +82,8 @@ class SeparatorTask(Task):
         self.config, self.batches, self.dev = config, batches, dev
         self.model: SeparatorTransducer = model
         self.term_weights: Mapping[str, float] = config.objective.weights
+        self.score_is_rate = config.objective.learns_text
+        self.score_name = "dev_orc_wer" if self.score_is_rate else "dev_distance"
         if config.recognizer == "frozen":
             model.transducer.requires_grad_(False)
 
@@ -115,8 +115,9 @@ class SeparatorTask(Task):
 
     @torch.no_grad()
     def evaluate(self, model: nn.Module) -> float:
-        """ORC-WER of greedy search on the held-out mixtures; their loss if nothing is recognized.
+        """ORC-WER of greedy search on the held-out mixtures, or the loss if nothing is recognized.
 
+        The loss is then how far what the channels are given is from what they should be given.
         The references come from the targets, so they are in the tokenizer's words.
         """
         assert isinstance(model, SeparatorTransducer)
