@@ -98,7 +98,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.limit:
         count = min(args.limit, len(utterances))
         utterances = [utterances[i * len(utterances) // count] for i in range(count)]
-    base = Recognizer.load(args.model, threads=1, block_milliseconds=args.block)
+    base = Recognizer.load(
+        args.model, threads=1, block_milliseconds=args.block, right_milliseconds=args.right
+    )
     results: dict[str, Any] = {}
     tables: dict[str, list[Row]] = {}
     for name, search in searches(base).items():
@@ -133,6 +135,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--block", type=int, help="milliseconds; None: the model's own")
+    parser.add_argument("--right", type=int, help="milliseconds of right context; None: its own")
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--only", default="", help="searches to run, with commas")
     parser.add_argument("--rows", type=Path, help="write the shipped search's table here")
@@ -148,6 +151,7 @@ def main() -> None:
         "command": f"python benchmarks/english_models.py --model {Path(args.model).name} "
         f"--data CORPORA/speechocean762 --split {args.split}"
         + (f" --block {args.block}" if args.block else "")
+        + (f" --right {args.right}" if args.right is not None else "")
         + (f" --limit {args.limit}" if args.limit else ""),
         "commit": commit,
         "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",

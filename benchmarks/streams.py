@@ -104,6 +104,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--block", type=int, help="milliseconds that the encoder sees together")
+    parser.add_argument("--right", type=int, help="milliseconds behind a block that it waits for")
     parser.add_argument("--greedy", action="store_true", help="greedy search instead of words")
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=5.0)
@@ -117,6 +118,7 @@ def main() -> None:
         args.model,
         beam=BeamConfig(width=1) if args.greedy else None,
         block_milliseconds=args.block,
+        right_milliseconds=args.right,
         threads=args.threads,
     )
     found = measure(
@@ -133,6 +135,7 @@ def main() -> None:
     command += f"--streams {args.streams} --minutes {args.minutes:g} --chunk {args.chunk:g}"
     command += f" --threads {args.threads}" + (" --greedy" if args.greedy else "")
     command += f" --block {args.block}" if args.block else ""
+    command += f" --right {args.right}" if args.right is not None else ""
     found = {
         "command": command,
         "commit": commit,

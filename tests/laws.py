@@ -119,6 +119,7 @@ ENCODERS = {
     "conformer-reduced-2": replace(_CONFORMER, left_frames=40, reduction=2),
     "contextnet": _CONTEXTNET,
     "transformer": _TRANSFORMER,
+    "transformer-right": replace(_TRANSFORMER, right_frames=16),
     "transformer-no-past": replace(_TRANSFORMER, block_frames=4, left_frames=0, reduction=1),
     "gated-blocks": GatedConfig(backbone=_TRANSFORMER, gates=BLOCKS),
     "gated-frames": GatedConfig(backbone=_TRANSFORMER, gates=FRAMES),

@@ -9,11 +9,7 @@ import torch
 from torch import Tensor
 
 from evenear.config import replace
-from evenear.encoders.transformer import (
-    TransformerConfig,
-    TransformerEncoder,
-    sinusoids,
-)
+from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.nn.attention import block_mask
 from evenear.seeding import torch_rng_for
@@ -98,14 +94,6 @@ def test_it_computes_what_the_formulas_say():
 def test_whisper_tiny_has_its_published_number_of_weights():
     model = TransformerEncoder(TransformerConfig())
     assert sum(p.numel() for p in model.parameters()) == 8_208_384 - 1500 * 384  # fixed positions
-
-
-def test_positions_are_whispers():
-    table = sinusoids(1500, 384)
-    assert table[0, :192].abs().max() == 0.0
-    assert table[0, 192:].min() == 1.0
-    assert table[7, 0] == pytest.approx(math.sin(7.0))
-    assert table[7, 191] == pytest.approx(math.sin(7.0 / 10_000.0), abs=1e-7)
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ Source: Radford et al. 2022 (Whisper), arXiv:2212.04356; attention within blocks
 2021 (Emformer), arXiv:2010.10759. Our reading: the circle of positions.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
@@ -36,7 +36,8 @@ from torch.nn import functional as F  # noqa: N812
 from evenear.config import config
 from evenear.encoders.base import Encoder
 from evenear.errors import ConfigError
-from evenear.nn.attention import BlockAttention, block_mask
+from evenear.nn.attention import BlockAttention, block_mask, slid
+from evenear.nn.positions import sinusoids
 from evenear.nn.recurrent import FrameReducer, ReducerState
 
 __all__ = [
@@ -46,7 +47,6 @@ __all__ = [
     "TransformerEncoder",
     "TransformerLayer",
     "TransformerState",
-    "sinusoids",
 ]
 
 _LONGEST = 1500
@@ -78,6 +78,9 @@ class TransformerConfig:
     """Lengths of blocks, in feature frames, to draw from in training; none: always the same."""
     offset_chance: float = Field(default=0.5, ge=0, le=1)
     """Chance that an utterance begins anywhere on the circle of positions in training."""
+    right_frames: int = Field(default=0, ge=0)
+    """Feature frames (10 ms) beyond its block that a recognizer waits for before a block's words
+    are final: it is then encoded once more, together with them (`RightContext`)."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self) -> "TransformerEncoder":
@@ -182,6 +185,8 @@ class TransformerEncoder(Encoder):
         self.positions_SD: Tensor
         self.register_buffer("positions_SD", sinusoids(_LONGEST, config.dim), persistent=False)
         self.set_block(config.block_frames)
+        self.right_frames = config.right_frames
+        """Feature frames that a recognizer waits for behind a block; it may be set, too."""
 
     @property
     def block_frames(self) -> int:
@@ -241,11 +246,19 @@ class TransformerEncoder(Encoder):
         counts = state.waiting.count_B.tolist()
         if not counts or not counts[0]:
             return self.norm.weight.new_zeros(len(counts), 0, self.dim)
-        rest_BTF = state.waiting.waiting_BRD[:, : counts[0]]
-        missing = -counts[0] % self.stride
-        rest_BTF = torch.cat([rest_BTF, rest_BTF[:, -1:].expand(-1, missing, -1)], dim=1)
+        rest_BTF = self._padded(state.waiting.waiting_BRD[:, : counts[0]])
         encoded_BTD, _ = self._encode(rest_BTF, state, self._block, None, run)
         return encoded_BTD
+
+    def hear(
+        self, features_BTF: Tensor, state: TransformerState
+    ) -> tuple[Tensor, TransformerState]:
+        """Encode whatever frames as one block, where nothing waits in the state.
+
+        The last frame is repeated until a group of `stride` is full.
+        """
+        whole_BTF, run = self._padded(features_BTF), LayerCall.__call__
+        return self._encode(whole_BTF, state, whole_BTF.shape[1], None, run)
 
     def encode(
         self, features_BTF: Tensor, valid_BT: Tensor, run: RunLayer = LayerCall.__call__
@@ -323,11 +336,12 @@ class TransformerEncoder(Encoder):
         else:
             attend_BTS = block_mask(num_frames, num_past, block, past, known_B, frames_B)
         keys, values = list[Tensor](), list[Tensor]()
-        for number, layer in enumerate(self._layers()):
+        for number, layer in enumerate(self.layers):
             cached = (
                 state.keys_BLPD[:, number, past - num_past :],
                 state.values_BLPD[:, number, past - num_past :],
             )
+            assert isinstance(layer, TransformerLayer)
             call = LayerCall(number, layer, cached, attend_BTS, block, frames_B)
             x_BTD, (keys_BTD, values_BTD) = run(call, x_BTD)
             keys.append(keys_BTD)
@@ -339,11 +353,16 @@ class TransformerEncoder(Encoder):
         after = state._replace(
             last_B1F=features_BTF[:, -1:],
             convolved_B1D=convolved_B1D.float(),
-            keys_BLPD=_slid(state.keys_BLPD, keys),
-            values_BLPD=_slid(state.values_BLPD, values),
+            keys_BLPD=slid(state.keys_BLPD, keys),
+            values_BLPD=slid(state.values_BLPD, values),
             heard_B=state.heard_B + num_frames,
         )
         return encoded_BTD, after
+
+    def _padded(self, features_BTF: Tensor) -> Tensor:
+        """The frames, the last one repeated until a group of `stride` is full."""
+        missing = -features_BTF.shape[1] % self.stride
+        return torch.cat([features_BTF, features_BTF[:, -1:].expand(-1, missing, -1)], dim=1)
 
     def _convolve(
         self, features_BTF: Tensor, state: TransformerState, block: int
@@ -370,26 +389,6 @@ class TransformerEncoder(Encoder):
         ends_BK1F = blocks_BKTF[:, :, -1:]
         before_BK1F = torch.cat([before_B1F[:, None], ends_BK1F[:, :-1]], dim=1)
         return torch.cat([before_BK1F, blocks_BKTF, ends_BK1F], dim=2).flatten(0, 1)
-
-    def _layers(self) -> list[TransformerLayer]:
-        return list(self.layers)  # pyright: ignore[reportReturnType]
-
-
-def sinusoids(length: int, dim: int) -> Tensor:
-    """Whisper's positions, (length, dim): sines of falling frequencies, then their cosines."""
-    half = dim // 2
-    rates = 10_000.0 ** -(torch.arange(half, dtype=torch.float64) / max(half - 1, 1))
-    angles = torch.arange(length, dtype=torch.float64)[:, None] * rates
-    return torch.cat([angles.sin(), angles.cos()], dim=1).float()
-
-
-def _slid(past_BLPD: Tensor, own: Sequence[Tensor]) -> Tensor:
-    """The last P frames of a past and of the frames (B, T, D) of each layer behind it."""
-    if not own:
-        return past_BLPD
-    many = past_BLPD.shape[2]
-    own_BLTD = torch.stack([each[:, max(0, each.shape[1] - many) :] for each in own], dim=1)
-    return torch.cat([past_BLPD[:, :, own_BLTD.shape[2] :], own_BLTD.float()], dim=2)
 
 
 def _check_block(block_frames: int, stride: int) -> None:

@@ -114,8 +114,8 @@ class TransducerConfig:
 
     @property
     def structure(self) -> dict[str, Any]:
-        """All that decides which weights there are: not how much is dropped in training."""
-        return _without_dropout(to_dict(self))
+        """All that decides which weights there are, and nothing that only training draws."""
+        return _structure(to_dict(self))
 
 
 class Predictor(nn.Module, ABC):
@@ -316,8 +316,12 @@ class Transducer(nn.Module):
         return self.joiner.output(torch.tanh(sums_ND))[:num_cells]
 
 
-def _without_dropout(value: Any) -> Any:
+_DRAWN = ("dropout", "block_frames", "training_blocks", "offset_chance")
+"""Ends of names of settings that no weight depends on."""
+
+
+def _structure(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    kept = {name: part for name, part in value.items() if not name.endswith("dropout")}
-    return {name: _without_dropout(part) for name, part in kept.items()}
+    kept = {name: part for name, part in value.items() if not name.endswith(_DRAWN)}
+    return {name: _structure(part) for name, part in kept.items()}

@@ -11,6 +11,7 @@ D width, H heads, E width of a head.
 Source: Vaswani et al. 2017, arXiv:1706.03762; rotary positions of Su et al. 2021, arXiv:2104.09864.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from evenear.errors import ConfigError
 
-__all__ = ["AttentionState", "BlockAttention", "CausalAttention", "block_mask"]
+__all__ = ["AttentionState", "BlockAttention", "CausalAttention", "block_mask", "slid"]
 
 _SLOWEST = 10_000.0
 """Wavelength, in frames over 2 pi, of the slowest rotation."""
@@ -200,3 +201,12 @@ def _rotated(x_BHTE: Tensor, cosine_TE: Tensor, sine_TE: Tensor) -> Tensor:
     first, second = x_BHTE.chunk(2, dim=3)
     cosine, sine = cosine_TE.to(x_BHTE.dtype), sine_TE.to(x_BHTE.dtype)
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=3)
+
+
+def slid(past_BLPD: Tensor, own: Sequence[Tensor]) -> Tensor:
+    """The last P frames of a past and of the frames (B, T, D) of each layer behind it."""
+    if not own:
+        return past_BLPD
+    many = past_BLPD.shape[2]
+    own_BLTD = torch.stack([each[:, max(0, each.shape[1] - many) :] for each in own], dim=1)
+    return torch.cat([past_BLPD[:, :, own_BLTD.shape[2] :], own_BLTD.float()], dim=2)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compute dial of a recognizer: ask for a share of the computation, learn what was spent.
 
-Encoders without gates have no dial: they compute all, whatever they hear.
+Encoders without gates have no dial: they compute all, whatever they hear. All is what the encoder
+computes when it hears each block once; right context, which hears them again, is not counted.
 
 Legend: B streams, T frames, D joiner width.
 """
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from evenear.encoders.base import Encoder
 from evenear.encoders.gated.encoder import GatedTransformer
+from evenear.encoders.gated.state import GatedState
+from evenear.encoders.rightcontext import RightState
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 
@@ -27,9 +30,12 @@ class ComputeMeter:
 
     def add(self, encoder: Encoder, state: Any) -> None:
         """Add what a stream has spent. Without gates every stream spends all."""
-        if isinstance(encoder, GatedTransformer):
+        if isinstance(encoder, GatedTransformer) and isinstance(state, GatedState):
             self.spent += float(state.spent_B.sum())
             self.dense += float(state.dense_B.sum())
+        elif isinstance(encoder, GatedTransformer) and isinstance(state, RightState):
+            dense = encoder.dense_total(max(int(phase.heard_B) for phase in state.phases))
+            self.spent, self.dense = self.spent + dense, self.dense + dense
 
     @property
     def share(self) -> float:
@@ -56,7 +62,9 @@ def asked(encoder: Encoder, state: Any, compute: float) -> Any:
 
 def share_spent(encoder: Encoder, state: Any) -> float:
     """The share of the dense encoder's work that one stream has spent so far."""
-    return float(encoder.spent(state)) if isinstance(encoder, GatedTransformer) else 1.0
+    if isinstance(encoder, GatedTransformer) and isinstance(state, GatedState):
+        return float(encoder.spent(state))
+    return 1.0
 
 
 def finished(model: Transducer, state: Any) -> tuple[Tensor, Any]:

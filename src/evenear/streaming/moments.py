@@ -25,6 +25,8 @@ class Moments(NamedTuple):
     block_frames: Frames = 1
     """Encoder frames that become known together."""
     end_seconds: Seconds = math.inf
+    right_frames: Frames = 0
+    """Encoder frames behind a block that are heard before it is known."""
 
     def at(self, frame: Frames) -> Seconds:
         """When a frame begins."""
@@ -32,8 +34,8 @@ class Moments(NamedTuple):
 
     def known(self, num_frames: Frames) -> Seconds:
         """When the last of so many frames was known."""
-        blocks = -(-num_frames // self.block_frames)
-        return min(self.clock.seconds_at(blocks * self.block_frames), self.end_seconds)
+        heard = -(-num_frames // self.block_frames) * self.block_frames + self.right_frames
+        return min(self.clock.seconds_at(heard), self.end_seconds)
 
     def words(self, reading: Hypothesis, tokenizer: Tokenizer) -> tuple[Word, ...]:
         """Words with times; one that came out after the sound was at its end."""

@@ -28,14 +28,12 @@ from torch import Tensor
 from evenear.audio import AudioSource, stream_audio
 from evenear.checkpoint import Bundle, load_model
 from evenear.config import replace
-from evenear.encoders.gated.encoder import GatedTransformer
-from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.language import NgramModel
-from evenear.nn.state import split_state, stack_states
 from evenear.search import BeamConfig, LexiconConfig
 from evenear.shipped import DEFAULT_RECOGNIZER
-from evenear.streaming.dial import ComputeMeter, asked, finished
+from evenear.streaming.dial import ComputeMeter
+from evenear.streaming.ear import Ear, set_blocks
 from evenear.streaming.events import Event
 from evenear.streaming.moments import Moments
 from evenear.streaming.searches import build_search, changed, recommended
@@ -80,8 +78,12 @@ class Recognizer:
             bundle, beam or recommended(bundle, language_model), language_model
         )
         block_frames = max(1, self.model.encoder.block_frames // self.model.encoder.stride)
-        self._tracker = TurnTracker(self.turns, self.tokenizer, Moments(self.clock, block_frames))
+        moments = Moments(self.clock, block_frames)
+        self._tracker = TurnTracker(self.turns, self.tokenizer, moments)
         self.compute = compute
+        self._ear = Ear(self.model)
+        moments = moments._replace(right_frames=self._ear.right_frames // self.model.encoder.stride)
+        self._patient_tracker = TurnTracker(self.turns, self.tokenizer, moments)
         self.meter = ComputeMeter()
         """What streams that are finished have spent."""
         self.initial_state()  # says at once whether there is such a dial
@@ -96,6 +98,7 @@ class Recognizer:
         language_model: NgramModel | None = None,
         turns: TurnConfig | None = None,
         block_milliseconds: int | None = None,
+        right_milliseconds: int | None = None,
         threads: int | None = None,
         compute: float = 1.0,
     ) -> "Recognizer":
@@ -111,6 +114,8 @@ class Recognizer:
             block_milliseconds: Sound that the encoder looks at together, where its kind lets one
                 choose: 160, 320 or 640 for `evenear-en`; longer is later and better. None: the
                 model's own.
+            right_milliseconds: Sound behind each block that its words wait for before they are
+                final: whole blocks; 0 makes them final earlier and worse. None: the model's own.
             threads: Threads for all of torch in this process; None leaves them as they are.
             compute: The share of the encoder's computation that streams ask for.
 
@@ -119,8 +124,7 @@ class Recognizer:
             ConfigError: A setting is out of range.
         """
         bundle = load_model(name_or_folder).with_gates()
-        if block_milliseconds is not None:
-            _set_block(bundle, block_milliseconds)
+        set_blocks(bundle, block_milliseconds, right_milliseconds)
         if beam == 1 and lm_weight is None:
             settings = BeamConfig(width=1)
         elif isinstance(beam, int):
@@ -152,8 +156,7 @@ class Recognizer:
     def initial_state(self, compute: float | None = None) -> StreamState:
         """What is remembered of a stream that has heard nothing and asks for this share."""
         share = self.compute if compute is None else compute
-        encoder = asked(self.model.encoder, self.model.encoder.initial_state(1), share)
-        return StreamState(encoder, self.search.initial_state(), TurnState())
+        return StreamState(self._ear.initial_state(share), self.search.initial_state(), TurnState())
 
     @torch.inference_mode()
     def step(
@@ -168,15 +171,18 @@ class Recognizer:
         Returns:
             The events and the next state of each stream.
         """
-        alone = len(states) == 1
-        encoder: Any = states[0].encoder if alone else stack_states([s.encoder for s in states])
-        projected_BTD, encoder = self.model.step(features_BTF, encoder)
-        parts = [encoder] if alone else split_state(encoder, len(states))
-        states = [s._replace(encoder=own) for s, own in zip(states, parts, strict=True)]
-        events, states = self._read(projected_BTD, states, self._tracker)
-        for b, state in enumerate(states):
-            best, num_frames = self.search.best(state.search), state.search.num_frames
-            found, turns = self._tracker.partial(state.turns, best, num_frames)
+        groups = self._ear.alike([state.encoder for state in states])
+        if len(groups) > 1:
+            return self._apart(features_BTF, states, groups)
+        heard = self._ear.step(features_BTF, [state.encoder for state in states])
+        states = [s._replace(encoder=own) for s, own in zip(states, heard.states, strict=True)]
+        events, states = self._read(heard.settled_BTD, states, self._tracker_of(states[0]))
+        searches = self.search.step(heard.ahead_BTD, [state.search for state in states])
+        for b, (state, search) in enumerate(zip(states, searches, strict=True)):
+            if heard.ahead_BTD.shape[1] and not state.turns.is_open:
+                continue  # only what is settled opens a turn
+            best = self.search.best(search)
+            found, turns = self._tracker.partial(state.turns, best, search.num_frames)
             events[b] += found
             states[b] = state._replace(turns=turns)
         return events, states
@@ -192,11 +198,9 @@ class Recognizer:
             state: What is remembered of the stream.
             end_seconds: Where the sound ended.
         """
-        tracker = self._tracker.ended(end_seconds)
-        projected_BTD, encoder = self.model.step(features_TF[None], state.encoder)
-        rest_BTD, encoder = finished(self.model, encoder)
-        projected_BTD = torch.cat([projected_BTD, rest_BTD], dim=1)
-        (events,), (state,) = self._read(projected_BTD, [state._replace(encoder=encoder)], tracker)
+        tracker = self._tracker_of(state).ended(end_seconds)
+        projected_1TD, encoder = self._ear.finish(features_TF, state.encoder)
+        (events,), (state,) = self._read(projected_1TD, [state._replace(encoder=encoder)], tracker)
         last, num_frames = self.search.finalized(state.search), state.search.num_frames
         found, turns = tracker.close(state.turns, last, num_frames)
         return events + found, state._replace(turns=turns)
@@ -316,6 +320,22 @@ class Recognizer:
             if stream.is_finished:
                 raise StateError("This stream is finished.", hint="Make one for each recording.")
 
+    def _tracker_of(self, state: StreamState) -> TurnTracker:
+        """Follows the turns of a stream in what is settled."""
+        return self._patient_tracker if self._ear.is_patient(state.encoder) else self._tracker
+
+    def _apart(
+        self, features_BTF: Tensor, states: Sequence[StreamState], groups: Sequence[Sequence[int]]
+    ) -> tuple[list[list[Event]], list[StreamState]]:
+        """A step for groups of streams, one group after the other."""
+        events: list[list[Event]] = [[] for _ in states]
+        after = list(states)
+        for rows in groups:
+            found, own = self.step(features_BTF[list(rows)], [states[b] for b in rows])
+            for b, each, state in zip(rows, found, own, strict=True):
+                events[b], after[b] = each, state
+        return events, after
+
     def _read(
         self, projected_BTD: Tensor, states: Sequence[StreamState], tracker: TurnTracker
     ) -> tuple[list[list[Event]], list[StreamState]]:
@@ -360,15 +380,3 @@ class Recognizer:
             found, turns = tracker.hand_out(turns, judged, count, num_frames)
             events, search = events + found, self.search.commit(search, judged, count)
         return events, search, turns
-
-
-def _set_block(bundle: Bundle, milliseconds: int) -> None:
-    """Let the encoder look at so much sound together."""
-    encoder = bundle.model.encoder
-    if not isinstance(encoder, TransformerEncoder | GatedTransformer):
-        raise ConfigError(
-            f"Only encoders of the kind transformer have blocks to choose; {bundle.name} is a "
-            f"{bundle.model.config.encoder.kind}.",
-            hint="Leave block_milliseconds out.",
-        )
-    encoder.set_block(round(milliseconds / 1000 / bundle.features.clock.frame_seconds))

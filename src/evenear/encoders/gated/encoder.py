@@ -321,11 +321,11 @@ class GatedTransformer(Encoder):
         heard = state.backbone.heard_B.tolist()
         encoded_BTD, backbone = self.backbone.step(features_BTF, state.backbone)
         new = encoded_BTD.shape[1] * self.config.backbone.reduction
-        new_B = state.dense_B.new_tensor([self._dense_total(each, new) for each in heard])
+        new_B = state.dense_B.new_tensor([self.dense_total(new, each) for each in heard])
         spent_B, dense_B = state.spent_B + new_B, state.dense_B + new_B
         return encoded_BTD, state._replace(backbone=backbone, spent_B=spent_B, dense_B=dense_B)
 
-    def _dense_total(self, heard: int, num_frames: int) -> float:
+    def dense_total(self, num_frames: int, heard: int = 0) -> float:
         """Multiply-accumulates of so many frames behind those heard, whole blocks of them."""
         block, left = self.block_frames // 2, self.config.backbone.left_frames
         seen = [min(each, left) + block for each in range(heard, heard + num_frames, block)]

@@ -287,7 +287,8 @@ def _copy_weights(bundle: Bundle, model: Transducer) -> None:
     if replace(bundle.model.config, **heads).structure != model.config.structure:
         raise CheckpointError(
             f"The model {bundle.name} to start from has another shape than the recipe builds.",
-            hint="Start from a model of the same recipe, with the same settings but for dropout.",
+            hint="Start from a model of the same recipe, with the same settings but for dropout and "
+            "blocks.",
         )
     weights = bundle.model.state_dict()
     if bundle.model.config.phones != model.config.phones:
