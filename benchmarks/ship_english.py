@@ -19,14 +19,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import from_json
-from evenear.data.batching.batches import BatchConfig, BatchMaker
+from evenear.config import replace as set_fields
+from evenear.data.batching.batches import Batch, BatchConfig, BatchMaker
 from evenear.data.batching.store import FrameStore
+from evenear.encoders.base import Encoded
+from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.language import NgramConfig, NgramModel
 from evenear.metrics.words import WordErrors, word_errors
+from evenear.models.transducer import Transducer
 from evenear.search import BeamConfig, LexiconConfig
+from evenear.streaming.ear import Ear
 from evenear.streaming.searches import build_search
 from evenear.training.runs.preparation import Source, prepare
 from evenear.training.settings import TrainingConfig
@@ -40,17 +46,16 @@ TRANSDUCER_WEIGHTS = (0.4, 0.6)
 
 
 class HeldOut:
-    """The held-out speakers of a run, encoded once."""
+    """The held-out speakers of a run, encoded once, as a recognizer hears them."""
 
     def __init__(self, bundle: Bundle, store: FrameStore, limit: int) -> None:
         self.bundle = bundle
         whole = BatchConfig(seconds=60.0, min_seconds=0.0, max_seconds=60.0, augmentation=None)
         self.references = {u.utterance_id: u.text for u in store.utterances}
         batches = list(BatchMaker(store, None, whole, bundle.features, seed=0).batches(0))[:limit]
+        ear = Ear(bundle.model)
         with torch.inference_mode():
-            self.heard = [
-                (b.utterance_ids, bundle.model.encode(b.features_BTF, b.lengths_B)) for b in batches
-            ]
+            self.heard = [(b.utterance_ids, _encoded(ear, b)) for b in batches]
 
     def rate(self, settings: BeamConfig | LexiconConfig, bundle: Bundle | None = None) -> float:
         """WER of a search."""
@@ -79,12 +84,35 @@ class HeldOut:
         return min(rates)[2]
 
 
+def _encoded(ear: Ear, batch: Batch) -> Encoded:
+    """A batch's utterances, each with its right context if the model has some."""
+    if ear.right is None:
+        return ear.model.encode(batch.features_BTF, batch.lengths_B)
+    features_BTF = ear.model.normalize(batch.features_BTF)
+    settled = [
+        ear.right.finish(own_TF[None, :length], ear.right.initial_state(1))[0][0]
+        for own_TF, length in zip(features_BTF, batch.lengths_B.tolist(), strict=True)
+    ]
+    lengths_B = torch.tensor([len(own_TD) for own_TD in settled])
+    return Encoded(pad_sequence(settled, batch_first=True), lengths_B)
+
+
+def with_right_context(model: Transducer, frames: int) -> None:
+    """Let a model's recognizers wait for so many feature frames behind each block."""
+    config = model.config.encoder
+    assert isinstance(config, TransformerConfig)
+    assert isinstance(model.encoder, TransformerEncoder)
+    model.config = set_fields(model.config, encoder=set_fields(config, right_frames=frames))
+    model.encoder.right_frames = frames
+
+
 def main() -> None:
     """Parse, tune, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--run", type=Path, required=True, help="holds model/ and config.json")
     parser.add_argument("--model", type=Path, help="another model of the run than model/")
     parser.add_argument("--data", nargs="+", required=True, help="the run's sources")
+    parser.add_argument("--right", type=int, help="feature frames of right context, if others")
     parser.add_argument("--provenance", type=Path, help="where it came from, all stages, as JSON")
     parser.add_argument("--words-from", help="a model whose words to search for")
     parser.add_argument("--dtype", default="int8", choices=("float32", "float16", "int8"))
@@ -97,6 +125,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(2)
     made = load_model(args.model or args.run / "model")
+    if args.right is not None:
+        with_right_context(made.model, args.right)
     config = from_json(TrainingConfig, (args.run / "config.json").read_text(encoding="utf-8"))
     sources = [Source.parse(text) for text in args.data]
     corpus = prepare(sources, config.data, args.run, seed=config.seed)

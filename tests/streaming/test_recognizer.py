@@ -23,6 +23,7 @@ from evenear.nn.state import state_bytes
 from evenear.search import BeamConfig, LexiconConfig, greedy_search
 from evenear.streaming import Final, Partial, Recognizer, TurnConfig, TurnEnded, TurnStarted
 from evenear.streaming.moments import words_of
+from hearing import assert_same, confidences, hear, lasting_words
 from laws import chunkings, random_sound, tiny_bundle, tiny_word_bundle
 
 laws = settings(deadline=None, max_examples=4, derandomize=True)
@@ -42,39 +43,6 @@ def recognizer(encoder="lstm-reduced-2", predictor="lstm", search="greedy") -> R
     if search == "words":
         return Recognizer(tiny_word_bundle(encoder, predictor), beam=WORDS, turns=BRISK)
     return Recognizer(tiny_bundle(encoder, predictor), beam=SEARCHES[search], turns=BRISK)
-
-
-def hear(recognizer: Recognizer, samples, cuts=(), sample_rate=16_000) -> list:
-    stream = recognizer.stream(sample_rate)
-    events = [e for part in np.split(samples, cuts) for e in stream.accept(part)]
-    return events + stream.finish()
-
-
-def lasting(events: list) -> list:
-    """What does not depend on when one asks: all but partials, confidences rounded."""
-    return [
-        (
-            type(e).__name__,
-            round(e.seconds, 6),
-            round(e.known_seconds, 6),
-            lasting_words(e.words),
-        )
-        for e in events
-        if not isinstance(e, Partial)
-    ]
-
-
-def lasting_words(words) -> list:
-    return [(w.text, round(w.start_seconds, 6), round(w.end_seconds, 6)) for w in words]
-
-
-def confidences(events: list) -> list[float]:
-    return [w.confidence for e in events if isinstance(e, Final) for w in e.words]
-
-
-def assert_same(first: list, second: list) -> None:
-    assert lasting(first) == lasting(second)
-    assert confidences(first) == pytest.approx(confidences(second), abs=1e-4)
 
 
 @pytest.mark.parametrize(("encoder", "predictor"), PATIENT)

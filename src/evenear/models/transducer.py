@@ -316,7 +316,7 @@ class Transducer(nn.Module):
         return self.joiner.output(torch.tanh(sums_ND))[:num_cells]
 
 
-_DRAWN = ("dropout", "block_frames", "training_blocks", "offset_chance")
+_DRAWN = ("dropout", "block_frames", "right_frames", "training_blocks", "offset_chance")
 """Ends of names of settings that no weight depends on."""
 
 

@@ -29,7 +29,7 @@ def recipe() -> TrainingConfig:
     """
     features = FeatureConfig.whisper()
     encoder = TransformerConfig(
-        feature_dim=features.dim, training_blocks=(16, 32, 64, 128), dropout=0.05
+        feature_dim=features.dim, right_frames=32, training_blocks=(16, 32, 64, 128), dropout=0.05
     )
     predictor = LstmPredictorConfig(
         embedding_dim=128,

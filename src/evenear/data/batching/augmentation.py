@@ -95,7 +95,7 @@ def augment_waveform(
         samples_N = _with_noise(samples_N, float(rng.uniform(*settings.noise_snr_db)), rng)
     if settings.music_chance and rng.random() < settings.music_chance:
         level = _level(samples_N) * 10 ** (-float(rng.uniform(*settings.noise_snr_db)) / 20)
-        samples_N = samples_N + level * nonspeech(len(samples_N), rng)
+        samples_N = np.add(samples_N, level * nonspeech(len(samples_N), rng), dtype=np.float32)
     if settings.aside_chance and rng.random() < settings.aside_chance:
         samples_N = _with_asides(samples_N, settings.aside_seconds, rng)
     gain = 10.0 ** (float(rng.uniform(*settings.gain_db)) / 20)
