@@ -6,7 +6,7 @@ much a second as one of seconds. Positions are rotary: a score depends on the di
 and on nothing else, so it does not matter where in a stream, or in a chunk, they lie.
 
 Legend: B streams, T frames of a chunk, S frames that may be attended to, P frames of the past,
-D width, H heads, E width of a head.
+D width, H heads, E width of a head, L layers.
 
 Source: Vaswani et al. 2017, arXiv:1706.03762; rotary positions of Su et al. 2021, arXiv:2104.09864.
 """
