@@ -179,7 +179,16 @@ def test_a_split_that_is_not_there_is_refused(evenear, tmp_path):
     result = evenear(
         "data", "simulate", tmp_path / "in", "--out", tmp_path / "out", "--split", "nowhere"
     )
-    assert result.code != 0
+    assert result.code == 1
+    assert "It has: " in result.err
+
+
+def test_other_conversations_replace_those_that_were_there(evenear, tmp_path):
+    write_utterances(tmp_path / "in")
+    for seed, number in ((3, 2), (4, 1)):
+        args = ("--mixtures", number, "--seed", seed, "--set", "num_turns=[2, 2]")
+        assert evenear("data", "simulate", tmp_path / "in", "--out", tmp_path, *args).code == 0
+    assert [path.name for path in (tmp_path / "audio").glob("*.wav")] == ["mix-4-0000.wav"]
 
 
 def test_bad_rows_are_skipped_on_request_and_listed(evenear, tmp_path, broken):

@@ -150,17 +150,12 @@ def simulate_mixtures(
     from evenear.data.conversations.mixtures import MixtureConfig
     from evenear.data.conversations.simulation import plan_mixtures, write_mixtures
     from evenear.data.conversations.sounds import FileSounds
-    from evenear.data.corpora.manifests import load_cuts, utterance
+    from evenear.evaluation import load_utterances
 
     config = MixtureConfig()
     for assignment in settings or []:
         config = set_path(config, assignment)
-    found = [utterance(cut) for cut in iter(load_cuts(source))]
-    if split is not None:
-        found = [u for u in found if u.attributes.get("split") == split]
-        if not found:
-            raise ConfigError(f"{source} has no utterance in split {split!r}.")
-    sounds = FileSounds(found, cached=256)
+    sounds = FileSounds(load_utterances(source, split=split), cached=256)
     with progress_bar("mixtures") as bar:
         task = bar.add_task("Mixing", total=2 * mixtures, status="")
         plans = plan_mixtures(config, sounds, num_mixtures=mixtures, seed=seed)

@@ -71,7 +71,7 @@ def write_mixtures(
     folder: Path,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write sound, references, cuts and the list into a folder.
+    """Write sound, references, cuts and the list into a folder, instead of those there before.
 
     Raises:
         ManifestError: A recording is not there.
@@ -79,6 +79,9 @@ def write_mixtures(
     from lhotse import CutSet
 
     places = sounds.by_id()
+    if (folder / "mixtures.jsonl").is_file():  # what was there before is no part of the new list
+        for plan in read_plans(folder / "mixtures.jsonl"):
+            (folder / "audio" / f"{plan.mixture_id}.wav").unlink(missing_ok=True)
     (folder / "audio").mkdir(parents=True, exist_ok=True)
     cuts = []
     for plan in plans:
