@@ -92,3 +92,15 @@ def test_recordings_that_cannot_be_spelled_are_left_out(tmp_path, start):
     source = Source(write_json_lines(tmp_path / "utterances.jsonl", [row]))
     with pytest.raises(ManifestError, match="can spell"):
         TwoTalkerRun.prepare(RUN, [source], tmp_path / "run", start_from=start)
+
+
+@pytest.mark.parametrize(("held_out", "remedy"), [(4, "--set dev_speakers=3"), (5, "dev_speakers=3")])
+def test_too_few_speakers_are_refused_with_a_setting_that_helps(
+    tmp_path, start, sources, held_out, remedy
+):
+    few = replace(RUN, dev_speakers=held_out)
+    with pytest.raises(ManifestError, match="two speakers to train on") as refused:
+        TwoTalkerRun.prepare(few, sources, tmp_path / "run", start_from=start)
+    assert remedy in str(refused.value.hint)
+    enough = replace(RUN, dev_speakers=3)
+    assert TwoTalkerRun.prepare(enough, sources, tmp_path / "run", start_from=start)

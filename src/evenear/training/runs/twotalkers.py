@@ -76,12 +76,14 @@ class TwoTalkerRun:
             progress: Called with the number of recordings that were decoded.
 
         Raises:
-            ManifestError: No recording can be spelled with the recognizer's tokenizer.
+            ManifestError: No recording can be spelled with the recognizer's tokenizer, or there are
+                too few speakers for a conversation beside those held out.
         """
         if threads is not None:
             torch.set_num_threads(threads)
         settings, model, bundle = begin_with(config, start_from or config.begins_with)
         recordings = _spelled(read_recordings(sources, config.excluded_splits), bundle)
+        _expect_speakers(recordings, config.dev_speakers)
         train, dev = split_speakers(recordings, config.dev_speakers, seed=config.seed)
         train = _few_of_each(train, config.recordings_of_speaker)
         dev = _few_of_each(dev, config.recordings_of_speaker)
@@ -262,3 +264,18 @@ def _maker(
         seed=config.seed,
         lexicon=lexicon,
     )
+
+
+def _expect_speakers(recordings: Sequence[Utterance], num_dev: int) -> None:
+    """Two speakers to train on, and those held out, who were recorded."""
+    every = {u.speaker for u in recordings}
+    recorded = {u.speaker for u in recordings if not u.attributes.get("synthesized", False)}
+    most = min(len(every) - 2, len(recorded) - 1)
+    if num_dev > most:
+        raise ManifestError(
+            f"Conversations need two speakers to train on and {num_dev} recorded ones to judge by, "
+            f"got {len(every)} speakers, {len(recorded)} of them recorded.",
+            hint=f"Give more data, or --set dev_speakers={most}."
+            if most > 0
+            else "Give recordings of at least three speakers.",
+        )
