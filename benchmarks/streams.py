@@ -4,10 +4,12 @@
 Joins utterances of a split without a pause between them into one endless talk for each listener,
 feeds all listeners a chunk at a time through one recognizer, and times every chunk: on the clock,
 and of the processor alone, which other work on the machine disturbs less. Memory is read once a
-minute of sound.
+minute of sound. A model of two talkers hears simulated conversations, one after another.
 
     python benchmarks/streams.py --data CORPORA/speechocean762 --streams 16 --minutes 5
     python benchmarks/streams.py --data CORPORA/speechocean762 --minutes 30
+    evenear data simulate CORPORA/speechocean762 --split test --mixtures 60 --seed 1 --out TALKS
+    python benchmarks/streams.py --two-talkers --data TALKS --model evenear-en-duo --minutes 60
 """
 
 import argparse
@@ -26,21 +28,21 @@ import numpy as np
 import torch
 
 from evenear.audio import read_audio
-from evenear.data.corpora.manifests import Utterance
 from evenear.evaluation import draw_utterances, load_utterances
 from evenear.search import BeamConfig
 from evenear.streaming import Recognizer
+from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
 from evenear.units import SAMPLE_RATE
 
 WARM_CHUNKS = 20
 """The first chunks of a process allocate and compile; they are counted apart."""
 
 
-def talk(utterances: list[Utterance], start: int, num_samples: int) -> Iterator[np.ndarray]:
-    """Chunks of one listener: utterance after utterance, for ever."""
+def talk(recordings: list[Any], start: int, num_samples: int) -> Iterator[np.ndarray]:
+    """Chunks of one listener: recording after recording, for ever."""
     left_N = np.zeros(0, np.float32)
-    for u in cycle([*utterances[start:], *utterances[:start]]):
-        samples_N = read_audio(u.audio)
+    for recording in cycle([*recordings[start:], *recordings[:start]]):
+        samples_N = read_audio(recording)
         left_N = np.concatenate([left_N, samples_N])
         while len(left_N) >= num_samples:
             yield left_N[:num_samples]
@@ -48,8 +50,8 @@ def talk(utterances: list[Utterance], start: int, num_samples: int) -> Iterator[
 
 
 def measure(
-    recognizer: Recognizer,
-    utterances: list[Utterance],
+    recognizer: Recognizer | TwoTalkerRecognizer,
+    recordings: list[Any],
     *,
     num_streams: int,
     minutes: float,
@@ -57,15 +59,19 @@ def measure(
 ) -> dict[str, Any]:
     """Time every chunk of `minutes` of talk of `num_streams` listeners."""
     num_samples = round(chunk_seconds * SAMPLE_RATE)
-    step = max(1, len(utterances) // num_streams)
-    talks = [talk(utterances, b * step, num_samples) for b in range(num_streams)]
+    step = max(1, len(recordings) // num_streams)
+    talks = [talk(recordings, b * step, num_samples) for b in range(num_streams)]
     streams = [recognizer.stream() for _ in talks]
     resident = []
     clock, processor, num_events = [], [], 0
     for number in range(WARM_CHUNKS + round(60 * minutes / chunk_seconds)):
         chunks = [next(talk) for talk in talks]
         at, spent = time.perf_counter(), time.process_time()
-        events = recognizer.advance(streams, chunks)
+        if isinstance(recognizer, Recognizer):
+            events = recognizer.advance(streams, chunks)
+        else:
+            pairs = zip(streams, chunks, strict=True)
+            events = [stream.accept(chunk) for stream, chunk in pairs]
         clock.append(time.perf_counter() - at)
         processor.append(time.process_time() - spent)
         num_events += sum(map(len, events))
@@ -105,6 +111,7 @@ def main() -> None:
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--block", type=int, help="milliseconds that the encoder sees together")
     parser.add_argument("--right", type=int, help="milliseconds behind a block that it waits for")
+    parser.add_argument("--two-talkers", action="store_true", help="DATA: simulated conversations")
     parser.add_argument("--greedy", action="store_true", help="greedy search instead of words")
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--minutes", type=float, default=5.0)
@@ -113,17 +120,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="JSON; a report with the same name is added to")
     args = parser.parse_args()
-    utterances = draw_utterances(load_utterances(args.data, split=args.split), 400, seed=args.seed)
-    recognizer = Recognizer.load(
-        args.model,
-        beam=BeamConfig(width=1) if args.greedy else None,
-        block_milliseconds=args.block,
-        right_milliseconds=args.right,
-        threads=args.threads,
-    )
+    recognizer: Recognizer | TwoTalkerRecognizer
+    if args.two_talkers:
+        recordings: list[Any] = sorted((args.data / "audio").glob("*.wav"))
+        recognizer = TwoTalkerRecognizer.load(
+            args.model, use_words=not args.greedy, threads=args.threads
+        )
+    else:
+        utterances = load_utterances(args.data, split=args.split)
+        recordings = [u.audio for u in draw_utterances(utterances, 400, seed=args.seed)]
+        recognizer = Recognizer.load(
+            args.model,
+            beam=BeamConfig(width=1) if args.greedy else None,
+            block_milliseconds=args.block,
+            right_milliseconds=args.right,
+            threads=args.threads,
+        )
     found = measure(
         recognizer,
-        utterances,
+        recordings,
         num_streams=args.streams,
         minutes=args.minutes,
         chunk_seconds=args.chunk,
@@ -136,6 +151,7 @@ def main() -> None:
     command += f" --threads {args.threads}" + (" --greedy" if args.greedy else "")
     command += f" --block {args.block}" if args.block else ""
     command += f" --right {args.right}" if args.right is not None else ""
+    command += " --two-talkers" if args.two_talkers else ""
     found = {
         "command": command,
         "commit": commit,
