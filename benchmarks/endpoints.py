@@ -1,21 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """When is somebody done? Ends of turns that are said too soon, against the delay of the others.
 
-Test recordings of speechocean762 as turns: each with 3 s of quiet noise behind it, so that the true
-end of the speech is known (see `evenear.data.conversations.sounds`). Every way of ending turns is
-tried at several settings; at each, a turn is *cut* if an end was said before its speech was over,
-and the delay is from the true end to the first end that was said after it. Nobody hears more than
-the sound so far. Ways:
+Test recordings of speechocean762 as turns: each with 3 s of noise behind it that sounds as its own
+quietest tenth does, so that the true end of the speech is known (see
+`evenear.data.conversations.sounds`) and no change of the background gives it away. Every way of
+ending turns is tried at several settings; at each, a turn is *cut* if an end was said before its
+speech was over, and the delay is from the true end to the first end that was said after it. Nobody
+hears more than the sound so far. Ways:
 
 - silence rule: the level is 35 dB below the loudest so far, for so long;
 - silero-vad: below one half, for so long;
 - Smart Turn v3.2 as pipecat uses it: asked at pauses of 200 ms that silero-vad finds, over from
   this probability on, and after 3 s of silence in any case;
-- evenear-en: no token for so long (`TurnConfig.endpoint_seconds`; an eager end with
-  `eager_seconds` is the same rule earlier).
+- evenear-voice: no voice for so long, or for as long as the detector wants
+  (`TurnConfig.silence_seconds`, here times a factor), which depends on how sure it is of an end;
+- evenear-en with evenear-voice: what a stream says, `TurnEnded.known_seconds`;
+- evenear-en, no token: the same without a detector (`TurnConfig.endpoint_seconds`).
 
-Turns are a random sample of each speaker's. Slow speakers are the third that says the fewest words
-a second. Intervals are 95 %, speakers resampled.
+The last two, which search for words, hear fewer turns of each speaker. Turns are a random sample of
+each speaker's. Slow speakers are the third that says the fewest words a second. Intervals are 95 %,
+speakers resampled.
 
     python benchmarks/endpoints.py --data CORPORA/speechocean762 --peers turns/bin/python \
         --out benchmarks/results/endpoints.json
@@ -27,6 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +40,18 @@ import torch
 from numpy.typing import NDArray
 
 from evenear.audio import read_audio
+from evenear.checkpoint.voices import load_voice
+from evenear.data.conversations.rooms import quiet_like
 from evenear.data.conversations.sounds import speech_bounds
 from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.metrics.emission import EndpointCounts, TrueTurn, endpoint_counts
 from evenear.seeding import rng_for
-from evenear.streaming import Recognizer
-from evenear.streaming.turns import TurnConfig
+from evenear.streaming import Final, Recognizer, TurnConfig, TurnEnded
+from evenear.streaming.silence import Silence, SilenceDetector
 
-RATE, QUIET_SECONDS, QUIET_DB = 16_000, 3.0, -70.0
+RATE, QUIET_SECONDS = 16_000, 3.0
 PAUSES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.5)
+FACTORS = (0.5, 0.75, 1.0, 1.25, 1.5)
 SURE = (0.1, 0.3, 0.5, 0.7, 0.9, 0.97)
 MARGIN_SECONDS = 0.03
 RUNNER = Path(__file__).parent / "peer_runners" / "run_turn_ends.py"
@@ -66,12 +74,12 @@ def turns_of(data: Path, each: int) -> list[Utterance]:
 
 
 def sound_of(one: Utterance) -> tuple[NDArray[np.float32], TrueTurn]:
-    """A recording up to the end of its speech, quiet noise behind it; and when its turn is."""
+    """A recording up to the end of its speech, noise like its own behind it; when its turn is."""
     samples_N = read_audio(one.audio)
     first, end = speech_bounds(samples_N)
     rng = rng_for(0, "quiet", one.utterance_id)
-    noise_N = rng.standard_normal(round(QUIET_SECONDS * RATE)) * 10 ** (QUIET_DB / 20)
-    sound_N = np.concatenate([samples_N[:end], noise_N.astype(np.float32)])
+    noise_N = quiet_like(samples_N, round(QUIET_SECONDS * RATE), rng)
+    sound_N = np.concatenate([samples_N[:end], noise_N])
     return sound_N, TrueTurn(first / RATE, end / RATE - MARGIN_SECONDS)
 
 
@@ -122,31 +130,55 @@ def peers(sounds: dict[str, NDArray[np.float32]], python: Path) -> tuple[Ends, E
     return silero, smart, found["processor_seconds"]
 
 
-def evenear(sounds: dict[str, NDArray[np.float32]], model: str) -> tuple[Ends, float]:
-    """When the last token of a stream's best reading was so long ago, chunk by chunk."""
-    recognizer = Recognizer.load(model, turns=TurnConfig(endpoint_seconds=30.0))
-    clock = recognizer.bundle.features.clock
-    block = recognizer.model.encoder.block_frames * clock.frame_seconds
-    ends: Ends = {f"{pause:g} s": {} for pause in PAUSES}
-    took = 0.0
+def voice(sounds: dict[str, NDArray[np.float32]]) -> tuple[Ends, Ends, float]:
+    """When the detector alone ends a turn: after any silence of a length, and as it wants."""
+    detector, turns = SilenceDetector(load_voice("evenear-voice")), TurnConfig()
+    began = time.process_time()
+    heard = {name: detector.stream().accept(sound) for name, sound in sounds.items()}
+    took = time.process_time() - began
+    plain: Ends = {
+        f"{pause:g} s": {
+            name: first_of_runs(one, lambda _, pause=pause: pause) for name, one in heard.items()
+        }
+        for pause in PAUSES
+    }
+    wanted: Ends = {
+        f"times {factor:g}": {
+            name: first_of_runs(
+                one, lambda silence, factor=factor: factor * turns.needed_silence(silence.logit)
+            )
+            for name, one in heard.items()
+        }
+        for factor in FACTORS
+    }
+    return plain, wanted, took
+
+
+def first_of_runs(heard: list[Silence], needed: Callable[[Silence], float]) -> list[float]:
+    """When a silence was first as long as it needs to be, at each of them, after some voice."""
+    found, is_over = [], True
+    for silence in heard:
+        if silence.quiet_seconds == 0:
+            is_over = False
+        elif not is_over and silence.quiet_seconds >= needed(silence) - 1e-9:
+            found.append(silence.seconds)
+            is_over = True
+    return found
+
+
+def evenear(
+    sounds: dict[str, NDArray[np.float32]], model: str, listens: bool
+) -> tuple[dict[str, list[float]], dict[str, str], float]:
+    """When a recognizer's stream says that a turn has ended, and what its words are."""
+    recognizer = Recognizer.load(model, voice="evenear-voice" if listens else None)
+    ends, texts, began = {}, {}, time.process_time()
     for name, samples_N in sounds.items():
-        stream, began, last = recognizer.stream(), time.process_time(), None
-        told: dict[str, list[float]] = {setting: [] for setting in ends}
-        waiting = dict.fromkeys(PAUSES, False)
+        stream, events = recognizer.stream(), []
         for start in range(0, len(samples_N), 1600):
-            for event in stream.accept(samples_N[start : start + 1600]):
-                if event.words and event.words[-1].end_seconds != last:
-                    last, waiting = event.words[-1].end_seconds, dict.fromkeys(PAUSES, True)
-            now = min(start + 1600, len(samples_N)) / RATE
-            encoded = now // block * block  # the rest of a block is not heard yet
-            for pause in PAUSES:
-                if waiting[pause] and last is not None and encoded - last >= pause:
-                    waiting[pause] = False
-                    told[f"{pause:g} s"].append(now)
-        took += time.process_time() - began
-        for setting, one in told.items():
-            ends[setting][name] = one
-    return ends, took
+            events += stream.accept(samples_N[start : start + 1600])
+        ends[name] = [e.known_seconds for e in events if isinstance(e, TurnEnded)]
+        texts[name] = " ".join(e.text for e in events + stream.finish() if isinstance(e, Final))
+    return ends, texts, time.process_time() - began
 
 
 def judged(ends: dict[str, list[float]], truth: dict[str, TrueTurn], names: list[str]) -> Any:
@@ -167,6 +199,7 @@ def interval(
     ends: dict[str, list[float]], truth: dict[str, TrueTurn], turns: list[Utterance]
 ) -> list[float]:
     """95 % interval of the rate of false cuts, speakers resampled."""
+    turns = [one for one in turns if one.utterance_id in ends]
     speakers = sorted({one.speaker for one in turns})
     counts = np.zeros((len(speakers), 2))
     for one in turns:
@@ -177,6 +210,17 @@ def interval(
     sums = counts[picks].sum(axis=1)
     low, high = np.percentile(sums[:, 0] / sums[:, 1], [2.5, 97.5])
     return [float(low), float(high)]
+
+
+def fewer(turns: list[Utterance], each: int) -> list[Utterance]:
+    """The first so many of each speaker."""
+    seen: dict[str, int] = {}
+    found = []
+    for one in turns:
+        seen[one.speaker] = seen.get(one.speaker, 0) + 1
+        if seen[one.speaker] <= each:
+            found.append(one)
+    return found
 
 
 def groups_of(turns: list[Utterance], truth: dict[str, TrueTurn]) -> dict[str, list[str]]:
@@ -209,6 +253,7 @@ def main() -> None:
     )
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--each", type=int, default=2, help="recordings of each speaker")
+    parser.add_argument("--heard", type=int, default=1, help="of these, how many for words")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -217,19 +262,31 @@ def main() -> None:
     sounds = {name: sound for name, (sound, _) in made.items()}
     truth = {name: turn for name, (_, turn) in made.items()}
     silero, smart, took = peers(sounds, options.peers)
-    own, own_took = evenear(sounds, options.model)
-    ways = {
+    plain, wanted, took["evenear-voice"] = voice(sounds)
+    few = {one.utterance_id: sounds[one.utterance_id] for one in fewer(turns, options.heard)}
+    name = f"{options.model} with evenear-voice"
+    listening, said, took[name] = evenear(few, options.model, True)
+    alone, said_alone, took[options.model] = evenear(few, options.model, False)
+    ways: dict[str, Ends] = {
         "silence rule": silence_rule(sounds),
         "silero-vad": silero,
         "Smart Turn v3.2": smart,
-        options.model: own,
+        "evenear-voice, any silence": plain,
+        "evenear-voice": wanted,
+        name: {"as shipped": listening},
+        f"{options.model}, no token": {"0.8 s": alone},
+        "of these turns, evenear-voice": {"times 1": {k: wanted["times 1"][k] for k in few}},
+        "of these turns, silero-vad": {s: {k: ends[k] for k in few} for s, ends in silero.items()},
     }
     groups = groups_of(turns, truth)
     seconds = sum(len(sound) for sound in sounds.values()) / RATE
     results = {
         way: {
             setting: {
-                **{group: judged(ends, truth, names) for group, names in groups.items()},
+                **{
+                    group: judged(ends, truth, [name for name in names if name in ends])
+                    for group, names in groups.items()
+                },
                 "false_cuts_interval": interval(ends, truth, turns),
             }
             for setting, ends in settings.items()
@@ -246,7 +303,10 @@ def main() -> None:
         "turns": len(turns),
         "speakers": len({one.speaker for one in turns}),
         "sound_seconds": seconds,
-        "processor_seconds": {**took, options.model: own_took},
+        "sound_seconds_heard_for_words": sum(len(sound) for sound in few.values()) / RATE,
+        "turns_heard_for_words": len(few),
+        "of_these_with_the_same_words": sum(said[k] == said_alone[k] for k in few),
+        "processor_seconds": took,
         "results": results,
     }
     text = json.dumps(values, indent=1) + "\n"

@@ -368,15 +368,3 @@ def test_shipped_models_obey_the_laws_on_speech(beam):
                 own += events
         for own, tail, whole in zip(together, ears.finish(streams), alone, strict=True):
             assert_same(own + tail, whole)
-
-
-@pytest.mark.parametrize("encoder", ["transformer", "lstm-reduced-3"])
-def test_an_event_is_known_when_it_is_handed_out(encoder):
-    ears = recognizer(encoder)
-    stream, sound_N, seen = ears.stream(), random_sound(4.0, seed=3), 0
-    window = 0.025  # a frame is made once all of its window was heard
-    for start in range(0, len(sound_N), 160):
-        for event in stream.accept(sound_N[start : start + 160]):
-            seen += 1
-            assert 0 <= stream.heard_seconds - event.known_seconds <= window
-    assert seen > 3

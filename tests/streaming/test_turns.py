@@ -18,6 +18,7 @@ from evenear.streaming import (
     TurnState,
 )
 from evenear.streaming.moments import Moments
+from evenear.streaming.silence import Silence
 from evenear.streaming.turns import TurnTracker
 from evenear.units import FrameClock
 from laws import tiny_tokenizer
@@ -28,6 +29,10 @@ CONFIG = TurnConfig(endpoint_seconds=0.8, long_seconds=2.0, longest_seconds=4.0)
 
 def tracker(config: TurnConfig = CONFIG) -> TurnTracker:
     return TurnTracker(config, tiny_tokenizer(), Moments(CLOCK))
+
+
+def known(num_frames: int) -> float:
+    return CLOCK.seconds_at(num_frames)
 
 
 def hypothesis(*frames: int, token: int | None = None) -> Hypothesis:
@@ -46,7 +51,7 @@ def run(emitted: list[int], num_frames: int, config: TurnConfig = CONFIG) -> lis
         found, state, is_over = turns.observe(state, best, frame + 1)
         events += found
         if is_over:
-            found, state = turns.close(state, best, frame + 1)
+            found, state = turns.close(state, best, known(frame + 1))
             events += found
             start = frame + 1
     return events
@@ -117,7 +122,7 @@ def test_finals_within_a_turn_go_on_with_the_same_partial():
     turns, best = tracker(), hypothesis(2, 4, 6)
     (shown,), state = turns.partial(TurnState(), best, 7)
     assert shown.text == "A A A"
-    (final,), state = turns.hand_out(state, best, 2, 8)
+    (final,), state = turns.hand_out(state, best, 2, known(8))
     assert (final.text, final.seconds) == ("A A", pytest.approx(0.5))
     assert turns.partial(state, hypothesis(6), 8) == ([], state)
 
@@ -133,7 +138,7 @@ def test_the_model_may_end_a_turn_itself():
     events, state, is_over = turns.observe(state, said, 5)
     assert is_over
     assert events == []
-    (final, ended), state = turns.close(state, said, 5)
+    (final, ended), state = turns.close(state, said, known(5))
     assert final.text == "A"
     assert ended.seconds >= final.words[-1].end_seconds
     assert ended.known_seconds == pytest.approx(0.5)
@@ -164,7 +169,7 @@ def test_a_word_that_a_beam_takes_back_is_taken_back_from_the_listener():
     assert taken_back.words == ()
     _, state, is_over = turns.observe(state, hypothesis(), 11)
     assert is_over
-    events, _ = turns.close(state, hypothesis(), 11)
+    events, _ = turns.close(state, hypothesis(), known(11))
     assert [type(e) for e in events] == [TurnEnded]
 
 
@@ -174,7 +179,7 @@ def test_a_word_taken_back_just_as_the_turn_ends_is_not_left_standing():
     _, state = turns.partial(state, hypothesis(2), 3)
     _, state, is_over = turns.observe(state, hypothesis(), 11)
     assert is_over
-    events, _ = turns.close(state, hypothesis(), 11)
+    events, _ = turns.close(state, hypothesis(), known(11))
     assert [type(e) for e in events] == [Partial, TurnEnded]
     assert events[0].words == ()
 
@@ -193,19 +198,53 @@ def test_partials_come_only_when_a_word_changes():
     assert counts == [0, 1, 0, 1]
 
 
+def test_a_silence_ends_a_turn_the_sooner_the_surer_the_detector_is():
+    config = TurnConfig(silence_seconds=(0.4, 1.2), sure_logits=(2.0, -2.0))
+    assert [config.needed_silence(x) for x in (9, 2, 0, -2, -9)] == [0.4, 0.4, 0.8, 1.2, 1.2]
+    turns = TurnTracker(config, tiny_tokenizer(), Moments(CLOCK), hears_voices=True)
+    _, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
+    for seconds, logit, expected in [(0.78, 0.0, False), (0.8, 0.0, True), (0.4, 3.0, True)]:
+        silence = Silence(2.0, seconds, logit)
+        assert turns.hear(state, hypothesis(2), silence, 20)[2] is expected
+    unread = turns.hear(state, hypothesis(2), Silence(2.0, 0.9, 3.0), 12)
+    assert unread == ([], state, False)  # the recognizer has heard 0.1 s of it
+    assert turns.hear(TurnState(), hypothesis(), Silence(2.0, 2.0, 3.0), 20)[2] is False
+    final, ended = turns.close(state, hypothesis(2), 2.0, 0.9)[0]
+    assert (final.known_seconds, ended.known_seconds, ended.confidence) == (2.0, 2.0, 0.9)
+
+
+def test_with_a_detector_a_missing_token_ends_a_turn_late():
+    config = TurnConfig(endpoint_seconds=0.5, patience_seconds=2.0)
+    turns = TurnTracker(config, tiny_tokenizer(), Moments(CLOCK), hears_voices=True)
+    _, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
+    assert [turns.observe(state, hypothesis(2), n)[2] for n in (10, 22, 23)] == [False, False, True]
+
+
+def test_a_silence_may_tell_eagerly_and_take_it_back():
+    config = TurnConfig(eager_seconds=0.2, silence_seconds=(0.6, 0.6))
+    turns = TurnTracker(config, tiny_tokenizer(), Moments(CLOCK), hears_voices=True)
+    _, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
+    told = []
+    for seconds, quiet in [(0.5, 0.1), (0.6, 0.2), (0.7, 0.3), (0.8, 0.0)]:
+        events, state, is_over = turns.hear(state, hypothesis(2), Silence(seconds, quiet, 0.0), 9)
+        told += [(type(e), e.seconds, e.known_seconds) for e in events]
+        assert not is_over
+    assert told == [(EagerTurnEnd, pytest.approx(0.3), 0.6), (TurnResumed, 0.8, 0.8)]
+
+
 def test_nothing_is_known_before_its_block_is_heard():
     turns = TurnTracker(CONFIG, tiny_tokenizer(), Moments(CLOCK, 8))
     (started,), state, _ = turns.observe(TurnState(), hypothesis(1), 2)
     (shown,), _ = turns.partial(state, hypothesis(1), 2)
     assert (started.seconds, started.known_seconds) == pytest.approx((0.1, 0.8))
     assert shown.known_seconds == pytest.approx(0.8)
-    assert [e.known_seconds for e in turns.close(state, hypothesis(1), 9)[0]] == [1.6, 1.6]
+    assert turns.moments.known(9) == 1.6
 
 
 def test_events_tell_the_channel_of_their_tracker():
     turns = TurnTracker(CONFIG, tiny_tokenizer(), Moments(CLOCK), channel=1)
     events, state, _ = turns.observe(TurnState(), hypothesis(2), 3)
-    more, _ = turns.close(state, hypothesis(2), 3)
+    more, _ = turns.close(state, hypothesis(2), known(3))
     assert [e.channel for e in events + more] == [1, 1, 1]
 
 

@@ -18,7 +18,6 @@ Legend: B streams, N audio samples, T frames, F feature width, D joiner width.
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from torch import Tensor
 
 from evenear.audio import AudioSource, stream_audio
 from evenear.checkpoint import Bundle, load_model
+from evenear.checkpoint.voices import VoiceBundle, load_voice
 from evenear.config import replace
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.language import NgramModel
@@ -36,8 +36,10 @@ from evenear.streaming.dial import ComputeMeter
 from evenear.streaming.ear import Ear, set_blocks
 from evenear.streaming.events import Event
 from evenear.streaming.moments import Moments
+from evenear.streaming.reading import TurnReader
 from evenear.streaming.searches import build_search, changed, recommended
 from evenear.streaming.segments import SegmentBuilder
+from evenear.streaming.silence import Silence, SilenceDetector
 from evenear.streaming.stream import Stream, StreamState, checked_samples
 from evenear.streaming.turns import TurnConfig, TurnState, TurnTracker
 from evenear.transcripts import Segment
@@ -57,6 +59,7 @@ class Recognizer:
         turns: When words are final.
         compute: The share of the encoder's computation that streams ask for, if they do not say
             otherwise; only models with gates take less than 1.
+        voice: Hears when nobody speaks, so that turns end then; None: they end without tokens.
     """
 
     def __init__(
@@ -67,23 +70,29 @@ class Recognizer:
         language_model: NgramModel | None = None,
         turns: TurnConfig | None = None,
         compute: float = 1.0,
+        voice: VoiceBundle | None = None,
     ) -> None:
         self.bundle, self.model, self.tokenizer = bundle, bundle.model, bundle.tokenizer
         self.turns = turns or TurnConfig()
         stride = bundle.features.stack * self.model.encoder.stride
         self.clock: FrameClock = replace(bundle.features.clock, stride=stride)
         """The clock of encoder frames."""
-        self._remembered_frames = math.ceil(self.turns.endpoint_seconds / self.clock.frame_seconds)
+        self.voice = SilenceDetector(voice) if voice is not None else None
         self.search = build_search(
             bundle, beam or recommended(bundle, language_model), language_model
         )
         block_frames = max(1, self.model.encoder.block_frames // self.model.encoder.stride)
         moments = Moments(self.clock, block_frames)
-        self._tracker = TurnTracker(self.turns, self.tokenizer, moments)
+        self._tracker = TurnTracker(
+            self.turns, self.tokenizer, moments, hears_voices=voice is not None
+        )
+        self._reader = TurnReader(self.search, self._tracker)
         self.compute = compute
         self._ear = Ear(self.model)
         moments = moments._replace(right_frames=self._ear.right_frames // self.model.encoder.stride)
-        self._patient_tracker = TurnTracker(self.turns, self.tokenizer, moments)
+        self._patient_tracker = TurnTracker(
+            self.turns, self.tokenizer, moments, hears_voices=voice is not None
+        )
         self.meter = ComputeMeter()
         """What streams that are finished have spent."""
         self.initial_state()  # says at once whether there is such a dial
@@ -101,6 +110,7 @@ class Recognizer:
         right_milliseconds: int | None = None,
         threads: int | None = None,
         compute: float = 1.0,
+        voice: str | Path | None = None,
     ) -> "Recognizer":
         """Load a shipped model by its name, or one from a folder.
 
@@ -118,6 +128,8 @@ class Recognizer:
                 final: whole blocks; 0 makes them final earlier and worse. None: the model's own.
             threads: Threads for all of torch in this process; None leaves them as they are.
             compute: The share of the encoder's computation that streams ask for.
+            voice: A detector of voice that says when turns end: "evenear-voice", or a folder; None:
+                they end when no token comes.
 
         Raises:
             CheckpointError: There is no such model, or it is damaged.
@@ -138,7 +150,12 @@ class Recognizer:
                 raise ConfigError(f"Threads must be at least 1, got {threads}.")
             torch.set_num_threads(threads)
         return cls(
-            bundle, beam=settings, language_model=language_model, turns=turns, compute=compute
+            bundle,
+            beam=settings,
+            language_model=language_model,
+            turns=turns,
+            compute=compute,
+            voice=load_voice(voice) if voice is not None else None,
         )
 
     def stream(self, sample_rate: Samples = SAMPLE_RATE, *, compute: float | None = None) -> Stream:
@@ -160,23 +177,32 @@ class Recognizer:
 
     @torch.inference_mode()
     def step(
-        self, features_BTF: Tensor, states: Sequence[StreamState]
+        self,
+        features_BTF: Tensor,
+        states: Sequence[StreamState],
+        silences: Sequence[Sequence[Silence]] | None = None,
     ) -> tuple[list[list[Event]], list[StreamState]]:
         """Hear equally many feature frames of each stream.
 
         Args:
-            features_BTF: Frames of the model's features, whole blocks of the encoder.
+            features_BTF: Frames of the model's features, whole blocks of the encoder; perhaps none.
             states: One for each row; they are not changed.
+            silences: What a detector of voice heard of each meanwhile.
 
         Returns:
             The events and the next state of each stream.
         """
+        if silences is not None:
+            states = _listening(states, silences)
         groups = self._ear.alike([state.encoder for state in states])
         if len(groups) > 1:
             return self._apart(features_BTF, states, groups)
+        tracker = self._tracker_of(states[0])
+        if not features_BTF.shape[1]:
+            return self._reader.read(features_BTF, states, tracker)
         heard = self._ear.step(features_BTF, [state.encoder for state in states])
         states = [s._replace(encoder=own) for s, own in zip(states, heard.states, strict=True)]
-        events, states = self._read(heard.settled_BTD, states, self._tracker_of(states[0]))
+        events, states = self._reader.read(heard.settled_BTD, states, tracker)
         searches = self.search.step(heard.ahead_BTD, [state.search for state in states])
         for b, (state, search) in enumerate(zip(states, searches, strict=True)):
             if heard.ahead_BTD.shape[1] and not state.turns.is_open:
@@ -189,7 +215,12 @@ class Recognizer:
 
     @torch.inference_mode()
     def end(
-        self, features_TF: Tensor, state: StreamState, *, end_seconds: Seconds = math.inf
+        self,
+        features_TF: Tensor,
+        state: StreamState,
+        *,
+        end_seconds: Seconds = math.inf,
+        silences: Sequence[Silence] = (),
     ) -> tuple[list[Event], StreamState]:
         """Hear the last frames of one stream, of any number, and what their end completes.
 
@@ -197,12 +228,15 @@ class Recognizer:
             features_TF: The frames; silence may follow the sound.
             state: What is remembered of the stream.
             end_seconds: Where the sound ended.
+            silences: What a detector of voice heard meanwhile.
         """
         tracker = self._tracker_of(state).ended(end_seconds)
+        (state,) = _listening([state], [silences])
         projected_1TD, encoder = self._ear.finish(features_TF, state.encoder)
-        (events,), (state,) = self._read(projected_1TD, [state._replace(encoder=encoder)], tracker)
+        state = state._replace(encoder=encoder)
+        (events,), (state,) = self._reader.read(projected_1TD, [state], tracker)
         last, num_frames = self.search.finalized(state.search), state.search.num_frames
-        found, turns = tracker.close(state.turns, last, num_frames)
+        found, turns = tracker.close(state.turns, last, tracker.moments.known(num_frames))
         return events + found, state._replace(turns=turns)
 
     @torch.inference_mode()
@@ -228,10 +262,12 @@ class Recognizer:
         samples = [checked_samples(chunk) for chunk in chunks]
         ready = [stream.features_of(s) for stream, s in zip(streams, samples, strict=True)]
         events: list[list[Event]] = [[] for _ in streams]
-        for num_frames in sorted({len(features_TF) for features_TF in ready} - {0}):
+        silences = [stream.new_silences() for stream in streams]
+        for num_frames in sorted({len(features_TF) for features_TF in ready}):
             group = [b for b, features_TF in enumerate(ready) if len(features_TF) == num_frames]
             features_BTF = torch.from_numpy(np.stack([ready[b] for b in group]))
-            found, states = self.step(features_BTF, [streams[b].state for b in group])
+            given = [streams[b].state for b in group], [silences[b] for b in group]
+            found, states = self.step(features_BTF, *given)
             for b, own, state in zip(group, found, states, strict=True):
                 events[b], streams[b].state = own, state
         return events
@@ -243,7 +279,12 @@ class Recognizer:
         events = []
         for stream in streams:
             last_TF = torch.from_numpy(stream.last_features(self.turns.tail_seconds))
-            found, stream.state = self.end(last_TF, stream.state, end_seconds=stream.heard_seconds)
+            found, stream.state = self.end(
+                last_TF,
+                stream.state,
+                end_seconds=stream.heard_seconds,
+                silences=stream.new_silences(),
+            )
             self.meter.add(self.model.encoder, stream.state.encoder)
             events.append(found)
         return events
@@ -336,47 +377,10 @@ class Recognizer:
                 events[b], after[b] = each, state
         return events, after
 
-    def _read(
-        self, projected_BTD: Tensor, states: Sequence[StreamState], tracker: TurnTracker
-    ) -> tuple[list[list[Event]], list[StreamState]]:
-        """Search encoder frames one by one, since a turn may end at any of them."""
-        events: list[list[Event]] = [[] for _ in states]
-        searches = [state.search for state in states]
-        turns = [state.turns for state in states]
-        for t in range(projected_BTD.shape[1]):
-            searches = self.search.step(projected_BTD[:, t : t + 1], searches)
-            for b in range(len(states)):
-                found, searches[b], turns[b] = self._follow(searches[b], turns[b], tracker)
-                events[b] += found
-        pairs = zip(states, searches, turns, strict=True)
-        return events, [s._replace(search=search, turns=own) for s, search, own in pairs]
 
-    def _follow(
-        self, search: Any, turns: TurnState, tracker: TurnTracker
-    ) -> tuple[list[Event], Any, TurnState]:
-        """What a frame made known: of the turn, and of the words that can be final now."""
-        num_frames = search.num_frames
-        best = self.search.best(search)
-        events, turns, is_over = tracker.observe(turns, best, num_frames)
-        if is_over:
-            last = self.search.finalized(search)
-            found, turns = tracker.close(turns, last, num_frames)
-            return events + found, self.search.restart(search), turns
-        if not best.tokens:
-            oldest = num_frames - self._remembered_frames
-            return events, self.search.without_stale(search, oldest), turns
-        if not tracker.is_due(num_frames):
-            return events, search, turns
-        count = tracker.num_ready(best, self.search.num_shared(search))
-        if count:
-            found, turns = tracker.hand_out(turns, best, count, num_frames)
-            events, search = events + found, self.search.commit(search, best, count)
-            best = self.search.best(search)
-        if tracker.is_late(best, num_frames):
-            judged = self.search.finalized(search)
-            count = tracker.num_late(judged, num_frames)
-            if not count:
-                judged, count = best, tracker.num_late(best, num_frames)
-            found, turns = tracker.hand_out(turns, judged, count, num_frames)
-            events, search = events + found, self.search.commit(search, judged, count)
-        return events, search, turns
+def _listening(
+    states: Sequence[StreamState], silences: Sequence[Sequence[Silence]]
+) -> list[StreamState]:
+    """The states of streams of which a detector of voice heard more."""
+    pairs = zip(states, silences, strict=True)
+    return [state._replace(silences=(*state.silences, *new)) for state, new in pairs]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One listener: samples in, events out.
 
-What a listener has heard is a `StreamState`, a value. Only the resampler and the extractor of
-features keep something themselves: less than a tenth of a second of sound.
+What a listener has heard is a `StreamState`, a value. Only the resampler, the extractor of features
+and the detector of voice, if there is one, keep something themselves.
 
 Legend: B streams, N audio samples, T frames, F feature width.
 """
@@ -20,6 +20,7 @@ from evenear.features import FeatureStream
 from evenear.models.transducer import Transducer
 from evenear.streaming.dial import share_spent
 from evenear.streaming.events import Event
+from evenear.streaming.silence import Silence, SilenceDetector
 from evenear.streaming.turns import TurnState
 from evenear.units import SAMPLE_RATE, Samples, Seconds
 
@@ -38,6 +39,8 @@ class StreamState(NamedTuple):
     """State of the search."""
     turns: TurnState
     """The turns of the stream's only channel."""
+    silences: tuple[Silence, ...] = ()
+    """What a detector of voice heard behind the block that the encoder waits for."""
 
 
 class Hearing(Protocol):
@@ -45,6 +48,7 @@ class Hearing(Protocol):
 
     bundle: Bundle
     model: Transducer
+    voice: SilenceDetector | None
 
     def initial_state(self, compute: float | None = None) -> StreamState:
         """What is remembered of a stream that has heard nothing and asks for this share."""
@@ -74,6 +78,8 @@ class Stream:
         self._resampler = StreamResampler(sample_rate, SAMPLE_RATE)
         features = recognizer.bundle.features
         self._features = FeatureStream(features)
+        self._voice = recognizer.voice.stream() if recognizer.voice is not None else None
+        self._silences: list[Silence] = []
         self._waiting_TF = np.zeros((0, features.dim), np.float32)
         self._num_samples = 0
 
@@ -123,6 +129,11 @@ class Stream:
         silence_TF = self._features.accept(np.zeros(num_silent, np.float32))
         return np.concatenate([self._waiting_TF, tail_TF, silence_TF, self._features.finish()])
 
+    def new_silences(self) -> list[Silence]:
+        """What a detector of voice heard since it was asked last; nothing without one."""
+        found, self._silences = self._silences, []
+        return found
+
     @property
     def heard_seconds(self) -> Seconds:
         """How long the sound is that was heard."""
@@ -131,6 +142,8 @@ class Stream:
     def _heard(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
         """The feature frames that samples of the right rate complete."""
         self._num_samples += len(samples_N)
+        if self._voice is not None:
+            self._silences += self._voice.accept(samples_N)
         return self._features.accept(samples_N)
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where turns begin and end, and words with times, from the tokens of a search.
 
-A turn begins with its first token. It ends when the model says so (its last token is end-of-turn)
-or, for models that say no such thing, after `endpoint_seconds` without a token. Within a turn,
+A turn begins with its first token. It ends when the model says so (its last token is end-of-turn),
+or when nobody has spoken for a while. A detector of voice hears that between two blocks of the
+recognizer, and the surer it is, from how it was said, that whoever spoke is done, the shorter is
+that while; without a detector, a turn ends after `endpoint_seconds` without a token. Within a turn,
 words become final as soon as all readings agree on them, and at the latest `final_seconds` after
 their end: then the best reading is believed. So delay, memory and work stay bounded however long
 somebody talks.
@@ -29,6 +31,7 @@ from evenear.streaming.events import (
     TurnStarted,
 )
 from evenear.streaming.moments import Moments
+from evenear.streaming.silence import Silence
 from evenear.tokenizer import Tokenizer
 from evenear.transcripts import Word
 from evenear.units import Frames, Seconds
@@ -41,12 +44,20 @@ class TurnConfig:
     """When words are final, when turns end, and how long segments are."""
 
     endpoint_seconds: float = Field(default=0.8, gt=0)
-    """A turn ends after so long without a token."""
+    """A turn ends after so long without a token, where no detector of voice listens."""
+    silence_seconds: tuple[float, float] = (0.5, 1.6)
+    """With a detector a turn ends after so long a silence: the first where it is sure that whoever
+    spoke is done, the second where it is sure of the contrary; between them according to its
+    logit, from `sure_logits`."""
+    sure_logits: tuple[float, float] = (4.0, 0.0)
+    """From which logits of the detector on it counts as sure of an end, and of none."""
+    patience_seconds: float = Field(default=3.0, gt=0)
+    """With a detector a turn also ends after so long without a token, whatever is heard."""
     final_seconds: float = Field(default=4.0, gt=0)
     """A word is final at the latest so long after its end, unless it is the last one: that waits
     for the next, or for the turn's end."""
     eager_seconds: float | None = Field(default=None, gt=0)
-    """After so long without a token, less than `endpoint_seconds`, a turn may be over: then
+    """After so long without a token, or with a detector so long a silence, a turn may be over: then
     `EagerTurnEnd` says so, and `TurnResumed` or `TurnEnded` how it went on. None: never."""
     tail_seconds: float = Field(default=0.6, ge=0)
     """Digital silence that is heard after the end of a stream: a model says a word once it is sure,
@@ -63,6 +74,12 @@ class TurnConfig:
                 "An eager end must come before the end of the turn, got "
                 f"{self.eager_seconds} s and {self.endpoint_seconds} s."
             )
+
+    def needed_silence(self, logit: float) -> Seconds:
+        """The silence that ends a turn where the detector's logit of an end is this."""
+        (sure, unsure), (least, most) = self.sure_logits, self.silence_seconds
+        part = min(max((sure - logit) / (sure - unsure), 0.0), 1.0)
+        return least + part * (most - least)
 
     def pause_seconds(self, length_seconds: Seconds) -> Seconds:
         """The pause that parts a segment of this length."""
@@ -95,6 +112,7 @@ class TurnTracker:
         config: When turns end.
         tokenizer: Makes words of tokens.
         moments: The clock of encoder frames, and how many become known together.
+        hears_voices: Whether a detector tells of silence, by `hear`.
         channel: The channel of its events.
     """
 
@@ -104,10 +122,11 @@ class TurnTracker:
         tokenizer: Tokenizer,
         moments: Moments,
         *,
+        hears_voices: bool = False,
         channel: int = 0,
     ) -> None:
         self.config, self.tokenizer, self.moments = config, tokenizer, moments
-        self.channel = channel
+        self.hears_voices, self.channel = hears_voices, channel
         frame_seconds = moments.clock.frame_seconds
         self._due_frames = max(1, round(_DUE_SECONDS / frame_seconds))
         latest = self.config.final_seconds / frame_seconds - self._due_frames
@@ -116,7 +135,13 @@ class TurnTracker:
     def ended(self, end_seconds: Seconds) -> "TurnTracker":
         """The tracker for what is heard after the end of the sound."""
         moments = self.moments._replace(end_seconds=end_seconds)
-        return TurnTracker(self.config, self.tokenizer, moments, channel=self.channel)
+        return TurnTracker(
+            self.config,
+            self.tokenizer,
+            moments,
+            hears_voices=self.hears_voices,
+            channel=self.channel,
+        )
 
     def observe(
         self, state: TurnState, best: Hypothesis, num_frames: Frames
@@ -136,21 +161,51 @@ class TurnTracker:
             return events, state, False
         if not state.is_open:
             start = self.moments.at(best.frames[0])
-            events.append(self._event(TurnStarted, start, num_frames))
+            events.append(self._event(TurnStarted, start, self.moments.known(num_frames)))
             state = state._replace(is_open=True, last_frame=best.frames[0])
         if best.tokens:
             state = self._noted(state, best)
         paused = self.moments.clock.seconds_at(num_frames - 1 - state.last_frame)
-        if self._said_so(best) or paused >= self.config.endpoint_seconds:
+        longest = (
+            self.config.patience_seconds if self.hears_voices else self.config.endpoint_seconds
+        )
+        if self._said_so(best) or paused >= longest:
             return events, state, True
-        eager = self.config.eager_seconds is not None and paused >= self.config.eager_seconds
-        if eager and not state.is_ending:
-            words = self.moments.words(best, self.tokenizer)
-            events.append(self._event(EagerTurnEnd, state.last_end, num_frames, words))
-        elif state.is_ending and not eager:
-            since = self.moments.at(state.last_frame)
-            events.append(self._event(TurnResumed, since, num_frames))
-        return events, state._replace(is_ending=eager), False
+        if self.hears_voices:
+            return events, state, False
+        known, since = self.moments.known(num_frames), self.moments.at(state.last_frame)
+        told, state = self._maybe(state, best, paused, known, since)
+        return events + told, state, False
+
+    def hear(
+        self, state: TurnState, best: Hypothesis, silence: Silence, num_frames: Frames
+    ) -> tuple[list[Event], TurnState, bool]:
+        """Look at what a detector of voice heard, between two encoder frames.
+
+        The recognizer must have heard a little of the silence, so that the last word has come out.
+
+        Args:
+            state: What was known.
+            best: The best hypothesis.
+            silence: What was heard.
+            num_frames: Encoder frames heard.
+
+        Returns:
+            As `observe` does.
+        """
+        if not state.is_open:
+            return [], state, False
+        began = silence.seconds - silence.quiet_seconds
+        read = self.moments.clock.seconds_at(num_frames) - began
+        if (
+            silence.quiet_seconds >= self.config.needed_silence(silence.logit)
+            and read >= _READ_SECONDS
+        ):
+            return [], state, True
+        told, state = self._maybe(
+            state, best, silence.quiet_seconds, silence.seconds, began, silence.is_over
+        )
+        return told, state, False
 
     def is_due(self, num_frames: Frames) -> bool:
         """Whether it is time to look for words that can be final."""
@@ -173,9 +228,9 @@ class TurnTracker:
         return self._num_tokens(reading, len(reading.tokens), newest)
 
     def hand_out(
-        self, state: TurnState, reading: Hypothesis, num_tokens: int, num_frames: Frames
+        self, state: TurnState, reading: Hypothesis, num_tokens: int, known_seconds: Seconds
     ) -> tuple[list[Event], TurnState]:
-        """Make the first tokens of a reading final."""
+        """Make the first tokens of a reading final, at a moment."""
         part = Hypothesis(
             reading.tokens[:num_tokens],
             reading.frames[:num_tokens],
@@ -188,21 +243,33 @@ class TurnTracker:
         texts = tuple(word.text for word in words)
         still = state.shown[len(texts) :] if state.shown[: len(texts)] == texts else ()
         end = words[-1].end_seconds
-        return [self._event(Final, end, num_frames, words)], state._replace(shown=still)
+        return [self._event(Final, end, known_seconds, words)], state._replace(shown=still)
 
     def close(
-        self, state: TurnState, reading: Hypothesis, num_frames: Frames
+        self,
+        state: TurnState,
+        reading: Hypothesis,
+        known_seconds: Seconds,
+        confidence: float | None = None,
     ) -> tuple[list[Event], TurnState]:
-        """Hand out the open words and end the turn, if there is one."""
+        """Hand out the open words and end the turn, if there is one.
+
+        Args:
+            state: What was known.
+            reading: The last word on the words.
+            known_seconds: The moment.
+            confidence: How sure a detector is of the end; None: the model said so, or a pause.
+        """
         if reading.tokens:
             state = self._noted(state, reading)
-        events, after = self.hand_out(state, reading, len(reading.tokens), num_frames)
+        events, after = self.hand_out(state, reading, len(reading.tokens), known_seconds)
         if not events and state.shown:  # a beam took back what was shown
-            events.append(self._event(Partial, self.moments.known(num_frames), num_frames))
+            events.append(self._event(Partial, known_seconds, known_seconds))
         if after.is_open:
-            sure = math.exp(reading.log_probs[-1]) if self._said_so(reading) else None
+            if self._said_so(reading):
+                confidence = math.exp(reading.log_probs[-1])
             end = after.last_end
-            events.append(self._event(TurnEnded, end, num_frames, confidence=sure))
+            events.append(self._event(TurnEnded, end, known_seconds, confidence=confidence))
         return events, TurnState()
 
     def partial(
@@ -214,7 +281,7 @@ class TurnTracker:
         if texts == state.shown:
             return [], state
         now = self.moments.known(num_frames)
-        return [self._event(Partial, now, num_frames, words)], state._replace(shown=texts)
+        return [self._event(Partial, now, now, words)], state._replace(shown=texts)
 
     def _noted(self, state: TurnState, best: Hypothesis) -> TurnState:
         """The moment of the last token, and the end of the last word."""
@@ -233,19 +300,46 @@ class TurnTracker:
             count = end
         return count
 
+    def _maybe(
+        self,
+        state: TurnState,
+        best: Hypothesis,
+        paused: Seconds,
+        known_seconds: Seconds,
+        since_seconds: Seconds,
+        confidence: float | None = None,
+    ) -> tuple[list[Event], TurnState]:
+        """Say that a turn may be over, or that it is not after all."""
+        is_ending = self.config.eager_seconds is not None and paused >= self.config.eager_seconds
+        if is_ending == state.is_ending:
+            return [], state
+        state = state._replace(is_ending=is_ending)
+        if not is_ending:
+            return [self._event(TurnResumed, since_seconds, known_seconds)], state
+        words = self.moments.words(best, self.tokenizer)
+        event = self._event(
+            EagerTurnEnd, state.last_end, known_seconds, words, confidence=confidence
+        )
+        return [event], state
+
     def _event(
         self,
         kind: type[Event],
         seconds: Seconds,
-        num_frames: Frames,
+        known_seconds: Seconds,
         words: Sequence[Word] = (),
         **more: Any,
     ) -> Event:
-        known = self.moments.known(num_frames)
         return kind(
-            seconds=seconds, known_seconds=known, words=tuple(words), channel=self.channel, **more
+            seconds=seconds,
+            known_seconds=known_seconds,
+            words=tuple(words),
+            channel=self.channel,
+            **more,
         )
 
 
+_READ_SECONDS = 0.12
+"""So much of a silence the recognizer must have heard before it ends a turn."""
 _DUE_SECONDS = 0.25
 """How often words that can be final are looked for."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from evenear.shipped import DEFAULT_DETECTOR
 from evenear.streaming import Recognizer
 from evenear.streaming.segments import SegmentBuilder
 from laws import random_sound
@@ -60,7 +61,7 @@ def microphone(monkeypatch) -> type[Microphone]:
 
 
 def segments(model) -> list[str]:
-    ears = Recognizer.load(model)
+    ears = Recognizer.load(model, voice=DEFAULT_DETECTOR)
     stream, builder = ears.stream(), SegmentBuilder(ears.turns, "microphone")
     events = stream.accept(Microphone.sound) + stream.finish()
     return [segment.text for segment in builder.accept(events)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenear.data.conversations.rooms import colored_noise, room_response
+from evenear.data.conversations.rooms import colored_noise, quiet_like, room_response
 from evenear.seeding import rng_for
 
 
@@ -26,3 +26,24 @@ def test_noise_has_power_one(num_samples, seed):
     assert len(noise_N) == num_samples
     assert noise_N.dtype == np.float32
     assert float(np.square(noise_N).mean()) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_quiet_sounds_as_the_quietest_tenth_does():
+    rng = rng_for(0, "quiet")
+    loud_N, hum_N = (
+        rng.standard_normal(16_000),
+        np.sin(np.arange(16_000) * 2 * np.pi * 500 / 16_000),
+    )
+    sound_N = np.concatenate([loud_N, 0.01 * hum_N, loud_N]).astype(np.float32)
+    quiet_N = quiet_like(sound_N, 32_000, rng)
+    assert quiet_N.dtype == np.float32
+    assert float(np.square(quiet_N).mean()) == pytest.approx(0.01**2 / 2, rel=0.02)
+    power_F = np.abs(np.fft.rfft(quiet_N)) ** 2
+    assert power_F[800:1200].sum() > 0.9 * power_F.sum()  # 400 to 600 Hz
+
+
+def test_quiet_of_next_to_nothing_is_silence():
+    rng = rng_for(0, "quiet")
+    assert not quiet_like(np.ones(100, np.float32), 50, rng).any()
+    assert len(quiet_like(np.ones(1000, np.float32), 0, rng)) == 0
+    assert not quiet_like(np.zeros(1000, np.float32), 500, rng).any()

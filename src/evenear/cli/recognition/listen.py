@@ -13,7 +13,7 @@ from rich.text import Text
 
 from evenear.cli.console import interrupts, need, note
 from evenear.errors import AudioError, MissingDependencyError
-from evenear.shipped import DEFAULT_RECOGNIZER
+from evenear.shipped import DEFAULT_DETECTOR, DEFAULT_RECOGNIZER
 from evenear.units import SAMPLE_RATE
 
 __all__ = ["listen"]
@@ -31,7 +31,7 @@ def listen(
     sounddevice = _sounddevice()
     from evenear.streaming import Recognizer
 
-    recognizer = Recognizer.load(model)
+    recognizer = Recognizer.load(model, voice=DEFAULT_DETECTOR)
     chunks: queue.Queue[Any] = queue.Queue()
     try:
         microphone = sounddevice.InputStream(
