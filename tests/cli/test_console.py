@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What commands say, and what they check before long work begins."""
 
+import contextlib
+import gc
 import os
 import signal
 from pathlib import Path
@@ -53,6 +55,21 @@ def test_a_library_that_is_missing_says_how_to_get_it():
         need("no_such_library.part", extra="audit", purpose="Counting")
     assert raised.value.message == "Counting needs no_such_library, which is not installed."
     assert raised.value.hint == "pip install 'evenear[audit]'"
+
+
+@pytest.mark.parametrize("module", ["json", "no_such_library"])
+def test_garbage_is_looked_for_again_after_an_import(module):
+    assert gc.isenabled()
+    with contextlib.suppress(MissingDependencyError):
+        need(module, extra="asr", purpose="Reading")
+    assert gc.isenabled()
+
+
+def test_what_a_library_made_is_not_looked_through_again():
+    gc.unfreeze()
+    need("json", extra="asr", purpose="Reading")
+    assert gc.get_freeze_count() > 0
+    gc.unfreeze()
 
 
 def test_what_is_there_may_be_read(tmp_path):

@@ -23,10 +23,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors
 import safetensors.torch
 import torch
-from torch import nn
 
 from evenear.checkpoint.dials import Dial
 from evenear.checkpoint.folders import (
@@ -38,7 +36,7 @@ from evenear.checkpoint.folders import (
     read_json,
     write_folder,
 )
-from evenear.checkpoint.weights import stored, widened
+from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
 from evenear.features import FeatureConfig
@@ -47,7 +45,7 @@ from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.search import BeamConfig, LexiconConfig
 from evenear.tokenizer import Tokenizer
 
-__all__ = ["Bundle", "load_model", "load_weights", "save_model"]
+__all__ = ["Bundle", "load_model", "save_model"]
 
 _WEIGHTS, _TOKENIZER = "weights.safetensors", "tokenizer.model"
 _CARD, _LANGUAGE, _WORDS = "card.md", "language.npz", "words.npz"
@@ -215,31 +213,6 @@ def _check_phones(config: TransducerConfig, words: WordModel) -> None:
             f"knows {config.phones}.",
             hint="Make the words from the pronunciations that the model was trained with.",
         )
-
-
-def load_weights(folder: Path, model: nn.Module, content: bytes) -> None:
-    """Fill a model from the bytes of its weights file.
-
-    Raises:
-        CheckpointError: They are no safetensors, or weights are missing, extra or of another shape.
-    """
-    try:
-        wide = widened(safetensors.torch.load(content))
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{folder / _WEIGHTS} is no safetensors file: {error}") from None
-    own = model.state_dict()
-    missing, extra = sorted(own.keys() - wide.keys()), sorted(wide.keys() - own.keys())
-    reshaped = [name for name in own.keys() & wide.keys() if own[name].shape != wide[name].shape]
-    wrong = [f"{name} is missing" for name in missing]
-    wrong += [f"{name} is unknown" for name in extra]
-    wrong += [f"{name} has another shape" for name in sorted(reshaped)]
-    if wrong:
-        raise CheckpointError(
-            f"The weights in {folder} are of another model: {'; '.join(wrong[:5])}"
-            + (f"; and {len(wrong) - 5} more." if len(wrong) > 5 else "."),
-            hint="Keep config.json and weights.safetensors of one run together.",
-        )
-    model.load_state_dict(wide, strict=True)
 
 
 def _read_settings(

@@ -21,7 +21,6 @@ from typing import Any, Literal
 import safetensors.torch
 import torch
 
-from evenear.checkpoint.bundles import load_weights
 from evenear.checkpoint.folders import (
     CONFIG,
     FORMAT,
@@ -30,7 +29,7 @@ from evenear.checkpoint.folders import (
     read_json,
     write_folder,
 )
-from evenear.checkpoint.weights import stored
+from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig

@@ -32,7 +32,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from evenear.checkpoint.bundles import Bundle, load_model, load_weights
+from evenear.checkpoint.bundles import Bundle, load_model
 from evenear.checkpoint.folders import (
     CONFIG,
     FORMAT,
@@ -41,7 +41,7 @@ from evenear.checkpoint.folders import (
     read_json,
     write_folder,
 )
-from evenear.checkpoint.weights import stored
+from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import config, from_dict, replace, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
 from evenear.features import FeatureConfig

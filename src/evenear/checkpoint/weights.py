@@ -6,13 +6,16 @@ Vectors and statistics always stay as they are, and a model always computes in f
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evenear.errors import CheckpointError
 
-__all__ = ["stored", "widened"]
+__all__ = ["load_weights", "stored", "widened"]
 
 _SCALE = ":scale"  # no parameter's name ends so
 _RENAMED = ((re.compile(r"(^|\.)encoder\.wide\.(?=\d)"), r"\1encoder.global_cnn."),)
@@ -67,3 +70,30 @@ def _renamed(name: str) -> str:
     for old, new in _RENAMED:
         name = old.sub(new, name)
     return name
+
+
+def load_weights(folder: Path, model: nn.Module, content: bytes) -> None:
+    """Fill a model from the bytes of its weights file.
+
+    Raises:
+        CheckpointError: They are no safetensors, or weights are missing, extra or of another shape.
+    """
+    try:
+        wide = widened(safetensors.torch.load(content))
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"{folder / 'weights.safetensors'} is no safetensors file: {error}"
+        ) from None
+    own = model.state_dict()
+    missing, extra = sorted(own.keys() - wide.keys()), sorted(wide.keys() - own.keys())
+    reshaped = [name for name in own.keys() & wide.keys() if own[name].shape != wide[name].shape]
+    wrong = [f"{name} is missing" for name in missing]
+    wrong += [f"{name} is unknown" for name in extra]
+    wrong += [f"{name} has another shape" for name in sorted(reshaped)]
+    if wrong:
+        raise CheckpointError(
+            f"The weights in {folder} are of another model: {'; '.join(wrong[:5])}"
+            + (f"; and {len(wrong) - 5} more." if len(wrong) > 5 else "."),
+            hint="Keep config.json and weights.safetensors of one run together.",
+        )
+    model.load_state_dict(wide, strict=True)

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Is it the same voice? Embeddings, enrolled voices, thresholds from one's own users, trials."""
 
-from evenear.verification.enrolments import Enrolled, Enrolments
-from evenear.verification.listening import Embedder, Voice, VoiceStream
-from evenear.verification.thresholds import GroupRates, Thresholding, calibrate_threshold
-from evenear.verification.trials import (
-    Design,
-    Sample,
-    all_trials,
-    check_design,
-    hard_trials,
-    read_voxceleb_list,
-)
+from typing import TYPE_CHECKING
+
+from evenear.lazily import lazily
+
+if TYPE_CHECKING:
+    from evenear.verification.enrolments import Enrolled, Enrolments
+    from evenear.verification.listening import Embedder, Voice, VoiceStream
+    from evenear.verification.thresholds import GroupRates, Thresholding, calibrate_threshold
+    from evenear.verification.trials import (
+        Design,
+        Sample,
+        all_trials,
+        check_design,
+        hard_trials,
+        read_voxceleb_list,
+    )
 
 __all__ = [
     "Design",
@@ -29,3 +34,23 @@ __all__ = [
     "hard_trials",
     "read_voxceleb_list",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "Design": "trials",
+        "Embedder": "listening",
+        "Enrolled": "enrolments",
+        "Enrolments": "enrolments",
+        "GroupRates": "thresholds",
+        "Sample": "trials",
+        "Thresholding": "thresholds",
+        "Voice": "listening",
+        "VoiceStream": "listening",
+        "all_trials": "trials",
+        "calibrate_threshold": "thresholds",
+        "check_design": "trials",
+        "hard_trials": "trials",
+        "read_voxceleb_list": "trials",
+    },
+)

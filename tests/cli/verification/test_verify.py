@@ -3,6 +3,8 @@
 
 import importlib.resources
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +105,29 @@ def test_a_recording_of_two_people_is_not_enrolled(evenear, tmp_path):
     assert "two.wav" in done.err
     assert not db.exists()
     assert evenear("enroll", "ann", tmp_path / "one.wav", "--db", db).code == 0
+
+
+def test_verifying_loads_nothing_that_it_does_not_need(home):
+    """Half of a cold start was what recognizes speech and draws progress bars."""
+    code = """
+import sys
+from evenear.cli import main
+try:
+    main()
+except SystemExit as done:
+    assert not done.code, done.code
+tops = {name.partition(".")[0] for name in sys.modules}
+heavy = {"lhotse", "scipy", "sklearn", "numba", "pandas", "polars", "tensorboard", "accelerate",
+         "onnxruntime", "sentencepiece", "sqlite3", "rich"}
+ours = {"evenear.checkpoint.bundles", "evenear.data", "evenear.language", "evenear.search",
+        "evenear.models.transducer", "evenear.streaming", "evenear.training"}
+sys.exit(" ".join(sorted(heavy & tops | ours & set(sys.modules))) or 0)
+"""
+    files = [home / "00.wav", home / "01.wav"]
+    command = [sys.executable, "-c", code, "verify", *files, "--json", "--model", home / "model0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "score" in json.loads(done.stdout)
 
 
 def test_voices_of_another_model_are_refused(call, home, tmp_path):

@@ -7,9 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from evenear.cli.console import interrupts, need, note
 from evenear.errors import AudioError, MissingDependencyError
@@ -82,6 +79,10 @@ def _sounddevice() -> Any:
 
 def _show(stream: Any, heard: Iterator[Any]) -> None:
     """Print a line for each segment, and below it what is said just now: first what is final."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
     from evenear.streaming import Final, Partial, TurnEnded
     from evenear.streaming.segments import SegmentBuilder
 

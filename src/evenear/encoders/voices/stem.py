@@ -21,7 +21,6 @@ from torch.nn import functional
 
 from evenear.config import config
 from evenear.encoders.base import Encoder
-from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import ConfigError
 
 __all__ = ["SpeechStem", "StemConfig", "StemState"]
@@ -94,6 +93,8 @@ class SpeechStem(Encoder):
         Raises:
             ConfigError: It is no such encoder, or of another width.
         """
+        from evenear.encoders.transformer import TransformerEncoder  # whoever listens needs none
+
         if not isinstance(encoder, TransformerEncoder):
             raise ConfigError(
                 "A stem is taken from an encoder of the kind transformer, got "
