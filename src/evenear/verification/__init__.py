@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from evenear.lazily import lazily
 
 if TYPE_CHECKING:
+    from evenear.verification.agreement import Agreement, least_alike
     from evenear.verification.enrolments import Enrolled, Enrolments
     from evenear.verification.listening import Embedder, Voice, VoiceStream
     from evenear.verification.thresholds import GroupRates, Thresholding, calibrate_threshold
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Agreement",
     "Design",
     "Embedder",
     "Enrolled",
@@ -32,12 +34,14 @@ __all__ = [
     "calibrate_threshold",
     "check_design",
     "hard_trials",
+    "least_alike",
     "read_voxceleb_list",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
+        "Agreement": "agreement",
         "Design": "trials",
         "Embedder": "listening",
         "Enrolled": "enrolments",
@@ -51,6 +55,7 @@ __getattr__ = lazily(
         "calibrate_threshold": "thresholds",
         "check_design": "trials",
         "hard_trials": "trials",
+        "least_alike": "agreement",
         "read_voxceleb_list": "trials",
     },
 )

@@ -107,6 +107,32 @@ def test_a_recording_of_two_people_is_not_enrolled(evenear, tmp_path):
     assert evenear("enroll", "ann", tmp_path / "one.wav", "--db", db).code == 0
 
 
+@pytest.mark.skipif("evenear-speaker" not in shipped_models(None), reason="it takes a real model")
+def test_a_file_of_somebody_else_is_not_enrolled_unless_one_insists(evenear, tmp_path):
+    clips = Path(str(importlib.resources.files("evenear"))) / "shipped" / "clips"
+    one, two = (read_audio(clips / f"{name}.flac") for name in ("park", "library"))
+    half = len(one) // 2
+    write_audio(tmp_path / "one.wav", one[:half])
+    write_audio(tmp_path / "again.wav", one[half:])
+    write_audio(tmp_path / "other.wav", two)
+    db = tmp_path / "voices.db"
+    files = [tmp_path / f"{name}.wav" for name in ("one", "other", "again")]
+    done = evenear("enroll", "ann", *files, "--db", db)
+    assert done.code == 1
+    assert "other.wav does not sound like the other 2 recordings" in done.err
+    assert "--anyway" in done.err
+    done = evenear("enroll", "ann", *files[:2], "--db", db)
+    assert done.code == 1
+    assert "one.wav and " in done.err
+    assert "do not sound like one person" in done.err
+    assert not db.exists()
+    assert evenear("enroll", "ann", files[0], files[2], "--db", db).code == 0
+    done = evenear("enroll", "ann", *files, "--db", db, "--replace", "--anyway")
+    assert done.code == 0
+    assert "ann: 3 recordings" in done.err
+    assert "other.wav does not sound" in done.err
+
+
 def test_verifying_loads_nothing_that_it_does_not_need(home):
     """Half of a cold start was what recognizes speech and draws progress bars."""
     code = """

@@ -71,8 +71,11 @@ def enroll(
     model: _MODEL = _DEFAULT,
     replace: Annotated[bool, typer.Option(help="Replace who has this name.")] = False,
     delete: Annotated[bool, typer.Option(help="Delete this voice for good.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Even if the recordings seem to be of several people.")
+    ] = False,
 ) -> None:
-    """Keep a voice under a name; all files must be heard, or nothing is kept."""
+    """Keep a voice under a name; all files must be heard and sound alike, or nothing is kept."""
     if delete and files:
         raise ConfigError("--delete takes no sound files.", hint="Delete, then enroll anew.")
     if not delete and not files:
@@ -88,10 +91,14 @@ def enroll(
         return
     warnings: list[str] = []
     voices = [_heard(embedder, path, warnings) for path in files or []]
-    if warnings:
+    for doubt in _strangers(voices, files or []):
+        warnings.append(doubt)
+        if anyway:
+            note(f"warning: {doubt}")
+    if warnings and not anyway:
         raise AudioError(
             f"{name} was not enrolled: {warnings[0]}",
-            hint="Give recordings of this person alone.",
+            hint="Give recordings of this person alone; if they are, --anyway enrolls them.",
         )
     row = enrolments.enroll(name, voices, replace=replace)
     note(f"{name}: {row.recordings} recordings, {row.speech_seconds:.1f} s of speech, in {db}.")
@@ -212,6 +219,22 @@ def _heard(embedder: "Embedder", path: Path, warnings: list[str]) -> "Voice":
         note(f"warning: {path}: {warning}")
         warnings.append(f"{path}: {warning}")
     return voice
+
+
+def _strangers(voices: "list[Voice]", files: list[Path]) -> list[str]:
+    """What is said of the file that is least like the others, if it seems to be somebody else's."""
+    if len(voices) < 2:
+        return []
+    from evenear.verification.agreement import SAME_PERSON, least_alike
+
+    odd = least_alike(voices)
+    if not odd.is_doubtful:
+        return []
+    why = f"(score {odd.score:.2f}; one person's are at {SAME_PERSON} or above)"
+    if len(files) == 2:
+        return [f"{files[0]} and {files[1]} do not sound like one person {why}."]
+    others = f"the other {len(files) - 1}"
+    return [f"{files[odd.place]} does not sound like {others} recordings {why}."]
 
 
 def _give(found: "Thresholding", text: list[str], *, as_json: bool) -> None:
