@@ -92,6 +92,18 @@ def test_a_voice_is_enrolled_verified_and_deleted(call, home, tmp_path):
     assert "Nobody" in done.err
 
 
+def test_a_name_is_looked_for_where_enrolling_put_it(call, home, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call("verify", "ann", home / "00.wav")
+    assert done.code == 1
+    assert "no file ann, and nobody is enrolled here" in done.err
+    assert "--db" in done.err
+    assert call("enroll", "ann", home / "00.wav").code == 0
+    done = call("verify", "ann", home / "01.wav", "--json")
+    assert done.code == 0
+    assert "score" in json.loads(done.out)
+
+
 @pytest.mark.skipif("evenear-speaker" not in shipped_models(None), reason="it takes a real model")
 def test_a_recording_of_two_people_is_not_enrolled(evenear, tmp_path):
     clips = Path(str(importlib.resources.files("evenear"))) / "shipped" / "clips"

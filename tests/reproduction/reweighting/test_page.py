@@ -28,11 +28,20 @@ RESULTS = {
         }
     },
 }
-RESULTS["planted_narrow"] = RESULTS["planted"]
+RESULTS["planted_narrow"] = RESULTS["planted_colored"] = RESULTS["planted"]
+RESULTS["weighing"] = {
+    "constant": {
+        "effective_share": [0.9, 0.8],
+        "largest_share": [0.02, 0.015],
+        "correlation_with_loss": [0.1, -0.2],
+        "collapsed": 0,
+    }
+}
 
 
 def test_rates_claims_and_ranks_are_rows_of_tables():
     page = render(RESULTS)
+    assert "| constant weight 2 | 0.90, 0.80 | 2.0, 1.5 | +0.10, -0.20 |" in page
     assert "| constant weight 2 | 10.00 [8.00, 12.50] |  |" in page
     assert "| PW is lower | -7.7 % | -5.0 % [-20.0, +10.0] | cannot tell | 21.0 % |" in page
     assert "| ARW-PL | 10.00 | 20.00 | -5.0 % [-20.0, +10.0] | 1, 2 | 0.85, 0.75 |" in page

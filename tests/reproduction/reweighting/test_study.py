@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A whole study over buzzing speakers, stopped and gone on with."""
 
+import json
+
 import pytest
 
 from evenear.config import replace
@@ -22,6 +24,9 @@ QUICK = LearningConfig(
     num_regions=3,
     epoch_updates=3,
 )
+
+
+KINDS = ("planted", "planted_narrow", "planted_colored")
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +70,7 @@ def test_every_variant_is_measured_and_every_claim_judged(results):
 
 def test_the_hidden_group_is_measured_and_ranked(results):
     _, found = results
-    for kind in ("planted", "planted_narrow"):
+    for kind in KINDS:
         planted = found[kind]
         assert set(planted) == set(PLANTED)
         assert "channel: bad" in planted["pw-row"]["eer"]
@@ -75,10 +80,19 @@ def test_the_hidden_group_is_measured_and_ranked(results):
         assert all(loss > 0.0 for row in planted.values() for loss in row["training_loss"].values())
 
 
+def test_it_is_said_how_the_weights_were_spread(results):
+    spread = json.loads(json.dumps(results[1]))["weighing"]
+    assert set(spread) == {"aps", "pl", "pw", "pw-row"}
+    for one in spread.values():
+        assert all(0.0 < share <= 1.0 + 1e-9 for share in one["effective_share"])
+        assert len(one["correlation_with_loss"]) == 2
+        assert one["collapsed"] == 0
+
+
 def test_a_study_that_was_stopped_goes_on_and_gives_the_same_numbers(results, people):
     folder, found = results
     runs = sorted((folder / "runs").glob("*.npz"))
-    assert len(runs) == 2 * (len(VARIANTS) + 2 * len(PLANTED))
+    assert len(runs) == 2 * (len(VARIANTS) + 3 * len(PLANTED))
     before = {path.name: path.stat().st_mtime_ns for path in runs[1:]}
     runs[0].unlink()
     assert study(people, folder).run() == found

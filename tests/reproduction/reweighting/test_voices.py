@@ -9,6 +9,7 @@ from evenear.data.batching.store import build_store
 from evenear.recipes.speaker import tiny
 from evenear.reproduction.reweighting.voices import (
     age_band,
+    colored,
     degraded,
     describe,
     describe_store,
@@ -39,6 +40,16 @@ def test_the_bad_channel_loses_the_upper_half_and_keeps_the_lower_one():
     upper = np.corrcoef(clean_TM[:, 4:].ravel(), bad_TM[:, 4:].ravel())[0, 1]
     assert lower > 0.9
     assert abs(upper) < 0.1
+
+
+def test_the_coloring_channel_changes_with_the_recording_and_takes_nothing():
+    clean_TM = frames(30)
+    one_TM, two_TM = (colored(clean_TM, rng_for(0, name)) for name in ("one", "two"))
+    for heard_TM in (one_TM, two_TM):
+        color_M = (heard_TM - clean_TM)[0]
+        assert color_M.std() > 0.5
+        np.testing.assert_allclose(heard_TM - color_M, clean_TM, atol=1e-5)
+    assert abs(one_TM - two_TM).max() > 0.5
 
 
 def test_a_fifth_of_the_speakers_is_drawn_whatever_their_order():

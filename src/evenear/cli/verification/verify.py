@@ -29,11 +29,23 @@ def verify(
     first: Annotated[str, typer.Argument(help="A sound file, or the name of an enrolled voice.")],
     second: Annotated[Path, typer.Argument(help="A sound file.")],
     model: _MODEL = _DEFAULT,
-    db: Annotated[Path | None, typer.Option(help="A file of enrolled voices.")] = None,
+    db: Annotated[
+        Path | None,
+        typer.Option(help=f"The file of enrolled voices; for a name, {_DB} if none is given."),
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Accept from this score on.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare two voices; with a threshold, say whether they may be taken for one."""
+    is_name = not Path(first).exists()
+    if is_name and db is None:
+        if not _DB.exists():
+            raise AudioError(
+                f"There is no file {first}, and nobody is enrolled here.",
+                hint="Check the name and the folder; voices that are not enrolled in "
+                f"{_DB} are found with --db.",
+            )
+        db = _DB
     embedder = _load(model)
     enrolments = None
     if db is not None:
@@ -41,7 +53,7 @@ def verify(
 
         enrolments = Enrolments(db, version=embedder.version)
     warnings: list[str] = []
-    if enrolments is not None and not Path(first).exists():
+    if enrolments is not None and is_name:
         enrolled = enrolments.template(first)
     else:
         enrolled = _heard(embedder, Path(first), warnings).vector

@@ -31,6 +31,15 @@ def render(results: Mapping[str, Any]) -> str:
         "",
         "The control of a variant has the same loss and mean weight, and nobody weighs.",
         "",
+        *_table(
+            ["variant", "effective share of a batch", "largest weight, %", "weights with losses"],
+            [_spread(variants[name]["label"], one) for name, one in results["weighing"].items()],
+        ),
+        "",
+        "Of each run's last batch, seed by seed: effective size (sum of weights)^2 / sum of "
+        "squared weights as a share of the batch, 1 if all weigh alike; the correlation of weights "
+        "and losses. An adversary whose share is below 0.1 has collapsed onto a few utterances.",
+        "",
         "## The paper's claims",
         "",
     ]
@@ -68,6 +77,12 @@ def render(results: Mapping[str, Any]) -> str:
         "",
     ]
     lines += _table(head, [_planted(one) for one in results["planted_narrow"].values()])
+    lines += [
+        "",
+        "A channel that takes nothing from a voice, but colors each recording in another way:",
+        "",
+    ]
+    lines += _table(head, [_planted(one) for one in results["planted_colored"].values()])
     lines.append("")
     return "\n".join(lines)
 
@@ -98,6 +113,12 @@ def _claim(claim: Mapping[str, Any]) -> list[str]:
     found = claim["found"]
     seen = "" if found is None else f"{100 * found['detectable']:.1f} %"
     return [claim["title"], published, _change(found), claim["judgement"], seen]
+
+
+def _spread(label: str, one: Mapping[str, Any]) -> list[str]:
+    shares = ", ".join(f"{share:.2f}" for share in one["effective_share"])
+    largest = ", ".join(f"{100 * share:.1f}" for share in one["largest_share"])
+    return [label, shares, largest, ", ".join(f"{r:+.2f}" for r in one["correlation_with_loss"])]
 
 
 def _planted(one: Mapping[str, Any]) -> list[str]:

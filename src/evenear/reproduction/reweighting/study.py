@@ -6,8 +6,9 @@ Each run leaves its test vectors in a file, so a study that was stopped goes on 
 The planted group is a random fifth of the speakers, of training and of test, behind a bad channel.
 It asks what the real groups are too few to answer: does reweighting lower the error of a group that
 nobody named, and does its adversary give that group the most weight? Beside it stand weights by the
-truth, since where even they lower nothing, no adversary can; and a network too narrow for everyone,
-since one that learns all of its training speakers has nothing to gain from weights.
+truth, since where even they lower nothing, no adversary can; a network too narrow for everyone,
+since one that learns all of its training speakers has nothing to gain from weights; and a channel
+that takes nothing from a voice, so that there is something to gain.
 
 Legend: B utterances, D width of an embedding, K groups, X numbers of an utterance.
 """
@@ -26,6 +27,7 @@ from evenear.config import replace
 from evenear.data.batching.store import FrameStore, StoreConfig, build_store
 from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError
+from evenear.losses.reweighting.weights import WeightReport
 from evenear.reproduction.reweighting.learning import (
     CONTROLS,
     LABELS,
@@ -45,9 +47,13 @@ from evenear.reproduction.reweighting.results import (
     measure,
 )
 from evenear.reproduction.reweighting.voices import (
+    Channel,
     DescribedVoices,
+    colored,
+    degraded,
     describe_store,
     hidden_fifth,
+    known_of,
 )
 
 __all__ = ["PLANTED", "Study", "planted_results"]
@@ -59,7 +65,14 @@ _NARROW = {"hidden_dim": 16, "embedding_dim": 8}
 _TRUE_WEIGHT = 3.0
 _HIDDEN, _BAD = "channel: bad", "bad channel"
 _REAL = "real"
-_PLANTED_KINDS = ("planted", "planted_narrow")
+_WEIGHING = tuple(name for name in CONTROLS if name not in ("constant", TRUTH))
+"""Variants with an adversary."""
+_PLANTED_KINDS: Mapping[str, Channel] = {
+    "planted": degraded,
+    "planted_narrow": degraded,
+    "planted_colored": colored,
+}
+"""How the hidden group is heard; the second time by a network too narrow for everyone."""
 
 
 class _Weighed(NamedTuple):
@@ -127,6 +140,7 @@ class Study:
             "test_speakers": len({u.speaker for u in self.test.utterances}),
             "test_utterances_each": self.each,
             **as_json(measured, judged),
+            "weighing": {name: self._spread(name) for name in _WEIGHING},
             **{
                 kind: planted_results(found, {name: self._weights(name, kind) for name in found})
                 for kind, found in planted.items()
@@ -139,8 +153,9 @@ class Study:
         """EERs of variants, each from every seed."""
         planted = kind != _REAL
         bad = self._hidden(0) if planted else frozenset()
-        train = describe_store(self.train, bad)
-        test = describe_store(self.test, bad).at_most(self.each)
+        channel = _PLANTED_KINDS.get(kind, degraded)
+        train = describe_store(self.train, bad, channel)
+        test = describe_store(self.test, bad, channel).at_most(self.each)
         attributes = ("channel",) if planted else ("gender", "age")
         found = {}
         for name in names:
@@ -208,8 +223,14 @@ class Study:
 
     def _weights(self, name: str, kind: str) -> "_Weighed":
         """Mean adversary score of each group over that of all, and mean loss, for each seed."""
-        train = describe_store(self.train, self._hidden(0))
-        groups = np.array([_group(known) for known in train.attributes])
+        hidden = self._hidden(0)
+        groups = np.array(
+            [
+                _group(known_of(one, is_bad=one.speaker in hidden))
+                for one in self.train.utterances
+                if one.copy == 0
+            ]
+        )
         is_bad_B = groups == _BAD
         weights, losses = [], []
         for seed in range(self.num_seeds):
@@ -221,6 +242,17 @@ class Study:
                 values = {one: scores_B[groups == one].mean() / mean for one in set(groups)}
                 weights.append({one: float(values[one]) for one in sorted(values)})
         return _Weighed(weights, losses)
+
+    def _spread(self, name: str) -> dict[str, Any]:
+        """How the weights of each run's last batch were spread: idle, useful or collapsed."""
+        files = [np.load(self._path(name, seed, _REAL)) for seed in range(self.num_seeds)]
+        reports = [WeightReport(*file["report"].tolist()) for file in files]
+        return {
+            "effective_share": [one.effective_share for one in reports],
+            "largest_share": [one.largest_share for one in reports],
+            "correlation_with_loss": [one.correlation for one in reports],
+            "collapsed": sum(one.has_collapsed for one in reports),
+        }
 
     def _hidden(self, seed: int) -> frozenset[str]:
         train = {utterance.speaker for utterance in self.train.utterances}

@@ -6,25 +6,42 @@ their changes, over its louder half: 192 numbers for 64 bins. They hold a voice'
 channel's; what a network over frames would find in their order is lost. The published comparison is
 of losses, and what these numbers cost they cost all losses.
 
-A hidden group can be planted: a channel that loses the upper half of the mel bins in noise, for all
-utterances of some speakers. Nobody tells the training who they are.
+A hidden group can be planted: some speakers are heard through a bad channel in all utterances. One
+channel loses the upper half of the mel bins in noise: what it takes from a voice no training gives
+back. Another takes nothing, but colors each recording in another way, and a network can learn to
+look past that. Nobody tells the training who they are.
 
-Legend: B utterances, T frames, M mel bins, X numbers of an utterance.
+Legend: B utterances, T frames, M mel bins, X numbers of an utterance, K cosines over the bins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evenear.data.batching.store import FrameStore
+from evenear.data.batching.store import FrameStore, StoredUtterance
 from evenear.seeding import rng_for
 
-__all__ = ["DescribedVoices", "age_band", "degraded", "describe", "describe_store", "hidden_fifth"]
+__all__ = [
+    "Channel",
+    "DescribedVoices",
+    "age_band",
+    "colored",
+    "degraded",
+    "describe",
+    "describe_store",
+    "hidden_fifth",
+    "known_of",
+]
+
+Channel = Callable[[NDArray[np.float32], np.random.Generator], NDArray[np.float32]]
+"""What becomes of the frames (T, M) of an utterance."""
 
 _NOISE_BELOW = 2.0
 """The noise of the bad channel lies this much (natural log of energy) below the mean frame."""
+_WAVES, _COLOR = 4, 2.0
+"""Of the coloring channel: cosines over the bins, and their amplitude in natural logarithms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +70,31 @@ class DescribedVoices:
         )
 
 
-def describe_store(store: FrameStore, bad_channel: frozenset[str] = frozenset()) -> DescribedVoices:
-    """Describe the first stored copy of each utterance, as it is or through the bad channel."""
+def degraded(frames_TM: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Frames after a channel that loses their upper half and adds noise."""
+    num_bins = frames_TM.shape[1]
+    noise_TM = rng.gumbel(size=frames_TM.shape) * 0.5 + frames_TM.mean() - _NOISE_BELOW
+    lost_TM = np.array(frames_TM, dtype=np.float64)
+    lost_TM[:, num_bins // 2 :] = -30.0
+    return np.logaddexp(lost_TM, noise_TM).astype(np.float32)
+
+
+def colored(frames_TM: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Frames after a channel that is another one in each recording.
+
+    Four cosines over the bins, of random amplitude, are added to the logarithms.
+    """
+    num_bins = frames_TM.shape[1]
+    places_M = (np.arange(num_bins) + 0.5) / num_bins
+    waves_KM = np.cos(np.pi * np.arange(1, _WAVES + 1)[:, None] * places_M)
+    color_M = _COLOR * rng.standard_normal(_WAVES) @ waves_KM
+    return (frames_TM + color_M).astype(np.float32)
+
+
+def describe_store(
+    store: FrameStore, bad_channel: frozenset[str] = frozenset(), channel: Channel = degraded
+) -> DescribedVoices:
+    """Describe the first stored copy of each utterance, as it is or through a bad channel."""
     numbers, speakers, attributes = [], [], []
     for index, utterance in enumerate(store.utterances):
         if utterance.copy > 0:
@@ -63,16 +103,21 @@ def describe_store(store: FrameStore, bad_channel: frozenset[str] = frozenset())
         is_bad = utterance.speaker in bad_channel
         if is_bad:
             rng = rng_for(0, "bad channel", utterance.utterance_id)
-            frames_TM = degraded(frames_TM, rng)
+            frames_TM = channel(frames_TM, rng)
         numbers.append(describe(frames_TM))
         speakers.append(utterance.speaker)
-        known = {"channel": "bad" if is_bad else "plain"}
-        if "gender" in utterance.attributes:
-            known["gender"] = str(utterance.attributes["gender"])
-        if "age" in utterance.attributes:
-            known["age"] = age_band(int(str(utterance.attributes["age"])))
-        attributes.append(known)
+        attributes.append(known_of(utterance, is_bad=is_bad))
     return DescribedVoices(np.stack(numbers), tuple(speakers), tuple(attributes))
+
+
+def known_of(utterance: StoredUtterance, *, is_bad: bool) -> dict[str, str]:
+    """What is known of an utterance's speaker, for tests alone."""
+    known = {"channel": "bad" if is_bad else "plain"}
+    if "gender" in utterance.attributes:
+        known["gender"] = str(utterance.attributes["gender"])
+    if "age" in utterance.attributes:
+        known["age"] = age_band(int(str(utterance.attributes["age"])))
+    return known
 
 
 def describe(frames_TM: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -82,15 +127,6 @@ def describe(frames_TM: NDArray[np.float32]) -> NDArray[np.float32]:
     change_TM = np.diff(frames_TM, axis=0) if len(frames_TM) > 1 else np.zeros_like(frames_TM)
     parts = (loud_TM.mean(axis=0), loud_TM.std(axis=0), change_TM.std(axis=0))
     return np.concatenate(parts).astype(np.float32)
-
-
-def degraded(frames_TM: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Frames after a channel that loses their upper half and adds noise."""
-    num_bins = frames_TM.shape[1]
-    noise_TM = rng.gumbel(size=frames_TM.shape) * 0.5 + frames_TM.mean() - _NOISE_BELOW
-    lost_TM = np.array(frames_TM, dtype=np.float64)
-    lost_TM[:, num_bins // 2 :] = -30.0
-    return np.logaddexp(lost_TM, noise_TM).astype(np.float32)
 
 
 def hidden_fifth(speakers: Sequence[str], seed: int) -> frozenset[str]:
