@@ -15,10 +15,10 @@ from evenear.streaming import Recognizer
 
 HEARD = {
     "evenear-en": {
-        "library": "THE LIBRARY OPENS AT NINE IN THE MORNING",
+        "library": "THE LIBRARY OPEN AT NIGHT IN THE MORNING",
         "park": "WE WENT THE PARK AND PLAYED ALL DAY",
         "telephone": "PLEASE CALL ME WHEN YOU GET HOME",
-        "weather": "I THINK IT WOULD RAIN TOMORROW",
+        "weather": "I THINK IT WILL RAIN TOMORROW",
     },
     "evenear-en-small": {
         "library": "THE LIBRARY OPENS AT NINE AND THE MORNING",
