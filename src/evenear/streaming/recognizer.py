@@ -203,14 +203,17 @@ class Recognizer:
         heard = self._ear.step(features_BTF, [state.encoder for state in states])
         states = [s._replace(encoder=own) for s, own in zip(states, heard.states, strict=True)]
         events, states = self._reader.read(heard.settled_BTD, states, tracker)
-        searches = self.search.step(heard.ahead_BTD, [state.search for state in states])
-        for b, (state, search) in enumerate(zip(states, searches, strict=True)):
-            if heard.ahead_BTD.shape[1] and not state.turns.is_open:
-                continue  # only what is settled opens a turn
+        is_ahead = heard.ahead_BTD.shape[1] > 0
+        # Only what is settled opens a turn, so nobody else's frames are searched ahead.
+        rows = [b for b, state in enumerate(states) if state.turns.is_open or not is_ahead]
+        searches = [states[b].search for b in rows]
+        if is_ahead:
+            searches = self.search.step(heard.ahead_BTD[rows], searches)
+        for b, search in zip(rows, searches, strict=True):
             best = self.search.best(search)
-            found, turns = self._tracker.partial(state.turns, best, search.num_frames)
+            found, turns = self._tracker.partial(states[b].turns, best, search.num_frames)
             events[b] += found
-            states[b] = state._replace(turns=turns)
+            states[b] = states[b]._replace(turns=turns)
         return events, states
 
     @torch.inference_mode()
