@@ -11,26 +11,16 @@ The version of a model is a digest of its weights and settings: templates of one
 be compared with embeddings of another.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import torch
 
-from evenear.checkpoint.folders import (
-    CONFIG,
-    FORMAT,
-    find_folder,
-    read_folder,
-    read_json,
-    write_folder,
-)
-from evenear.checkpoint.weights import load_weights, stored
-from evenear.config import from_dict, to_dict
+from evenear.checkpoint.folders import CONFIG
+from evenear.checkpoint.listeners import ListenerFolder, write_listener
+from evenear.config import from_dict
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig
 from evenear.models.moments import MomentsConfig, MomentsModel
@@ -43,7 +33,6 @@ VoiceModel = SpeakerModel | MomentsModel
 
 SPEAKER = "speaker"
 """The kind that such a folder says it holds."""
-_WEIGHTS, _CARD, _PROVENANCE = "weights.safetensors", "card.md", "provenance.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,20 +65,16 @@ def save_speaker(
         CheckpointError: The features do not fit the network, or the folder cannot be written.
     """
     _check_fit(model.config, features)
-    settings = {
-        "format": FORMAT,
-        "kind": SPEAKER,
-        "speaker": to_dict(model.config),
-        "features": to_dict(features),
-    }
-    files = {
-        _WEIGHTS: safetensors.torch.save(stored(model.state_dict(), dtype)),
-        CONFIG: (json.dumps(settings, indent=2) + "\n").encode(),
-        _CARD: card.encode(),
-    }
-    if provenance:
-        files[_PROVENANCE] = (json.dumps(dict(provenance), indent=2) + "\n").encode()
-    write_folder(Path(folder), files)
+    write_listener(
+        folder,
+        SPEAKER,
+        model=model,
+        network=model.config,
+        features=features,
+        card=card,
+        provenance=provenance,
+        dtype=dtype,
+    )
 
 
 def load_speaker(name_or_folder: str | Path) -> SpeakerBundle:
@@ -99,20 +84,13 @@ def load_speaker(name_or_folder: str | Path) -> SpeakerBundle:
         CheckpointError: There is none, a file is missing or damaged, or the weights belong to
             another network.
     """
-    folder = find_folder(name_or_folder, kind=SPEAKER)
-    files = read_folder(folder, (_WEIGHTS, CONFIG))
-    settings = read_json(folder / CONFIG, files[CONFIG])
-    if settings.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {settings.get('format')!r}; this version reads {FORMAT}.",
-            hint="Install the version of evenear that wrote it.",
-        )
+    there = ListenerFolder.read(name_or_folder, SPEAKER)
     try:
-        network = _network(settings.get("speaker", {}))
-        features = from_dict(FeatureConfig, settings.get("features", {}))
+        network = _network(there.settings.get("speaker", {}))
+        features = from_dict(FeatureConfig, there.settings.get("features", {}))
     except ConfigError as error:
         raise CheckpointError(
-            f"{folder / CONFIG} is of another version of evenear: {error}"
+            f"{there.folder / CONFIG} is of another version of evenear: {error}"
         ) from None
     _check_fit(network, features)
     with torch.random.fork_rng(devices=[]):
@@ -121,15 +99,14 @@ def load_speaker(name_or_folder: str | Path) -> SpeakerBundle:
             model = MomentsModel(network)
         else:
             model = SpeakerModel(network)
-    load_weights(folder, model, files[_WEIGHTS])
-    digest = hashlib.sha256(files[_WEIGHTS] + files[CONFIG]).hexdigest()[:16]
+    there.fill(model)
     return SpeakerBundle(
         model=model.eval(),
         features=features,
-        card=files.get(_CARD, b"").decode(),
-        name=folder.name,
-        version=f"{folder.name}-{digest}",
-        provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
+        card=there.card,
+        name=there.folder.name,
+        version=there.version,
+        provenance=there.provenance,
     )
 
 

@@ -8,27 +8,16 @@ provenance.json        settings, speech, seed, device and hours it came from
 manifest.json          size and SHA-256 of every other file
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 import torch
 
-from evenear.checkpoint.bundles import load_weights
-from evenear.checkpoint.folders import (
-    CONFIG,
-    FORMAT,
-    find_folder,
-    read_folder,
-    read_json,
-    write_folder,
-)
-from evenear.checkpoint.weights import stored
-from evenear.config import from_dict, to_dict
+from evenear.checkpoint.folders import CONFIG
+from evenear.checkpoint.listeners import ListenerFolder, write_listener
+from evenear.config import from_dict
 from evenear.errors import CheckpointError, ConfigError
 from evenear.features import FeatureConfig
 from evenear.models.voice import VoiceConfig, VoiceModel
@@ -37,7 +26,6 @@ __all__ = ["VOICE", "VoiceBundle", "load_voice", "save_voice"]
 
 VOICE = "voice"
 """The kind that such a folder says it holds."""
-_WEIGHTS, _CARD, _PROVENANCE = "weights.safetensors", "card.md", "provenance.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +58,16 @@ def save_voice(
         CheckpointError: The features do not fit the network, or the folder cannot be written.
     """
     _check_fit(model.config, features)
-    settings = {
-        "format": FORMAT,
-        "kind": VOICE,
-        "voice": to_dict(model.config),
-        "features": to_dict(features),
-    }
-    files = {
-        _WEIGHTS: safetensors.torch.save(stored(model.state_dict(), dtype)),
-        CONFIG: (json.dumps(settings, indent=2) + "\n").encode(),
-        _CARD: card.encode(),
-    }
-    if provenance:
-        files[_PROVENANCE] = (json.dumps(dict(provenance), indent=2) + "\n").encode()
-    write_folder(Path(folder), files)
+    write_listener(
+        folder,
+        VOICE,
+        model=model,
+        network=model.config,
+        features=features,
+        card=card,
+        provenance=provenance,
+        dtype=dtype,
+    )
 
 
 def load_voice(name_or_folder: str | Path) -> VoiceBundle:
@@ -93,33 +77,25 @@ def load_voice(name_or_folder: str | Path) -> VoiceBundle:
         CheckpointError: There is none, a file is missing or damaged, or the weights belong to
             another network.
     """
-    folder = find_folder(name_or_folder, kind=VOICE)
-    files = read_folder(folder, (_WEIGHTS, CONFIG))
-    settings = read_json(folder / CONFIG, files[CONFIG])
-    if settings.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{folder} has format {settings.get('format')!r}; this version reads {FORMAT}.",
-            hint="Install the version of evenear that wrote it.",
-        )
+    there = ListenerFolder.read(name_or_folder, VOICE)
     try:
-        network = from_dict(VoiceConfig, settings.get("voice", {}))
-        features = from_dict(FeatureConfig, settings.get("features", {}))
+        network = from_dict(VoiceConfig, there.settings.get("voice", {}))
+        features = from_dict(FeatureConfig, there.settings.get("features", {}))
     except ConfigError as error:
         raise CheckpointError(
-            f"{folder / CONFIG} is of another version of evenear: {error}"
+            f"{there.folder / CONFIG} is of another version of evenear: {error}"
         ) from None
     _check_fit(network, features)
     with torch.random.fork_rng(devices=[]):
         model = VoiceModel(network)
-    load_weights(folder, model, files[_WEIGHTS])
-    digest = hashlib.sha256(files[_WEIGHTS] + files[CONFIG]).hexdigest()[:16]
+    there.fill(model)
     return VoiceBundle(
         model=model.eval(),
         features=features,
-        card=files.get(_CARD, b"").decode(),
-        name=folder.name,
-        version=f"{folder.name}-{digest}",
-        provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
+        card=there.card,
+        name=there.folder.name,
+        version=there.version,
+        provenance=there.provenance,
     )
 
 
