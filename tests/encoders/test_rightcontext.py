@@ -132,3 +132,12 @@ def test_the_state_does_not_grow():
 def test_right_context_is_whole_blocks(right_frames):
     with pytest.raises(ConfigError, match="whole blocks of 8"):
         RightContext(encoder(), right_frames)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("right_frames", [8, 16, 24])
+@pytest.mark.parametrize("num_frames", [3, 8, 16, 21, 29, 40, 64])
+def test_whole_streams_at_one_go_settle_the_same(right_frames, num_frames):
+    right, features_BTF = RightContext(encoder(), right_frames), random_features(num_frames)
+    settled = settle(right, features_BTF, [num_frames // BLOCK])
+    torch.testing.assert_close(right.whole(features_BTF), settled, atol=LAW_TOLERANCE, rtol=0)

@@ -27,6 +27,7 @@ Departs from the papers: one set of weights, trained with blocks of several leng
 right context, does both; a window sees the past of its own phase.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -36,7 +37,10 @@ from evenear.encoders.transformer import TransformerEncoder, TransformerState
 from evenear.errors import ConfigError
 from evenear.units import Frames
 
-__all__ = ["Heard", "RightContext", "RightState"]
+__all__ = ["HearBlocks", "Heard", "RightContext", "RightState"]
+
+HearBlocks = Callable[[Tensor, TransformerState, int], tuple[Tensor, TransformerState]]
+"""What hears frames in blocks of so many feature frames, as `TransformerEncoder.hear` does."""
 
 
 class RightState(NamedTuple):
@@ -104,6 +108,30 @@ class RightContext:
             return settled_BTD, state
         heard_BTD, kept_BTD, state = self._hear(features_BTF[:, whole:], state)
         return torch.cat([settled_BTD, heard_BTD, kept_BTD], dim=1), state
+
+    def whole(self, features_BTF: Tensor, hear: HearBlocks | None = None) -> Tensor:
+        """All that `step` and `finish` settle of whole streams, each phase heard at one go.
+
+        Args:
+            features_BTF: Streams of the same length from their beginning to their end.
+            hear: What hears them instead of the encoder; it says as many frames.
+        """
+        hear = hear or self.encoder.hear
+        block, num_frames = self.encoder.block_frames, features_BTF.shape[1]
+        window = block + self.right_frames
+        phases = []
+        for first in range(block, window + 1, block):
+            state = self.encoder.initial_state(len(features_BTF))
+            heard_BTD, state = hear(features_BTF[:, :first], state, window)
+            if first < num_frames:
+                rest_BTD, _ = hear(features_BTF[:, first:], state, window)
+                heard_BTD = torch.cat([heard_BTD, rest_BTD], dim=1)
+            phases.append(heard_BTD)
+        frames_T = torch.arange(phases[0].shape[1])
+        ends_T = frames_T * self.encoder.stride // block + len(phases)  # where it is the oldest
+        ends_T = ends_T.clamp_max(num_frames // block + 1)  # at the end, one window settles all
+        phase_T = (ends_T - 1) % len(phases)
+        return torch.stack(phases)[phase_T, :, frames_T].transpose(0, 1)
 
     def _hear(self, features_BTF: Tensor, state: RightState) -> tuple[Tensor, Tensor, RightState]:
         """What a block, or the rest of one, settles, and what is ahead of that."""

@@ -251,14 +251,14 @@ class TransformerEncoder(Encoder):
         return encoded_BTD
 
     def hear(
-        self, features_BTF: Tensor, state: TransformerState
+        self, features_BTF: Tensor, state: TransformerState, block: int | None = None
     ) -> tuple[Tensor, TransformerState]:
-        """Encode whatever frames as one block, where nothing waits in the state.
+        """Encode whatever frames in blocks of such a length, or as one, where nothing waits.
 
         The last frame is repeated until a group of `stride` is full.
         """
         whole_BTF, run = self._padded(features_BTF), LayerCall.__call__
-        return self._encode(whole_BTF, state, whole_BTF.shape[1], None, run)
+        return self._encode(whole_BTF, state, block or whole_BTF.shape[1], None, run)
 
     def encode(
         self, features_BTF: Tensor, valid_BT: Tensor, run: RunLayer = LayerCall.__call__

@@ -11,6 +11,8 @@ import torch
 
 from evenear.audit.report import AuditSettings
 from evenear.checkpoint import load_model
+from evenear.config import replace
+from evenear.encoders.transformer import TransformerConfig
 from evenear.errors import CheckpointError, CohortError, ConfigError
 from evenear.training.mitigation.judgement.finishing import finish
 from evenear.training.mitigation.repair import Repair, Watch
@@ -134,6 +136,22 @@ def test_only_the_upper_part_moves_where_layers_are_given(place):
     assert layers == {"1"}
     assert result.to_dict()["settings"]["mitigation"]["layers"] == 1
     assert "the last 1 encoder layers and the heads" in load_model(repair.folder / "model").card
+
+
+def test_without_any_layer_a_transformer_keeps_its_encoder(place):
+    encoder = TransformerConfig(
+        dim=8, num_heads=2, num_layers=1, ff_dim=8, block_frames=8, left_frames=8, right_frames=8
+    )
+    features = load_model(place / "model").features
+    write_model(place / "model", encoder=replace(encoder, feature_dim=features.dim))
+    repair = prepared(place, plan("fine-tune", settings=(1.0,), layers=0, rate=0.01))
+    finish(repair, SMALL)
+    made = load_model(repair.folder / "model")
+    before, after = load_model(place / "model").model.state_dict(), made.model.state_dict()
+    moved = {name for name, tensor in before.items() if not torch.equal(after[name], tensor)}
+    assert moved
+    assert not any(name.startswith("encoder.") for name in moved)
+    assert ", heads, seed" in made.card
 
 
 def test_an_embedding_that_the_lower_layers_must_hear_is_refused(place):

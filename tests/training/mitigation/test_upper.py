@@ -9,8 +9,10 @@ import torch
 
 from evenear.checkpoint import load_model, shipped_models
 from evenear.data.batching.store import StoreConfig, build_store
+from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.search import greedy_search
+from evenear.streaming.ear import Ear
 from evenear.training.encoding import encode
 from evenear.training.mitigation.upper import cut_below, stored_below
 from laws import FEATURES, tiny_bundle
@@ -37,7 +39,7 @@ def test_the_upper_part_encodes_and_reads_as_the_whole_does(parts, tmp_path):
     cut = cut_below(bundle, 1)
     below = stored_below(cut, store, tmp_path / "below")
     places = range(len(store))
-    whole = encode(bundle.model, store, list(places), bundle.features)
+    whole = encode(_heard_in_windows(bundle.model), store, list(places), bundle.features)
     upper = encode(cut.upper.model, below, list(places), cut.upper.features)
     assert whole.lengths_B.tolist() == upper.lengths_B.tolist()
     for b, length in enumerate(whole.lengths_B.tolist()):
@@ -47,6 +49,15 @@ def test_the_upper_part_encodes_and_reads_as_the_whole_does(parts, tmp_path):
     said = [reading.tokens for reading in greedy_search(bundle.model, whole)]
     again = [reading.tokens for reading in greedy_search(cut.upper.model, upper)]
     assert [len(t) for t in said] == [len(t) for t in again]
+
+
+def _heard_in_windows(model):
+    """A recognizer whose blocks are as long as the windows of its right context, if it has one."""
+    encoder = model.encoder
+    if isinstance(encoder, TransformerEncoder) and encoder.right_frames:
+        model = copy.deepcopy(model)
+        model.encoder.set_block(encoder.block_frames + encoder.right_frames)
+    return model
 
 
 def test_stored_frames_are_found_again(parts, tmp_path):
@@ -112,3 +123,20 @@ def test_a_transformer_says_the_same_in_two_parts(num_layers):
     assert upper.lengths_B.tolist() == whole.lengths_B.tolist()
     for b, length in enumerate(whole.lengths_B.tolist()):
         torch.testing.assert_close(upper.encoded_BTD[b, :length], whole.encoded_BTD[b, :length])
+
+
+def test_heads_are_given_the_frames_that_a_stream_with_right_context_settles():
+    bundle = tiny_bundle("transformer")
+    block = bundle.model.encoder.block_frames
+    without = cut_below(bundle, 0).digest
+    bundle.model.encoder.right_frames = block
+    cut, ear = cut_below(bundle, 0), Ear(bundle.model)
+    assert cut.digest != without
+    features_BTF = torch.randn(2, 5 * block + 3, FEATURES.dim)
+    lengths_B = torch.tensor([5 * block + 3, 3 * block])
+    with torch.inference_mode():
+        heard = cut.upper.model.encode(*cut.lower.hear(features_BTF, lengths_B))
+        projected_BTD = cut.upper.model.joiner.encoder_proj(heard.encoded_BTD)
+        for b, length in enumerate(lengths_B.tolist()):
+            settled_1TD, _ = ear.finish(features_BTF[b, :length], ear.initial_state(1.0))
+            torch.testing.assert_close(projected_BTD[b, : heard.lengths_B[b]], settled_1TD[0])

@@ -11,6 +11,7 @@ import torch
 from evenear.checkpoint import Bundle, load_model, save_model
 from evenear.config import replace
 from evenear.data.batching.augmentation import FrameAugmentation
+from evenear.encoders.transformer import TransformerConfig
 from evenear.evaluation import load_utterances
 from evenear.models.transducer import Transducer
 from evenear.tokenizer import Tokenizer
@@ -48,16 +49,21 @@ def write_speakers(folder: Path, *, num_speakers: int = 16, first: int = 0) -> P
     return write_json_lines(folder / "utterances.jsonl", rows)
 
 
-def write_model(folder: Path, *, layers: int = 1) -> Bundle:
-    """A model of random weights, saved; it hears nothing, but everything can be done with it."""
+def write_model(
+    folder: Path, *, layers: int = 1, encoder: TransformerConfig | None = None
+) -> Bundle:
+    """A model of random weights, saved; it hears nothing, but everything can be done with it.
+
+    Its encoder has so many LSTM layers, or is the one that is given.
+    """
     settings = config()
     tokenizer = Tokenizer.train(
         [" ".join(pair) for pair in itertools.product(HERTZ, repeat=2)] * 5,
         settings.data.vocabulary_size,
     )
     stack = replace(settings.model.encoder.lstm, num_layers=layers)
-    encoder = replace(settings.model.encoder, lstm=stack)
-    shape = replace(settings.model, encoder=encoder).transducer(
+    lstm = replace(settings.model.encoder, lstm=stack)
+    shape = replace(settings.model, encoder=encoder or lstm).transducer(
         vocabulary_size=len(tokenizer), blank_id=tokenizer.blank_id, with_ctc=True
     )
     with torch.random.fork_rng(devices=[]):

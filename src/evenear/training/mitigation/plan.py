@@ -112,8 +112,8 @@ class MitigationConfig:
     overall_margin: float = Field(default=0.005, ge=0)
     """By how much, relatively, everyone's errors on tuning speakers may grow at most."""
     layers: int | None = Field(default=None, ge=0)
-    """Encoder layers that adapt, from the last on, over what the lower ones heard once; None: all,
-    which hear the speech anew in each update."""
+    """Encoder layers that adapt, from the last on, over what the lower ones heard once; 0: heads
+    alone; None: all, which hear the speech anew in each update."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of encoder and joiner while adapting."""
     objective: ObjectiveConfig = ObjectiveConfig()

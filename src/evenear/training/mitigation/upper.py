@@ -9,8 +9,12 @@
 Adapting a recognizer means hearing the same speech again and again, and most of that time goes into
 the layers that change least. Here they hear each utterance once, their frames are stored, and what
 is adapted is the rest: the last layers of an LSTM or a Transformer encoder (none: its last
-normalization), predictor, joiner and heads. The upper part says just what the whole recognizer
-says. What adapting the lower part too would bring stays unknown.
+normalization, which a repair leaves alone), predictor, joiner and heads. The upper part says just
+what the whole recognizer says. What adapting the lower part too would bring stays unknown.
+
+A Transformer that hears with right context is heard so: without any layer in the upper part, its
+frames are those that a stream settles; else both parts hear in blocks as long as a window, which is
+what a stream computes but for where windows begin.
 
 Legend: B utterances, T frames, F feature width, D width.
 """
@@ -37,7 +41,13 @@ from evenear.data.batching.store import FrameStore, StoreConfig, build_store
 from evenear.data.corpora.manifests import Utterance
 from evenear.encoders.convrnn import ConvRnnConfig
 from evenear.encoders.lstm import LstmEncoderConfig
-from evenear.encoders.transformer import LayerCall, TransformerConfig, TransformerEncoder
+from evenear.encoders.rightcontext import RightContext
+from evenear.encoders.transformer import (
+    LayerCall,
+    TransformerConfig,
+    TransformerEncoder,
+    TransformerState,
+)
 from evenear.errors import ConfigError
 from evenear.features import FeatureConfig, stack_frames
 from evenear.models.transducer import Transducer
@@ -76,7 +86,8 @@ class Cut:
         for name, tensor in self.whole.model.state_dict().items():
             if name not in above:
                 digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
-        blocks = getattr(self.whole.model.config.encoder, "block_frames", None)
+        encoder = self.whole.model.encoder
+        blocks = [getattr(encoder, f"{side}_frames", None) for side in ("block", "right")]
         digest.update(f"{blocks}".encode())
         return digest.digest()
 
@@ -190,9 +201,20 @@ class _LowerTransformer(Lower):
 
     def __init__(self, model: Transducer, below: int) -> None:
         assert isinstance(model.encoder, TransformerEncoder), "checked by whoever cuts"
-        self._model, self._encoder, self._below = model, model.encoder, below
+        self._model, self._encoder, self._below = model, copy.deepcopy(model.encoder), below
+        self._right = None
+        if model.encoder.right_frames and below == model.encoder.config.num_layers:
+            self._right = RightContext(model.encoder, model.encoder.right_frames)
+        self._encoder.set_block(_window(model.encoder))
 
     def hear(self, features_BTF: Tensor, lengths_B: Tensor) -> tuple[Tensor, Tensor]:
+        features_BTF = self._model.normalize(features_BTF)
+        reduction = self._encoder.config.reduction
+        out_lengths_B = self._encoder.output_lengths(lengths_B) * reduction
+        if self._right is not None:
+            lengths = lengths_B.tolist()
+            alone = [self._settled(x[None, :n]) for x, n in zip(features_BTF, lengths, strict=True)]
+            return torch.nn.utils.rnn.pad_sequence(alone, batch_first=True), out_lengths_B
         valid_BT = torch.arange(features_BTF.shape[1]) < lengths_B[:, None]
         reached: list[Tensor] = []
 
@@ -205,9 +227,27 @@ class _LowerTransformer(Lower):
                 reached.append(x_BTD)
             return x_BTD, past
 
-        self._encoder.encode(self._model.normalize(features_BTF), valid_BT, run)
-        reduction = self._encoder.config.reduction
-        return reached[0], self._encoder.output_lengths(lengths_B) * reduction
+        self._encoder.encode(features_BTF, valid_BT, run)
+        return reached[0], out_lengths_B
+
+    def _settled(self, features_1TF: Tensor) -> Tensor:
+        """Frames (T, D) that a stream settles, before the last normalization."""
+        assert self._right is not None, "asked for by whoever has right context"
+        encoder, reached = self._right.encoder, list[Tensor]()
+
+        def hear(
+            features_BTF: Tensor, state: TransformerState, block: int
+        ) -> tuple[Tensor, TransformerState]:
+            _, state = encoder.hear(features_BTF, state, block)
+            frames_BTD = reached.pop()
+            return frames_BTD.unflatten(1, (-1, encoder.config.reduction)).flatten(2), state
+
+        hook = encoder.norm.register_forward_pre_hook(lambda _, given: reached.append(given[0]))
+        try:
+            joined_1TD = self._right.whole(features_1TF, hear)
+        finally:
+            hook.remove()
+        return joined_1TD[0].unflatten(1, (encoder.config.reduction, -1)).flatten(0, 1)
 
     def name_of(self, name: str) -> str:
         parts = name.split(".")
@@ -216,18 +256,26 @@ class _LowerTransformer(Lower):
         return ".".join(parts)
 
 
+def _window(encoder: TransformerEncoder) -> int:
+    """Feature frames that are heard together."""
+    return encoder.block_frames + encoder.right_frames
+
+
 def _cut_transformer(bundle: Bundle, encoder: TransformerConfig, num_layers: int) -> Cut:
     below = encoder.num_layers - num_layers
     if below < 1 or num_layers < 0:
         raise ConfigError(
             f"Between 0 and {encoder.num_layers - 1} layers can be adapted, got {num_layers}."
         )
+    whole = bundle.model.encoder
+    assert isinstance(whole, TransformerEncoder), "its settings say so"
     upper = replace(
         encoder,
         feature_dim=encoder.dim,
         convolved=False,
         num_layers=num_layers,
-        block_frames=encoder.block_frames // 2,
+        block_frames=_window(whole) // 2,
+        right_frames=0,
         training_blocks=(),
         offset_chance=0.0,
     )

@@ -4,6 +4,7 @@
 import pytest
 import torch
 
+from evenear.checkpoint import load_model, shipped_models
 from evenear.data.batching.store import StoreConfig, build_store
 from evenear.losses.ewc import Fisher
 from evenear.models.transducer import Transducer
@@ -72,6 +73,22 @@ def test_the_model_at_hand_is_never_moved(place, fisher, tmp_path):
     before = {name: t.clone() for name, t in place[0].model.state_dict().items()}
     train_candidate(material(place, "fine-tune"), 1.0, tmp_path / "one")
     assert all(torch.equal(t, before[name]) for name, t in place[0].model.state_dict().items())
+
+
+def test_without_any_layer_the_heads_alone_move(place, tmp_path):
+    made = train_candidate(material(place, "fine-tune", layers=0), 1.0, tmp_path / "one")
+    before = place[0].model.state_dict()
+    moved = {name for name, t in weights(made).items() if not torch.equal(t, before[name])}
+    assert {name.split(".")[0] for name in moved} >= {"predictor", "joiner"}
+    assert not any(name.startswith("encoder.") for name in moved)
+
+
+def test_a_dial_is_kept_where_it_is_given(tmp_path):
+    if "evenear-en" not in shipped_models():
+        pytest.skip("not shipped")
+    bundle = load_model("evenear-en")
+    Repaired(bundle.model).save(tmp_path, bundle, dial=bundle.dial)
+    assert load_model(tmp_path / "model").with_gates().dial is not None
 
 
 def test_ewc_of_strength_0_is_fine_tuning_bit_for_bit(place, fisher, tmp_path):

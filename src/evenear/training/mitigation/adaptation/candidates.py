@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evenear.checkpoint import Bundle, load_model, save_model
+from evenear.checkpoint import Bundle, Dial, load_model, save_model
 from evenear.data.batching.batches import Batch, BatchConfig, BatchMaker, Pick
 from evenear.data.batching.store import FrameStore, StoreConfig
 from evenear.losses.ewc import EwcPenalty, Fisher, diagonal_fisher
@@ -81,8 +81,17 @@ class Repaired:
         bundle: Bundle,
         card: str = "",
         provenance: Mapping[str, Any] | None = None,
+        dial: Dial | None = None,
     ) -> None:
-        """Write its model folders; the one that `load` looks for comes last."""
+        """Write its model folders; the one that `load` looks for comes last.
+
+        Args:
+            folder: Where they go.
+            bundle: What the recognizers were made from; they get all that is no weight from it.
+            card: Their card; that of the bundle if it is empty.
+            provenance: How they came to be; the bundle's if there is none.
+            dial: The bundle's dial, if their encoder is the bundle's.
+        """
         for name, model in (("cohort", self.cohort), ("rest", self.rest), ("model", self.model)):
             if model is not None:
                 save_model(
@@ -96,6 +105,7 @@ class Repaired:
                     words=bundle.words,
                     word_search=bundle.word_search,
                     provenance=provenance or bundle.provenance,
+                    dial=dial,
                 )
 
     @classmethod
@@ -173,6 +183,8 @@ def _trained(
         add_adapters(model, how.rank, torch_rng_for(how.seed, "adapters"))
     elif how.method.startswith("freeze-"):
         freeze(model, how.method.removeprefix("freeze-"))
+    if how.layers == 0:
+        freeze(model, "encoder")  # its last normalization, too: then a dial still fits it
     penalties = {}
     if how.method in ("ewc", "l2sp"):
         fisher = material.fisher if how.method == "ewc" else Fisher.ones(model)

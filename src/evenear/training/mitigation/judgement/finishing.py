@@ -53,7 +53,8 @@ def finish(repair: Repair, settings: AuditSettings | None = None) -> Result:
     write_report(audit(before, cohorts, how, other=after), repair.folder / "audit.html")
     made = repair.whole(repair.candidate(repair.choice.chosen.setting or 0.0))
     provenance = {**repair.bundle.provenance, "repaired": to_dict(repair.plan)}
-    made.save(repair.folder, repair.bundle, _card(result), provenance)
+    dial = repair.bundle.dial if repair.how.layers == 0 else None  # else it moved on without it
+    made.save(repair.folder, repair.bundle, _card(result), provenance, dial)
     write_bytes(repair.folder / "report.html", render(result).encode())
     text = json.dumps(result.to_dict(), indent=2, ensure_ascii=False) + "\n"
     write_bytes(repair.folder / "result.json", text.encode())  # last: it says that all is done
@@ -65,7 +66,9 @@ def _card(result: Result) -> str:
     repair, how, chosen = result.repair, result.repair.how, result.choice.chosen
     dial = METHODS[how.method].name
     adaptation = repair.parts["adaptation"]
-    moved = "" if how.layers is None else f", the last {how.layers} encoder layers and the heads"
+    moved = ""
+    if how.layers is not None:
+        moved = f", the last {how.layers} encoder layers and the heads" if how.layers else ", heads"
     hours = sum(u.seconds for u in adaptation) / 3600
     count = len(repair.division.adaptation)
     repaired = (
