@@ -66,7 +66,7 @@ def mitigate(
         typer.Option(
             min=0,
             help="Adapt only so many encoder layers, from the last on, and the heads, over what "
-            "the others heard once: much quicker.",
+            "the others heard once: much quicker. With 0, the heads alone: a dial stays.",
         ),
     ] = None,
     precision: Annotated[
