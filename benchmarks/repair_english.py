@@ -44,7 +44,12 @@ from evenear.training.mitigation.adaptation.candidates import Repaired
 from evenear.training.mitigation.cohort import CohortRule, parse_cohort
 from evenear.training.mitigation.judgement.choosing import Point, choose
 from evenear.training.mitigation.judgement.finishing import finish
-from evenear.training.mitigation.judgement.measuring import measured, streamed, whole
+from evenear.training.mitigation.judgement.measuring import (
+    measured,
+    measured_by_speaker,
+    streamed,
+    whole,
+)
 from evenear.training.mitigation.plan import METHODS, MethodName, MitigationConfig
 from evenear.training.mitigation.repair import Repair, Watch
 from evenear.training.mitigation.upper import heard_below
@@ -225,11 +230,11 @@ def _picked(args: argparse.Namespace, done: Sequence[Told], speech: Speech) -> d
         made = found.repair.whole(found.repair.candidate(setting))
         rates = []
         for name, model in (("before", Repaired(found.repair.bundle.model)), ("after", made)):
-            members = found.repair.members.__getitem__
-            rows = measured(
+            rows = measured_by_speaker(
                 folder / "rows" / f"streamed-{name}.jsonl",
                 name,
-                lambda m=model, who=members: streamed(found.repair.bundle, m, spoken, who),
+                spoken,
+                streamed(found.repair.bundle, model, found.repair.members.__getitem__),
             )
             rates.append(rows.wer)
         values["streamed"] = {"utterances": len(spoken), "before": rates[0], "after": rates[1]}

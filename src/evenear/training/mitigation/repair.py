@@ -36,7 +36,12 @@ from evenear.training.mitigation.adaptation.candidates import (
 )
 from evenear.training.mitigation.adaptation.transcribing import confident, machine_texts
 from evenear.training.mitigation.judgement.choosing import Point, choose, point
-from evenear.training.mitigation.judgement.measuring import measured, streamed, whole
+from evenear.training.mitigation.judgement.measuring import (
+    measured,
+    measured_by_speaker,
+    streamed,
+    whole,
+)
 from evenear.training.mitigation.plan import MitigationConfig
 from evenear.training.mitigation.speakers import Division, divide_speakers, parts_of
 from evenear.training.mitigation.upper import Cut, cut_below, heard_below
@@ -297,7 +302,8 @@ class Repair:
         self.watch.stage(f"Hearing test speakers, {name}", len(spoken))
         path = self.folder / "rows" / f"test-{name}.jsonl"
         get, step = self.members.__getitem__, self.watch.step
-        return measured(path, name, lambda: streamed(self.bundle, made, spoken, get, progress=step))
+        rows = streamed(self.bundle, made, get, progress=step)
+        return measured_by_speaker(path, name, spoken, rows)
 
     def _name(self, setting: float) -> str:
         return f"{self.how.method}-{setting:g}"

@@ -3,16 +3,19 @@
 
 Two ways give them, both with the search that the model's folder recommends: streamed, as a listener
 would get it; and whole utterances, many at once, much quicker, to choose among candidates. A file
-of rows that is there is not measured again.
+of rows that is there is not measured again; of speakers who are streamed, each one's rows are kept
+when they are there, so whoever is killed goes on with the next speaker.
 """
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 import torch
 
+from evenear.atomic import write_bytes
 from evenear.audit import Table, read_table
 from evenear.checkpoint import Bundle
 from evenear.data.batching.store import FrameStore
@@ -26,7 +29,7 @@ from evenear.streaming.searches import build_search, recommended
 from evenear.training.encoding import Precision, computing, encode, plain_batches
 from evenear.training.mitigation.adaptation.candidates import Repaired
 
-__all__ = ["Members", "measured", "streamed", "whole"]
+__all__ = ["Members", "measured", "measured_by_speaker", "streamed", "whole"]
 
 Members = Callable[[str], bool | None]
 """Whether a speaker is in the cohort."""
@@ -43,25 +46,56 @@ def measured(path: Path, name: str, rows: Callable[[], Sequence[Row]]) -> Table:
     return read_table(path, name=name)
 
 
+def measured_by_speaker(
+    path: Path,
+    name: str,
+    utterances: Sequence[Utterance],
+    rows: Callable[[Sequence[Utterance]], Sequence[Row]],
+) -> Table:
+    """The table of a file of rows, whose speakers are measured one by one if it is not there.
+
+    Args:
+        path: The file; until it is written, a folder beside it holds what is measured already.
+        name: The table's name.
+        utterances: What is measured.
+        rows: Measures some of it.
+    """
+    if not path.exists():
+        by_speaker: dict[str, list[Utterance]] = {}
+        for u in utterances:
+            by_speaker.setdefault(u.speaker, []).append(u)
+        folder, parts = path.with_suffix(""), list[Path]()
+        for number, own in enumerate(by_speaker.values()):
+            parts.append(folder / f"{number:05}.jsonl")
+            if not parts[-1].exists():
+                write_rows(rows(own), parts[-1])
+        write_bytes(path, b"".join(part.read_bytes() for part in parts))
+    shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+    return read_table(path, name=name)
+
+
 def streamed(
     bundle: Bundle,
     repaired: Repaired,
-    utterances: Sequence[Utterance],
     members: Members,
     *,
     progress: Callable[[int], None] | None = None,
-) -> list[Row]:
-    """Rows of utterances, heard chunk by chunk by the recognizer of their speakers' side."""
-    rows = []
-    for side in (True, False, None):
-        own = [u for u in utterances if members(u.speaker) is side]
-        if not own:
-            continue
-        recognizer = Recognizer(dataclasses.replace(bundle, model=repaired.of(side)))
-        for row in recognize(recognizer, own, chunk_seconds=_CHUNK_SECONDS):
-            rows.append(row)
+) -> Callable[[Sequence[Utterance]], list[Row]]:
+    """What gives rows of utterances: each is streamed to the recognizer of its speaker's side."""
+
+    @cache
+    def recognizer(side: bool | None) -> Recognizer:
+        return Recognizer(dataclasses.replace(bundle, model=repaired.of(side)))
+
+    def rows(utterances: Sequence[Utterance]) -> list[Row]:
+        heard = []
+        for u in utterances:
+            listener = recognizer(members(u.speaker))
+            heard += recognize(listener, [u], chunk_seconds=_CHUNK_SECONDS)
             if progress is not None:
                 progress(1)
+        return heard
+
     return rows
 
 
