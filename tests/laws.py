@@ -40,7 +40,7 @@ from evenear.nn.state import map_state, split_state, stack_states, state_bytes, 
 from evenear.search import BeamConfig, GreedySearch, LexiconConfig, greedy_search
 from evenear.seeding import rng_for, torch_rng_for
 from evenear.tokenizer import Tokenizer
-from gating import BLOCKS, FRAMES, THRIFTY, make_undecided
+from gating import BLOCKS, FRAMES, SPARING, THRIFTY, make_undecided
 
 __all__ = [
     "ENCODERS",
@@ -124,6 +124,9 @@ ENCODERS = {
     "gated-blocks": GatedConfig(backbone=_TRANSFORMER, gates=BLOCKS),
     "gated-frames": GatedConfig(backbone=_TRANSFORMER, gates=FRAMES),
     "gated-thrifty": GatedConfig(backbone=_TRANSFORMER, gates=THRIFTY),
+    "gated-sparing": GatedConfig(
+        backbone=replace(_TRANSFORMER, right_frames=8, left_frames=16), gates=SPARING
+    ),
     "contextnet-reduced-3": replace(_CONTEXTNET, squeeze_excite="off", reduction=3),
 }
 """Small encoders that between them use every option."""

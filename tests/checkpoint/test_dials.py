@@ -10,9 +10,11 @@ import pytest
 import torch
 
 from evenear.checkpoint import Dial, load_model, put_dial, save_model
+from evenear.config import replace
 from evenear.encoders.gated import GateConfig, GatedTransformer
 from evenear.errors import CheckpointError
 from evenear.models.gating import with_gates
+from evenear.models.transducer import Transducer
 from evenear.nn.gate import ArbitratorConfig
 from evenear.seeding import torch_rng_for
 from evenear.streaming import Recognizer
@@ -35,6 +37,16 @@ def gated_model(bundle):
     for module in gated.modules():
         make_undecided(module, torch_rng_for(0, "dial"))
     return gated
+
+
+def ungated(model):
+    """The recognizer around whose encoder there are gates, without them."""
+    plain = Transducer(replace(model.config, encoder=model.encoder.config.backbone))
+    inside = {
+        name.replace("encoder.backbone.", "encoder."): w for name, w in model.state_dict().items()
+    }
+    plain.load_state_dict({name: inside[name] for name in plain.state_dict()})
+    return plain.eval()
 
 
 @pytest.fixture
@@ -70,6 +82,23 @@ def test_a_recognizer_of_such_a_folder_has_a_dial(folder):
     stream.accept(torch.randn(16_000, generator=torch_rng_for(0, "sound")).numpy() * 0.1)
     stream.finish()
     assert stream.compute != 1.0
+
+
+def test_a_dial_keeps_its_speech_gate_and_its_plans(tmp_path):
+    bundle = tiny_bundle("gated-sparing")
+    parts = {"features": bundle.features, "tokenizer": bundle.tokenizer}
+    save_model(tmp_path / "model", model=ungated(bundle.model), **parts)
+    put_dial(tmp_path / "model", Dial.of(bundle.model, {}))
+    found = load_model(tmp_path / "model").with_gates().model.encoder.speech
+    own = bundle.model.encoder.speech
+    torch.testing.assert_close(found.plans_P3, own.plans_P3, atol=1e-3, rtol=0)
+    features_BTF = random_features(60, batch_size=2)
+    for gate in (found, own):
+        assert not gate.training
+    logits = [gate.step(features_BTF, gate.initial_state(2))[0] for gate in (found, own)]
+    torch.testing.assert_close(*logits, atol=0.05, rtol=0.01)
+    torch.testing.assert_close(found.silence_D, own.silence_D)
+    torch.testing.assert_close(found.threshold, own.threshold)
 
 
 def test_a_dial_goes_with_other_heads_and_with_weights_stored_again(folder, tmp_path):

@@ -8,6 +8,7 @@ import torch
 from evenear.errors import ConfigError
 from evenear.features import extract
 from evenear.streaming import Recognizer
+from evenear.streaming.ear import Ear
 from evenear.streaming.explain import PARTS, Explained, explain, off_rates
 from laws import random_sound, tiny_bundle
 
@@ -28,6 +29,26 @@ def test_it_tells_what_a_stream_spends(name):
     assert seen.on_LKP.shape == (2, len(seen.spent_K), len(PARTS))
     assert 0.02 < seen.on_LKP.mean() < 0.98
     assert seen.asked == 0.5
+
+
+@pytest.mark.parametrize("share", [0.3, 0.75])
+def test_it_tells_what_a_stream_that_hears_sparingly_spends(share):
+    recognizer = Recognizer(tiny_bundle("gated-sparing"))
+    encoder, bundle = recognizer.model.encoder, recognizer.bundle
+    seen = explain(recognizer, SOUND, share)
+    block = encoder.block_frames
+    features_TF = torch.from_numpy(extract(SOUND, bundle.features)[: len(seen.spent_K) * block])
+    hearing = Ear(recognizer.model).sparing
+    with torch.no_grad():
+        state = hearing.initial_state(share)
+        for block_1TF in recognizer.model.normalize(features_TF[None]).split(block, dim=1):
+            _, state = hearing.step(block_1TF, state)
+        _, state = hearing.finish(block_1TF[:, :0], state)
+    assert seen.compute == pytest.approx(float(state.spent_B / state.full_B))
+    assert seen.on_LKP.shape == (2, len(seen.spent_K), len(PARTS))
+    is_skipped_K = (seen.on_LKP == 0).all(axis=(0, 2)) & (seen.spent_K < 0.05)
+    assert 0 < is_skipped_K.sum() < len(seen.spent_K)
+    assert (seen.on_LKP[:, ~is_skipped_K].mean() == 1.0) == (share == 0.75)
 
 
 def test_everything_runs_where_all_is_asked_for():

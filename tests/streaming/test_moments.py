@@ -25,6 +25,15 @@ def test_without_blocks_a_frame_is_known_at_its_end():
     assert Moments(CLOCK).known(7) == pytest.approx(0.21)
 
 
+def test_where_blocks_wait_all_is_known_now_and_taken_in_the_order_of_the_sound():
+    moments = Moments(CLOCK, 4, heard_frames=20)
+    assert moments.known(3) == moments.known(17) == pytest.approx(0.6)
+    assert moments.order(3) == pytest.approx(0.09)
+    assert (moments.told(0.2), moments.told(0.7)) == (pytest.approx(0.6), 0.7)
+    plain = Moments(CLOCK, 4)
+    assert (plain.order(3), plain.told(0.2)) == (plain.known(3), 0.2)
+
+
 def test_no_moment_is_behind_the_end_of_the_sound():
     moments = Moments(CLOCK, 4, end_seconds=0.2)
     assert moments.known(30) == moments.at(30) == 0.2

@@ -251,14 +251,18 @@ class TransformerEncoder(Encoder):
         return encoded_BTD
 
     def hear(
-        self, features_BTF: Tensor, state: TransformerState, block: int | None = None
+        self,
+        features_BTF: Tensor,
+        state: TransformerState,
+        run: RunLayer = LayerCall.__call__,
+        block: int | None = None,
     ) -> tuple[Tensor, TransformerState]:
         """Encode whatever frames in blocks of such a length, or as one, where nothing waits.
 
         The last frame is repeated until a group of `stride` is full.
         """
-        whole_BTF, run = self._padded(features_BTF), LayerCall.__call__
-        return self._encode(whole_BTF, state, block or whole_BTF.shape[1], None, run)
+        frames_BTF = self._padded(features_BTF)
+        return self._encode(frames_BTF, state, block or frames_BTF.shape[1], None, run)
 
     def encode(
         self, features_BTF: Tensor, valid_BT: Tensor, run: RunLayer = LayerCall.__call__
@@ -269,9 +273,8 @@ class TransformerEncoder(Encoder):
             if self.config.training_blocks:
                 drawn = torch.randint(len(self.config.training_blocks), ())
                 block = self.config.training_blocks[int(drawn)]
-            size = (len(features_BTF),)
-            offset_B = torch.randint(self.config.position_cycle, size)
-            offset_B *= torch.rand(size) < self.config.offset_chance
+            offset_B = torch.randint(self.config.position_cycle, features_BTF.shape[:1])
+            offset_B *= torch.rand(len(offset_B)) < self.config.offset_chance
         return self._encode_whole(features_BTF, valid_BT, block, offset_B, run)
 
     def encode_unbounded(self, features_BTF: Tensor, valid_BT: Tensor) -> Tensor:
@@ -294,8 +297,7 @@ class TransformerEncoder(Encoder):
         lengths_B, num_frames = valid_BT.sum(dim=1), features_BTF.shape[1]
         if num_frames == 0:
             return features_BTF.new_zeros(len(features_BTF), 0, self.dim)
-        padded = num_frames + -num_frames % self.stride
-        places_T = torch.arange(padded, device=features_BTF.device)
+        places_T = torch.arange(num_frames + -num_frames % self.stride, device=features_BTF.device)
         places_BT = places_T.minimum((lengths_B - 1).clamp_min(0)[:, None])
         rows_B1 = torch.arange(len(features_BTF), device=features_BTF.device)[:, None]
         state = self.initial_state(len(features_BTF))
@@ -361,8 +363,8 @@ class TransformerEncoder(Encoder):
 
     def _padded(self, features_BTF: Tensor) -> Tensor:
         """The frames, the last one repeated until a group of `stride` is full."""
-        missing = -features_BTF.shape[1] % self.stride
-        return torch.cat([features_BTF, features_BTF[:, -1:].expand(-1, missing, -1)], dim=1)
+        last_BTF = features_BTF[:, -1:].expand(-1, -features_BTF.shape[1] % self.stride, -1)
+        return torch.cat([features_BTF, last_BTF], dim=1)
 
     def _convolve(
         self, features_BTF: Tensor, state: TransformerState, block: int
@@ -383,8 +385,7 @@ class TransformerEncoder(Encoder):
 
     def _parted(self, features_BTF: Tensor, before_B1F: Tensor, block: int) -> Tensor:
         """Blocks (B * K, T, F), each with the frame before it and its last frame once more."""
-        missing = -features_BTF.shape[1] % block
-        repeated_BTF = features_BTF[:, -1:].expand(-1, missing, -1)
+        repeated_BTF = features_BTF[:, -1:].expand(-1, -features_BTF.shape[1] % block, -1)
         blocks_BKTF = torch.cat([features_BTF, repeated_BTF], dim=1).unflatten(1, (-1, block))
         ends_BK1F = blocks_BKTF[:, :, -1:]
         before_BK1F = torch.cat([before_B1F[:, None], ends_BK1F[:, :-1]], dim=1)

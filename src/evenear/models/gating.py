@@ -36,7 +36,7 @@ def with_gates(model: Transducer, gates: GateConfig) -> Transducer:
         weights[name if inside == name else f"encoder.backbone.{inside}"] = weight
     missing, unexpected = gated.load_state_dict(weights, strict=False)
     assert not unexpected, unexpected
-    new = ("arbitrators.", "stand_ins.", "thrifty.", "asked_G", "told_G")
+    new = ("arbitrators.", "stand_ins.", "thrifty.", "speech.", "asked_G", "told_G")
     assert all(name.removeprefix("encoder.").startswith(new) for name in missing), missing
     assert isinstance(gated.encoder, GatedTransformer), "as its config says"
     with torch.no_grad():

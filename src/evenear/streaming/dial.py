@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compute dial of a recognizer: ask for a share of the computation, learn what was spent.
 
-Encoders without gates have no dial: they compute all, whatever they hear. All is what the encoder
-computes when it hears each block once; right context, which hears them again, is not counted.
+Encoders without gates have no dial: they compute all, whatever they hear. All is what `compute=1`
+computes: with right context, each block for every place that it has in a window. (A dial without a
+speech gate counts as if there were no right context: its streams hear each block once.)
 
 Legend: B streams, T frames, D joiner width.
 """
@@ -15,6 +16,7 @@ from evenear.encoders.base import Encoder
 from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.encoders.gated.state import GatedState
 from evenear.encoders.rightcontext import RightState
+from evenear.encoders.sparing import SparingState
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 
@@ -30,7 +32,10 @@ class ComputeMeter:
 
     def add(self, encoder: Encoder, state: Any) -> None:
         """Add what a stream has spent. Without gates every stream spends all."""
-        if isinstance(encoder, GatedTransformer) and isinstance(state, GatedState):
+        if isinstance(state, SparingState):
+            self.spent += float(state.spent_B.sum())
+            self.dense += float(state.full_B.sum())
+        elif isinstance(encoder, GatedTransformer) and isinstance(state, GatedState):
             self.spent += float(state.spent_B.sum())
             self.dense += float(state.dense_B.sum())
         elif isinstance(encoder, GatedTransformer) and isinstance(state, RightState):
@@ -61,7 +66,11 @@ def asked(encoder: Encoder, state: Any, compute: float) -> Any:
 
 
 def share_spent(encoder: Encoder, state: Any) -> float:
-    """The share of the dense encoder's work that one stream has spent so far."""
+    """The share of all work that one stream has spent so far."""
+    if isinstance(state, SparingState) and state.full_B > 0:
+        return float(state.spent_B / state.full_B)
+    if isinstance(state, SparingState):
+        return float(state.gated.asked_B)
     if isinstance(encoder, GatedTransformer) and isinstance(state, GatedState):
         return float(encoder.spent(state))
     return 1.0

@@ -2,7 +2,8 @@
 """How a recognizer hears: the encoder with its dial and its right context, for streams in a batch.
 
 A stream that asks for all computation hears with right context, if its model has one: frames are
-heard ahead first and settled later. One that asks for less hears each block once.
+heard ahead first and settled later. One that asks for less hears sparingly, if the model's dial has
+a speech gate; else each block once, as far as the gates let it.
 
 Legend: B streams, T frames, F feature width, D joiner width.
 """
@@ -16,6 +17,7 @@ from torch import Tensor
 from evenear.checkpoint import Bundle
 from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.encoders.rightcontext import RightContext, RightState
+from evenear.encoders.sparing import SparingHearing, SparingState
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
@@ -51,29 +53,53 @@ class Ear:
         self.right = None
         if backbone is not None and self.right_frames:
             self.right = RightContext(backbone, self.right_frames)
+        self.sparing = None
+        encoder = model.encoder
+        if isinstance(encoder, GatedTransformer) and encoder.speech is not None:
+            self.sparing = SparingHearing(encoder, self.right_frames)
 
     def initial_state(self, share: float) -> Any:
         """What one stream that has heard nothing and asks for this share begins with."""
         if self.right is not None and share == 1.0:
             return self.right.initial_state(1)
+        if self.sparing is not None and share != 1.0:
+            return self.sparing.initial_state(share)
         return asked(self.model.encoder, self.model.encoder.initial_state(1), share)
 
     def is_patient(self, state: Any) -> bool:
         """Whether a stream hears with right context."""
         return isinstance(state, RightState)
 
+    def heard_frames(self, state: Any) -> int | None:
+        """Encoder frames heard, of a stream whose blocks wait for as long as it takes; else None.
+
+        Such streams hear block by block.
+        """
+        if not isinstance(state, SparingState):
+            return None
+        return -(-int(state.heard_B) // self.model.encoder.stride)
+
     def alike(self, states: Sequence[Any]) -> list[list[int]]:
-        """Places of states that can be heard for in one batch: of one kind and at one phase."""
+        """Places of states that can be heard for in one batch: of one kind and at one phase.
+
+        Those that hear sparingly are alone: each decides for itself when it encodes.
+        """
         groups: dict[int, list[int]] = {}
         for place, state in enumerate(states):
             phase = state.waiting_BWF.shape[1] if isinstance(state, RightState) else -1
+            if isinstance(state, SparingState):
+                phase = -2 - place
             groups.setdefault(phase, []).append(place)
         return list(groups.values())
 
     def step(self, features_BTF: Tensor, states: Sequence[Any]) -> Projected:
-        """Hear whole blocks of streams that are alike."""
+        """Hear whole blocks of streams that are alike; one block, where blocks wait."""
         state = states[0] if len(states) == 1 else stack_states(states)
-        if self.right is None or not isinstance(state, RightState):
+        if self.sparing is not None and isinstance(state, SparingState):
+            settled_BTD, state = self.sparing.step(self.model.normalize(features_BTF), state)
+            settled_BTD = self._projected(settled_BTD)
+            ahead_BTD = settled_BTD[:, :0]
+        elif self.right is None or not isinstance(state, RightState):
             settled_BTD, state = self.model.step(features_BTF, state)
             ahead_BTD = settled_BTD[:, :0]
         else:
@@ -89,6 +115,14 @@ class Ear:
             features_1TF = self.model.normalize(features_TF[None])
             settled_1TD, state = self.right.finish(features_1TF, state)
             return self._projected(settled_1TD), state
+        if self.sparing is not None and isinstance(state, SparingState):
+            features_1TF, parts = self.model.normalize(features_TF[None]), []
+            whole = len(features_TF) - len(features_TF) % self.model.encoder.block_frames
+            for block_1TF in features_1TF[:, :whole].split(self.model.encoder.block_frames, dim=1):
+                settled_1TD, state = self.sparing.step(block_1TF, state)
+                parts.append(settled_1TD)
+            settled_1TD, state = self.sparing.finish(features_1TF[:, whole:], state)
+            return self._projected(torch.cat([*parts, settled_1TD], dim=1)), state
         projected_1TD, state = self.model.step(features_TF[None], state)
         rest_1TD, state = finished(self.model, state)
         return torch.cat([projected_1TD, rest_1TD], dim=1), state

@@ -27,6 +27,8 @@ class Moments(NamedTuple):
     end_seconds: Seconds = math.inf
     right_frames: Frames = 0
     """Encoder frames behind a block that are heard before it is known."""
+    heard_frames: Frames | None = None
+    """Encoder frames heard by now, where blocks wait for as long as it takes; None: they do not."""
 
     def at(self, frame: Frames) -> Seconds:
         """When a frame begins."""
@@ -34,8 +36,24 @@ class Moments(NamedTuple):
 
     def known(self, num_frames: Frames) -> Seconds:
         """When the last of so many frames was known."""
+        if self.heard_frames is not None:
+            return min(self.clock.seconds_at(self.heard_frames), self.end_seconds)
         heard = -(-num_frames // self.block_frames) * self.block_frames + self.right_frames
         return min(self.clock.seconds_at(heard), self.end_seconds)
+
+    def order(self, num_frames: Frames) -> Seconds:
+        """What is heard before this moment is considered before the last of so many frames.
+
+        That is when the frame is known. Where blocks wait, it is when it was said: all that comes
+        later waits with it.
+        """
+        if self.heard_frames is not None:
+            return self.clock.seconds_at(num_frames)
+        return self.known(num_frames)
+
+    def told(self, seconds: Seconds) -> Seconds:
+        """When something that was heard at a moment is told: later, where it waited for blocks."""
+        return seconds if self.heard_frames is None else max(seconds, self.known(0))
 
     def words(self, reading: Hypothesis, tokenizer: Tokenizer) -> tuple[Word, ...]:
         """Words with times; one that came out after the sound was at its end."""

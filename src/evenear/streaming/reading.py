@@ -63,7 +63,7 @@ class TurnReader:
         """What a detector of voice made known before the next block of encoder frames is."""
         events: list[Event] = []
         search, turns = state.search, state.turns
-        following = tracker.moments.known(search.num_frames + 1)
+        following = tracker.moments.order(search.num_frames + 1)
         count = sum(silence.seconds < following for silence in state.silences)
         for silence in state.silences[:count]:
             num_frames = search.num_frames
@@ -72,7 +72,8 @@ class TurnReader:
             events += found
             if is_over:
                 last = self.search.finalized(search)
-                found, turns = tracker.close(turns, last, silence.seconds, silence.is_over)
+                known = tracker.moments.told(silence.seconds)
+                found, turns = tracker.close(turns, last, known, silence.is_over)
                 events, search = events + found, self.search.restart(search)
         left = state.silences[count:]
         return events, state._replace(search=search, turns=turns, silences=left)

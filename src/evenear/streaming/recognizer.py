@@ -193,15 +193,19 @@ class Recognizer:
             The events and the next state of each stream.
         """
         if silences is not None:
-            states = _listening(states, silences)
+            states = [s.listening(new) for s, new in zip(states, silences, strict=True)]
         groups = self._ear.alike([state.encoder for state in states])
         if len(groups) > 1:
             return self._apart(features_BTF, states, groups)
-        tracker = self._tracker_of(states[0])
+        block = self.model.encoder.block_frames
+        waits = self._ear.heard_frames(states[0].encoder) is not None
+        if waits and features_BTF.shape[1] > block:
+            return self._one_by_one(features_BTF.split(block, dim=1), states)
         if not features_BTF.shape[1]:
-            return self._reader.read(features_BTF, states, tracker)
+            return self._reader.read(features_BTF, states, self._tracker_of(states[0]))
         heard = self._ear.step(features_BTF, [state.encoder for state in states])
         states = [s._replace(encoder=own) for s, own in zip(states, heard.states, strict=True)]
+        tracker = self._tracker_of(states[0])
         events, states = self._reader.read(heard.settled_BTD, states, tracker)
         is_ahead = heard.ahead_BTD.shape[1] > 0
         # Only what is settled opens a turn, so nobody else's frames are searched ahead.
@@ -233,10 +237,9 @@ class Recognizer:
             end_seconds: Where the sound ended.
             silences: What a detector of voice heard meanwhile.
         """
-        tracker = self._tracker_of(state).ended(end_seconds)
-        (state,) = _listening([state], [silences])
         projected_1TD, encoder = self._ear.finish(features_TF, state.encoder)
-        state = state._replace(encoder=encoder)
+        state = state.listening(silences)._replace(encoder=encoder)
+        tracker = self._tracker_of(state).ended(end_seconds)
         (events,), (state,) = self._reader.read(projected_1TD, [state], tracker)
         last, num_frames = self.search.finalized(state.search), state.search.num_frames
         found, turns = tracker.close(state.turns, last, tracker.moments.known(num_frames))
@@ -366,7 +369,21 @@ class Recognizer:
 
     def _tracker_of(self, state: StreamState) -> TurnTracker:
         """Follows the turns of a stream in what is settled."""
+        heard_frames = self._ear.heard_frames(state.encoder)
+        if heard_frames is not None:
+            return self._tracker.waiting(heard_frames)
         return self._patient_tracker if self._ear.is_patient(state.encoder) else self._tracker
+
+    def _one_by_one(
+        self, blocks: Sequence[Tensor], states: Sequence[StreamState]
+    ) -> tuple[list[list[Event]], list[StreamState]]:
+        """A step for each block."""
+        events: list[list[Event]] = [[] for _ in states]
+        after = list(states)
+        for block_BTF in blocks:
+            found, after = self.step(block_BTF, after)
+            events = [old + new for old, new in zip(events, found, strict=True)]
+        return events, after
 
     def _apart(
         self, features_BTF: Tensor, states: Sequence[StreamState], groups: Sequence[Sequence[int]]
@@ -379,11 +396,3 @@ class Recognizer:
             for b, each, state in zip(rows, found, own, strict=True):
                 events[b], after[b] = each, state
         return events, after
-
-
-def _listening(
-    states: Sequence[StreamState], silences: Sequence[Sequence[Silence]]
-) -> list[StreamState]:
-    """The states of streams of which a detector of voice heard more."""
-    pairs = zip(states, silences, strict=True)
-    return [state._replace(silences=(*state.silences, *new)) for state, new in pairs]

@@ -42,6 +42,10 @@ class StreamState(NamedTuple):
     silences: tuple[Silence, ...] = ()
     """What a detector of voice heard behind the block that the encoder waits for."""
 
+    def listening(self, silences: Sequence[Silence]) -> "StreamState":
+        """The state when a detector of voice has heard more."""
+        return self._replace(silences=(*self.silences, *silences))
+
 
 class Hearing(Protocol):
     """What a listener needs of the recognizer that hears for it."""

@@ -134,7 +134,13 @@ class TurnTracker:
 
     def ended(self, end_seconds: Seconds) -> "TurnTracker":
         """The tracker for what is heard after the end of the sound."""
-        moments = self.moments._replace(end_seconds=end_seconds)
+        return self._at(self.moments._replace(end_seconds=end_seconds))
+
+    def waiting(self, heard_frames: Frames) -> "TurnTracker":
+        """The tracker when so many encoder frames were heard, some of which may still wait."""
+        return self._at(self.moments._replace(heard_frames=heard_frames))
+
+    def _at(self, moments: Moments) -> "TurnTracker":
         return TurnTracker(
             self.config,
             self.tokenizer,
@@ -202,9 +208,8 @@ class TurnTracker:
             and read >= _READ_SECONDS
         ):
             return [], state, True
-        told, state = self._maybe(
-            state, best, silence.quiet_seconds, silence.seconds, began, silence.is_over
-        )
+        known = self.moments.told(silence.seconds)
+        told, state = self._maybe(state, best, silence.quiet_seconds, known, began, silence.is_over)
         return told, state, False
 
     def is_due(self, num_frames: Frames) -> bool:

@@ -37,6 +37,7 @@ from evenear.encoders.gated.block import BlockRun
 from evenear.encoders.gated.gates import GateConfig
 from evenear.encoders.gated.layer import StandIns, Toggles
 from evenear.encoders.gated.run import GatedRun, Rule
+from evenear.encoders.gated.speech import SpeechGate
 from evenear.encoders.gated.state import (
     GatedEncoded,
     GatedState,
@@ -118,6 +119,10 @@ class GatedTransformer(Encoder):
         self.register_buffer("asked_G", torch.linspace(0, 1, _GRID))
         table_G = torch.linspace(0, 1, _GRID) if gates.arbitrators.asked else torch.zeros(_GRID)
         self.register_buffer("told_G", table_G)
+        self.speech = None
+        if gates.speech is not None:
+            sizes = {"feature_dim": self.feature_dim, "stride": self.stride, "dim": self.dim}
+            self.speech = SpeechGate(gates.speech, **sizes)
         self.settled: list[TransformerLayer] = []
         """Layers for those who ask for less, as plain ones, once nothing is learned any more."""
         self.skips = True
@@ -229,6 +234,12 @@ class GatedTransformer(Encoder):
         encoded_BTD, backbone = self.backbone.step(features_BTF, state.backbone, run)
         return encoded_BTD, _after(run, state, backbone)
 
+    def hear(self, features_BTF: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
+        """Encode whatever frames of one stream as one block, where nothing waits in its state."""
+        run = self._run(state, 1)
+        encoded_BTD, backbone = self.backbone.hear(features_BTF, state.backbone, run)
+        return encoded_BTD, _after(run, state, backbone)
+
     def watched(
         self, features_BTF: Tensor, state: GatedState
     ) -> tuple[GatedState, tuple[Toggles, ...]]:
@@ -236,6 +247,12 @@ class GatedTransformer(Encoder):
         run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
         _, backbone = self.backbone.step(features_BTF, state.backbone, run)
         return _after(run, state, backbone), tuple(run.toggles)
+
+    def watched_window(self, features_BTF: Tensor, state: GatedState) -> tuple[Toggles, ...]:
+        """What is on where frames of one stream are heard as one block."""
+        run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
+        self.backbone.hear(features_BTF, state.backbone, run)
+        return tuple(run.toggles)
 
     def flush(self, state: GatedState) -> Tensor:
         """The frames of the last, incomplete block, if one waits."""

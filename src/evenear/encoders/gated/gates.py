@@ -11,6 +11,7 @@ from torch import Tensor
 
 from evenear.config import config
 from evenear.encoders.gated.layer import StandIns
+from evenear.encoders.gated.speech import SpeechGateConfig
 from evenear.encoders.transformer import TransformerConfig, TransformerLayer
 from evenear.nn.gate import Arbitrator, ArbitratorConfig
 
@@ -38,6 +39,8 @@ class GateConfig:
     """Width of what stands in for a module that is off; 0: nothing does, as in the paper."""
     compute: float = Field(default=1.0, ge=0, le=1)
     """The share of the computation that a stream asks for unless it says otherwise."""
+    speech: SpeechGateConfig | None = None
+    """The network that tells what need not be heard at all; None: everything is."""
     least: float = Field(default=0.2, ge=0, le=1)
     """The least share that is trained for."""
 
