@@ -9,6 +9,7 @@ Legend: B streams, T frames, F feature width, D joiner width.
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -53,16 +54,24 @@ class Ear:
         self.right = None
         if backbone is not None and self.right_frames:
             self.right = RightContext(backbone, self.right_frames)
-        self.sparing = None
-        encoder = model.encoder
-        if isinstance(encoder, GatedTransformer) and encoder.speech is not None:
-            self.sparing = SparingHearing(encoder, self.right_frames)
+
+    @cached_property
+    def sparing(self) -> SparingHearing | None:
+        """Hears for those who ask for less than all, if the dial has a speech gate.
+
+        Raises:
+            ConfigError: The encoder's past is too short for its windows.
+        """
+        encoder = self.model.encoder
+        if not isinstance(encoder, GatedTransformer) or encoder.speech is None:
+            return None
+        return SparingHearing(encoder, self.right_frames)
 
     def initial_state(self, share: float) -> Any:
         """What one stream that has heard nothing and asks for this share begins with."""
         if self.right is not None and share == 1.0:
             return self.right.initial_state(1)
-        if self.sparing is not None and share != 1.0:
+        if share != 1.0 and self.sparing is not None:
             return self.sparing.initial_state(share)
         return asked(self.model.encoder, self.model.encoder.initial_state(1), share)
 
@@ -95,7 +104,7 @@ class Ear:
     def step(self, features_BTF: Tensor, states: Sequence[Any]) -> Projected:
         """Hear whole blocks of streams that are alike; one block, where blocks wait."""
         state = states[0] if len(states) == 1 else stack_states(states)
-        if self.sparing is not None and isinstance(state, SparingState):
+        if isinstance(state, SparingState) and self.sparing is not None:
             settled_BTD, state = self.sparing.step(self.model.normalize(features_BTF), state)
             settled_BTD = self._projected(settled_BTD)
             ahead_BTD = settled_BTD[:, :0]
@@ -115,7 +124,7 @@ class Ear:
             features_1TF = self.model.normalize(features_TF[None])
             settled_1TD, state = self.right.finish(features_1TF, state)
             return self._projected(settled_1TD), state
-        if self.sparing is not None and isinstance(state, SparingState):
+        if isinstance(state, SparingState) and self.sparing is not None:
             features_1TF, parts = self.model.normalize(features_TF[None]), []
             whole = len(features_TF) - len(features_TF) % self.model.encoder.block_frames
             for block_1TF in features_1TF[:, :whole].split(self.model.encoder.block_frames, dim=1):

@@ -58,3 +58,29 @@ def test_a_costly_dial_is_told_so():
 def test_what_no_interval_shows_cannot_be_told():
     found = judge(results(gates_a=way(0.38, 0.104, -0.02, 0.1), gates_b=way(0.8, 0.1, -0.01, 0.01)))
     assert verdicts(found)[:3] == ["cannot tell"] * 3
+
+
+def stream(compute: float, wer: float, low: float = -0.01, high: float = 0.04) -> dict:
+    one = way(compute, wer, low, high)
+    return {**one, "relative_to_all": one.pop("relative_to_dense")}
+
+
+def test_where_streams_were_measured_they_are_what_is_judged():
+    gated = results(gates_a=way(0.38, 0.2, 0.8, 1.2), random_a=way(0.4, 0.15, 0.3, 0.7))
+    ways = {
+        "all": stream(1.0, 0.1),
+        "dial 0.4": stream(0.39, 0.102),
+        "dial 0.2": stream(0.2, 0.13),
+        "once": stream(0.5, 0.11),
+        "once, longer": stream(0.5, 0.101),
+        "random 0.4": stream(0.4, 0.3),
+    }
+    took = {"dial 0.4": {"time_saving": 0.5}, "dial 0.2": {"time_saving": 0.6}}
+    gated["streams"] = {"ways": ways, "groups": {}, "time": took}
+    found = {one["claim"]: one for one in judge(gated)}
+    assert found["60 % fewer operations for 3 % more errors"]["verdict"] == "holds"
+    assert found["better than random at no more computation"]["verdict"] == "holds"
+    assert found["better than once at no more computation"]["verdict"] == "holds"
+    assert found["better than once, longer at no more computation"]["verdict"] == "does not hold"
+    assert found["what is saved by count is saved in time (80 % of it)"]["here"] == "82 %; 75 %"
+    assert found["more computation never errs more"]["verdict"] == "holds"

@@ -9,30 +9,34 @@ __all__ = ["judge", "render"]
 
 _EQUAL = 0.03
 """Shares of computation this close are compared as equal."""
+_RIVALS = (
+    ("window", "12.9 % at +8.6 %"),
+    ("random", "about 60 % at over +146 %"),
+    ("exit", "not compared"),
+    ("blank", "not compared"),
+    ("smaller", "not compared"),
+)
+"""What gates must beat, and what the paper says of it."""
+_STREAM_RIVALS = (*_RIVALS[:3], ("once", "not compared"), ("once, longer", "not compared"))
 
 
 def judge(results: Mapping[str, Any]) -> list[dict[str, str]]:
     """The paper's claims, each with its verdict here; by intervals where there are any."""
-    ways = results["ways"]
-    gates = {name: way for name, way in ways.items() if name.startswith("gates ")}
+    streams = results.get("streams") or {}
+    ways = streams.get("ways") or results["ways"]
+    own, base = ("dial ", "relative_to_all") if streams else ("gates ", "relative_to_dense")
+    gates = {name: way for name, way in ways.items() if name.startswith(own)}
     best = [way for way in gates.values() if way["compute"] <= 0.4]
     claims = [
         _claim(
             "60 % fewer operations for 3 % more errors",
             "60.3 % at +3.3 %",
-            [_cost(way) for way in best],
-            any(_end(way, "high", 9.0) <= 0.05 for way in best),
-            all(_end(way, "low", 0.0) > 0.05 for way in best) and bool(best),
+            [_cost(way, base) for way in best],
+            any(_end(way[base], "high", 9.0) <= 0.05 for way in best),
+            all(_end(way[base], "low", 0.0) > 0.05 for way in best) and bool(best),
         )
     ]
-    rivals = (
-        ("window", "12.9 % at +8.6 %"),
-        ("random", "about 60 % at over +146 %"),
-        ("exit", "not compared"),
-        ("blank", "not compared"),
-        ("smaller", "not compared"),
-    )
-    for rival, paper in rivals:
+    for rival, paper in _STREAM_RIVALS if streams else _RIVALS:
         pairs = [
             (min(cheap, key=lambda way: way["wer"]["value"]), other)
             for name, other in ways.items()
@@ -44,7 +48,7 @@ def judge(results: Mapping[str, Any]) -> list[dict[str, str]]:
             _claim(
                 f"better than {rival} at no more computation",
                 paper,
-                [f"{_cost(one)} against {_cost(two)}" for one, two in pairs],
+                [f"{_cost(one, base)} against {_cost(two, base)}" for one, two in pairs],
                 bool(wins) and all(wins),
                 bool(wins) and not any(wins),
             )
@@ -68,6 +72,9 @@ def judge(results: Mapping[str, Any]) -> list[dict[str, str]]:
         _claim("more computation never errs more", "one point a run", [], falls, not falls)
     )
     kept = [one["kept_of_counted"] for one in results["milliseconds"] if one["kept_of_counted"]]
+    if streams:
+        saved = {name: 1.0 - way["compute"] for name, way in gates.items()}
+        kept = [streams["time"][name]["time_saving"] / saved[name] for name in gates]
     claims.append(
         _claim(
             "what is saved by count is saved in time (80 % of it)",
@@ -98,6 +105,8 @@ def render(results: Mapping[str, Any]) -> str:
         lines += ["", "In noise at 10 dB:", "", "| way | compute, % | WER, % | more errors, % |"]
         lines += ["|---|---|---|---|"]
         lines += [_row(name, way) for name, way in results["noise_10_db"].items()]
+    if results.get("streams"):
+        lines += _streams(results["streams"])
     lines += ["", "## The paper's claims", "", "| claim | paper | here | verdict |"]
     lines += ["|---|---|---|---|"]
     lines += [
@@ -129,26 +138,54 @@ def render(results: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _streams(streams: Mapping[str, Any]) -> list[str]:
+    """The dial as its users have it."""
+    lines = [
+        "",
+        "## As streams, with right context and the search that the model ships with",
+        "",
+        "Here `compute` is the share of what right context computes; `time` is processor time of "
+        "the encoder, all ways in turn; `delay` is how long words wait for being final.",
+        "",
+        "| way | compute, % | WER, % | more errors than all, % | time saved, % | delay, s |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, way in streams["ways"].items():
+        delay, saved = way.get("mean_final_delay_seconds"), streams["time"][name]["time_saving"]
+        waits = "-" if delay is None else f"{delay:.2f}"
+        lines.append(f"{_row(name, way, 'relative_to_all')} {100 * saved:.0f} | {waits} |")
+    for values in streams["groups"].values():
+        for value, own in values.items():
+            lines += ["", f"{value}, {own['speakers']} speakers:", ""]
+            lines += ["| way | compute, % | WER, % | more errors, % |", "|---|---|---|---|"]
+            lines += [
+                _row(name, way, "relative_to_all")
+                for name, way in own.items()
+                if name != "speakers"
+            ]
+    return lines
+
+
 def _claim(claim: str, paper: str, here: list[str], holds: bool, fails: bool) -> dict[str, str]:
     verdict = "holds" if holds else "does not hold" if fails else "cannot tell"
     return {"claim": claim, "paper": paper, "here": "; ".join(here) or "-", "verdict": verdict}
 
 
-def _cost(way: Mapping[str, Any]) -> str:
+def _cost(way: Mapping[str, Any], base: str) -> str:
     saved = 100 * (1 - way["compute"])
-    return f"{saved:.1f} % at {100 * way['relative_to_dense']['value']:+.1f} %"
+    return f"{saved:.1f} % at {100 * way[base]['value']:+.1f} %"
 
 
-def _end(way: Mapping[str, Any], which: str, unknown: float) -> float:
+def _end(cost: Mapping[str, Any], which: str, unknown: float) -> float:
     """An end of the interval of what a way costs in errors."""
-    found = way["relative_to_dense"][which]
+    found = cost[which]
     return unknown if found is None else found
 
 
-def _row(name: str, way: Mapping[str, Any]) -> str:
+def _row(name: str, way: Mapping[str, Any], base: str = "relative_to_dense") -> str:
     return (
         f"| {name} | {100 * way['compute']:.1f} | {_percent(way['wer'], '')} | "
-        f"{_percent(way['relative_to_dense'], '+')} |"
+        f"{_percent(way[base], '+')} |"
     )
 
 

@@ -16,7 +16,7 @@ not published.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,21 @@ from evenear.reproduction.amortized.rivals import (
     random_rule,
     with_window,
 )
-from evenear.reproduction.statistics import SpeakerErrors, Speakers, by_speaker
+from evenear.reproduction.amortized.streams import (
+    hear_streams,
+    is_sparing,
+    stream_ways,
+    time_streams,
+)
+from evenear.reproduction.amortized.summary import (
+    GROUPS,
+    Heard,
+    by_group,
+    errors_of,
+    share_of,
+    summary,
+)
+from evenear.reproduction.statistics import Speakers
 from evenear.search import BeamConfig, Hypothesis, LexiconConfig
 from evenear.seeding import torch_rng_for
 from evenear.streaming.searches import build_search
@@ -53,25 +67,6 @@ SHARES = (0.8, 0.6, 0.4, 0.2)
 _WINDOW = 15
 """Frames (20 ms) of the past that the sliding window keeps: the paper's 10 frames of 30 ms."""
 _BATCH_SECONDS = 60.0
-_GROUPS: dict[str, Callable[[dict[str, Any]], str | None]] = {
-    "age": lambda row: None if row.get("age") is None else _age(row["age"]),
-    "gender": lambda row: row.get("gender"),
-}
-
-
-@dataclass(frozen=True)
-class Heard:
-    """What came of one utterance."""
-
-    speaker: str
-    errors: int
-    words: int
-    spent: float
-    dense: float
-    age: str | None
-    gender: str | None
-
-
 _Way = Callable[[Tensor, Tensor], GatedEncoded]
 
 
@@ -93,7 +88,7 @@ def measure(
         smaller: The same model with gates that hear nothing, so that each of its settings is one
             smaller dense encoder; None: there is none to compare with.
         search: How words are read; None: as `quick_search` says.
-        without: What is left out for want of time: window, exit, blank, random, noise.
+        without: What is left out for want of time: window, exit, blank, random, noise, streams.
         shares: What is asked of the dial.
         report: Told what is measured next.
 
@@ -117,7 +112,7 @@ def measure(
         report(name)
         heard[name] = _hear(bundle, clean, way, read)
     for share in shares[1:3] if "random" not in without else ():
-        spent = _share(heard[f"gates {share}"])
+        spent = share_of(heard[f"gates {share}"])
         report(f"random {share}")
         heard[f"random {share}"] = _hear(bundle, clean, _random(encoder, clean, spent), read)
     loud: dict[str, list[Heard]] = {}
@@ -127,21 +122,43 @@ def measure(
         names = ("dense", *(f"gates {share}" for share in shares))
         loud = {name: _hear(bundle, noisy, ways[name], read) for name in names}
     report("milliseconds")
+    has_streams = "streams" not in without and is_sparing(bundle)
     return {
         "utterances": len(utterances),
         "speakers": len({u.speaker for u in utterances}),
         "search": {"kind": type(settings).__name__, **to_dict(settings)},
-        "ways": _summary(heard),
+        "ways": summary(heard),
         "left_out": list(without),
-        "noise_10_db": _summary(loud) if loud else {},
-        "groups": {name: _by_group(heard, name, shares) for name in _GROUPS},
+        "noise_10_db": summary(loud) if loud else {},
+        "groups": {
+            name: by_group(heard, name, [f"gates {share}" for share in shares]) for name in GROUPS
+        },
         "noise": _noise(heard, loud, shares) if loud else {},
         "off": _off_rates(encoder, clean, shares),
+        "streams": _streams(bundle, utterances, shares, report) if has_streams else {},
         "milliseconds": [
             _milliseconds(bundle, utterances[:4], share, block)
             for block in _blocks(encoder)
             for share in shares
         ],
+    }
+
+
+def _streams(
+    bundle: Bundle,
+    utterances: Sequence[Utterance],
+    shares: Sequence[float],
+    report: Callable[[str], None],
+) -> dict[str, Any]:
+    """The dial as its users have it."""
+    report("streams")
+    ways = stream_ways(bundle, shares)
+    heard = hear_streams(ways, utterances, report)
+    dials = [name for name in ways if name.startswith("dial ")]
+    return {
+        "ways": summary(heard, "all"),
+        "groups": {name: by_group(heard, name, dials, "all") for name in GROUPS},
+        "time": time_streams(ways, utterances[:: max(1, len(utterances) // 20)]),
     }
 
 
@@ -156,10 +173,6 @@ def _blocks(encoder: GatedTransformer) -> tuple[int, ...]:
     """Lengths of blocks, in feature frames, that it was trained for."""
     own = encoder.config.backbone
     return own.training_blocks or (own.block_frames,)
-
-
-def _age(years: Any) -> str:
-    return "adult" if float(years) >= 18 else "child"
 
 
 def _batches(
@@ -231,7 +244,7 @@ def _hear(
             said = normalize(u.text, "basic")
             text = normalize(bundle.tokenizer.decode(list(reading.tokens)), "basic")
             errors = word_errors(said, text)
-            known = {name: of(dict(u.attributes)) for name, of in _GROUPS.items()}
+            known = {name: of(dict(u.attributes)) for name, of in GROUPS.items()}
             rows.append(
                 Heard(
                     u.speaker,
@@ -239,7 +252,8 @@ def _hear(
                     errors.reference_words,
                     float(spent_B[b]),
                     float(dense_B[b]),
-                    **known,
+                    age=known["age"],
+                    gender=known["gender"],
                 )
             )
     return rows
@@ -263,43 +277,6 @@ def _random(
     return lambda f, n: encode_by(encoder, f, n, 0.5, rule)
 
 
-def _share(rows: Sequence[Heard]) -> float:
-    return sum(row.spent for row in rows) / sum(row.dense for row in rows)
-
-
-def _errors(rows: Sequence[Heard], speakers: Sequence[str]) -> SpeakerErrors:
-    errors_S, words_S = by_speaker(((r.speaker, r.errors, r.words) for r in rows), speakers)
-    return SpeakerErrors((errors_S,), words_S)
-
-
-def _summary(heard: dict[str, list[Heard]]) -> dict[str, Any]:
-    """Each way's word error rate, what it spent, and how it compares with dense."""
-    speakers = sorted({row.speaker for row in heard["dense"]})
-    draws = Speakers(len(speakers))
-    dense = _errors(heard["dense"], speakers)
-    whole = sum(row.dense for row in heard["dense"])
-    found = {}
-    for name, rows in heard.items():
-        one = _errors(rows, speakers)
-        found[name] = {
-            "compute": sum(row.spent for row in rows) / whole,
-            "wer": asdict(draws.rate(one)),
-            "relative_to_dense": asdict(draws.difference(one, dense).relative),
-        }
-    return found
-
-
-def _by_group(heard: dict[str, list[Heard]], group: str, shares: Sequence[float]) -> dict[str, Any]:
-    """What saving costs each group: of its own dense rate, and of the computation it gets."""
-    values = sorted({getattr(row, group) for row in heard["dense"]} - {None})
-    found: dict[str, Any] = {}
-    for value in values:
-        names = ("dense", *(f"gates {share}" for share in shares))
-        own = {n: [row for row in heard[n] if getattr(row, group) == value] for n in names}
-        found[value] = {"speakers": len({r.speaker for r in own["dense"]}), **_summary(own)}
-    return found
-
-
 def _noise(
     quiet: dict[str, list[Heard]], loud: dict[str, list[Heard]], shares: Sequence[float]
 ) -> dict[str, Any]:
@@ -310,12 +287,12 @@ def _noise(
     for share in shares:
         name = f"gates {share}"
         gain = draws.change_of_gain(
-            _errors(quiet["dense"], speakers),
-            _errors(quiet[name], speakers),
-            _errors(loud["dense"], speakers),
-            _errors(loud[name], speakers),
+            errors_of(quiet["dense"], speakers),
+            errors_of(quiet[name], speakers),
+            errors_of(loud["dense"], speakers),
+            errors_of(loud[name], speakers),
         )
-        found[name] = {**asdict(gain), "compute": _share(loud[name])}
+        found[name] = {**asdict(gain), "compute": share_of(loud[name])}
     return found
 
 
