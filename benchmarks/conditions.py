@@ -71,12 +71,13 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=200)
     parser.add_argument("--only", default="", help="conditions to measure, with commas")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compute", type=float, default=1.0, help="asked of the dial")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     utterances = draw_utterances(
         load_utterances(args.data, split=args.split), args.limit, seed=args.seed
     )
-    recognizer = Recognizer.load(args.model, threads=1)
+    recognizer = Recognizer.load(args.model, threads=1, compute=args.compute)
     began = time.time()
     names = [name for name in args.only.split(",") if name] or ["as it is", *CONDITIONS]
     results = {}
@@ -89,7 +90,8 @@ def main() -> None:
     report = {
         "question": (__doc__ or "").splitlines()[0],
         "command": f"python benchmarks/conditions.py --data {args.data.name} --split {args.split} "
-        f"--model {Path(args.model).name} --limit {args.limit} --seed {args.seed}",
+        f"--model {Path(args.model).name} --limit {args.limit} --seed {args.seed}"
+        + (f" --compute {args.compute}" if args.compute != 1.0 else ""),
         "commit": commit,
         "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",
         "minutes": round((time.time() - began) / 60, 1),

@@ -254,8 +254,8 @@ class TransformerEncoder(Encoder):
         self,
         features_BTF: Tensor,
         state: TransformerState,
-        run: RunLayer = LayerCall.__call__,
         block: int | None = None,
+        run: RunLayer = LayerCall.__call__,
     ) -> tuple[Tensor, TransformerState]:
         """Encode whatever frames in blocks of such a length, or as one, where nothing waits.
 

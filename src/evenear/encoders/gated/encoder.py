@@ -237,7 +237,7 @@ class GatedTransformer(Encoder):
     def hear(self, features_BTF: Tensor, state: GatedState) -> tuple[Tensor, GatedState]:
         """Encode whatever frames of one stream as one block, where nothing waits in its state."""
         run = self._run(state, 1)
-        encoded_BTD, backbone = self.backbone.hear(features_BTF, state.backbone, run)
+        encoded_BTD, backbone = self.backbone.hear(features_BTF, state.backbone, run=run)
         return encoded_BTD, _after(run, state, backbone)
 
     def watched(
@@ -251,7 +251,7 @@ class GatedTransformer(Encoder):
     def watched_window(self, features_BTF: Tensor, state: GatedState) -> tuple[Toggles, ...]:
         """What is on where frames of one stream are heard as one block."""
         run = GatedRun(self, state.asked_B, state.present_BLPH, state.memories)
-        self.backbone.hear(features_BTF, state.backbone, run)
+        self.backbone.hear(features_BTF, state.backbone, run=run)
         return tuple(run.toggles)
 
     def flush(self, state: GatedState) -> Tensor:

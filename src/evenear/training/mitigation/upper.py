@@ -238,7 +238,7 @@ class _LowerTransformer(Lower):
         def hear(
             features_BTF: Tensor, state: TransformerState, block: int
         ) -> tuple[Tensor, TransformerState]:
-            _, state = encoder.hear(features_BTF, state, block=block)
+            _, state = encoder.hear(features_BTF, state, block)
             frames_BTD = reached.pop()
             return frames_BTD.unflatten(1, (-1, encoder.config.reduction)).flatten(2), state
 
