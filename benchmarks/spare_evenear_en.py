@@ -4,7 +4,8 @@
     python benchmarks/spare_evenear_en.py MODEL OUT --data CORPUS [MORE] [--held SPEAKERS.txt]
 
 MODEL is a folder or a shipped name with a dial of gates (`gate_evenear_en.py`). Texts are not used.
-Speakers in SPEAKERS.txt, or every twelfth one, choose the threshold and fill the table of plans.
+Speakers in SPEAKERS.txt, or every twelfth one, choose the threshold; those of them in the first
+corpus, which should be recorded and not synthesized, fill the table of plans.
 OUT is MODEL with the new dial.
 """
 
@@ -76,15 +77,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--held", type=Path, help="Speakers that choose, a line each.")
     parser.add_argument("--each", type=int, default=12, help="Utterances of a speaker.")
-    parser.add_argument("--updates", type=int, default=6000)
-    parser.add_argument("--missed", type=float, default=0.005, help="Blocks with speech, of all.")
+    parser.add_argument(
+        "--updates", type=int, default=6000, help="0: keep the gate, choose and measure anew."
+    )
+    parser.add_argument("--missed", type=float, default=0.05, help="Of blocks with speech.")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     began = time.time()
     torch.manual_seed(given.seed)
     torch.set_num_threads(1)
     bundle = load_model(given.model).with_gates()
-    model = with_speech_gate(bundle.model)
+    model = bundle.model if given.updates == 0 else with_speech_gate(bundle.model)
     encoder = model.encoder
     assert isinstance(encoder, GatedTransformer), "as made"
     gate = encoder.speech
@@ -119,32 +122,44 @@ def main() -> None:
         parts = batches(store(utterances, hard=hard), bundle.features, 24.0, given.seed)
         return [listen(model, *part) for part in parts]
 
-    listened = heard(learned_from, hard=True) + heard(learned_from[::3], hard=False)
-    hours = sum(float(b.real_BK.sum()) for b in listened) * encoder.stride / 360_000
-    print(f"{hours:.2f} hours heard, {time.time() - began:.0f} s", flush=True)
-    learn_speech(gate, listened, num_updates=given.updates, seed=given.seed, report=tell)
-    set_silence(gate, listened)
+    hours = 0.0
+    if given.updates:
+        listened = heard(learned_from, hard=True) + heard(learned_from[::3], hard=False)
+        hours = sum(float(b.real_BK.sum()) for b in listened) * encoder.stride / 360_000
+        print(f"{hours:.2f} hours heard, {time.time() - began:.0f} s", flush=True)
+        learn_speech(gate, listened, num_updates=given.updates, seed=given.seed, report=tell)
+        set_silence(gate, listened)
     block = encoder.block_frames // encoder.stride
     for hard in (True, False):
         judged = heard(judged_by, hard=hard)
-        for missed in (0.001, 0.002, 0.005, 0.01, 0.02):
+        for missed in (0.005, 0.01, 0.02, 0.03, 0.05):
             skipped = set_threshold(gate, judged, block, missed)
-            print(f"hard {hard}: {missed} of speech missed, {skipped:.3f} of silence", flush=True)
+            print(
+                f"hard {hard}: {missed} of speech missed at {float(gate.threshold):.2f}, "
+                f"{skipped:.3f} of silence left out",
+                flush=True,
+            )
     judged = heard(judged_by, hard=True) + heard(judged_by, hard=False)
     skipped = set_threshold(gate, judged, block, given.missed)
-    print(f"chosen: {given.missed} missed, {skipped:.3f} of silence left out", flush=True)
-    quiet = store(judged_by, hard=False)
-    sounds = [torch.from_numpy(quiet.frames(i)) for i in range(0, len(quiet), 2)]
+    print(
+        f"chosen: {given.missed} missed at {float(gate.threshold):.2f}, {skipped:.3f} of silence "
+        "left out",
+        flush=True,
+    )
+    first = {u.speaker for u in load_utterances(given.data[0])}
+    quiet = store([u for u in judged_by if u.speaker in first], hard=False)
+    sounds = [torch.from_numpy(quiet.frames(i)) for i in range(len(quiet))]
     plans = measured_plans(model, sounds, encoder.config.backbone.right_frames)
     gate.put_plans(plans)
     for plan in gate.plans:
         print(plan, flush=True)
     dial = bundle.dial
     provenance = dict(dial.provenance) if dial is not None else {}
+    old = provenance.get("speech_gate", {})
     provenance["speech_gate"] = {
-        "command": "python benchmarks/spare_evenear_en.py " + str(bundle.name),
-        "updates": given.updates,
-        "hours": round(hours, 2),
+        "command": "python benchmarks/spare_evenear_en.py MODEL OUT --data CORPORA --held SPEAKERS",
+        "updates": given.updates or old.get("updates", 0),
+        "hours": round(hours, 2) or old.get("hours", 0),
         "seed": given.seed,
         "missed": given.missed,
         "silence_left_out": round(skipped, 4),

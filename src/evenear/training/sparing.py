@@ -11,7 +11,7 @@ sure it is that each frame says something, and what is said within 80 ms counts,
 block is heard that a word begins or ends just beside.
 
 Legend: B utterances, T feature frames, F feature width, K groups of `stride` feature frames, H
-hidden units, D encoder width, J joiner width, V phones or tokens.
+hidden units, D encoder width, V phones or tokens, N blocks of all utterances.
 
 Source: ours.
 """
@@ -52,7 +52,8 @@ HOPS_AND_GATES: tuple[tuple[int, float], ...] = (
     (32, 1.0),
     (64, 1.0),
     (96, 1.0),
-    *product((160,), (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)),
+    (160, 1.0),
+    *product((320,), (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)),
 )
 """Ways of hearing whose cost is measured: feature frames that a window settles, and what gates are
 asked for."""

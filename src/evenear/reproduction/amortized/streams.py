@@ -12,7 +12,8 @@
 Counted are multiply-accumulates of the encoder and of all that decides, over those of `all`.
 Processor time is that of the encoder alone, the ways in turn, block by block as a stream has them.
 
-Legend: T feature frames, F feature width.
+Legend: B streams, N audio samples, T feature frames, F feature width, K frames of the speech gate,
+H what it remembers.
 
 Source: rivals after Xie et al. 2022, arXiv:2207.02393, table 3; right context and leaving silence
 out are ours.
