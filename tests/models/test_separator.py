@@ -21,6 +21,7 @@ from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.plainlstm import PlainLstmEncoderConfig
 from evenear.errors import ConfigError
 from evenear.features import extract
+from evenear.models.activity import ActivityConfig
 from evenear.models.separator import (
     SeparatorConfig,
     SeparatorTransducer,
@@ -82,6 +83,23 @@ MODELS = {
         transducer=replace(TRANSDUCER, encoder=ENCODERS["convrnn-reduced-2"]),
     ),
 }
+
+
+MODELS["deciding who speaks, at once"] = replace(
+    MODELS["gated, three frames together"],
+    separator=replace(
+        MODELS["gated, three frames together"].separator,
+        activity=ActivityConfig(ahead_groups=0, switch_cost=0.1, odd_cost=0.1, hold_groups=1),
+    ),
+)
+AHEAD = "deciding who speaks, two groups ahead"
+MODELS[AHEAD] = replace(
+    MODELS["gated, three frames together"],
+    separator=replace(
+        MODELS["gated, three frames together"].separator,
+        activity=ActivityConfig(switch_cost=0.1, odd_cost=0.1),
+    ),
+)
 
 
 class SideBySide(Encoder):
@@ -157,6 +175,8 @@ def test_padding_changes_nothing(name, lengths):
 @laws
 @given(heard=st.lists(st.integers(0, 3), min_size=2, max_size=3))
 def test_batching_strangers_changes_nothing(name, heard):
+    if name == AHEAD:  # who are batched once they have heard as much as is heard ahead
+        heard = [2 + blocks for blocks in heard]
     features_BTF = random_features(60, batch_size=len(heard))
     law_batching_strangers_changes_nothing(tiny(name), features_BTF, heard)
 

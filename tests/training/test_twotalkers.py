@@ -13,6 +13,7 @@ import torch
 from data.conversations.test_batches import maker
 from evenear.config import replace
 from evenear.data.conversations.batches import MixtureBatch
+from evenear.errors import ConfigError
 from evenear.losses.transducer.loss import transducer_loss
 from evenear.models.separator import SeparatorTransducer
 from evenear.training.twotalkers import TwoTalkerObjective, two_talker_losses
@@ -184,3 +185,46 @@ def test_all_terms_have_a_gradient():
 def test_an_unknown_order_is_refused():
     with pytest.raises(ValueError, match="assignment"):
         TwoTalkerObjective(assignment="random")
+
+
+def test_activity_is_the_cross_entropy_of_who_speaks():
+    name = "deciding who speaks, two groups ahead"
+    settings = replace(ALONE, transducer_weight=0.0, activity_weight=1.0)
+    made, one = batch(), model(name)
+    (activity_B,) = two_talker_losses(one, made, settings, eot_id=EOT).values()
+    separated = one.separate(made.features_BTF, made.lengths_B)
+    joined, size = one.separator.config.joined, len(made.lengths_B)
+    for b, length in enumerate(made.lengths_B.tolist()):
+        total, groups = 0.0, range(0, length, joined)
+        for g, start in enumerate(groups):
+            frames = [
+                any(
+                    not bool(made.silent_ST[c * size + b, t // one.stride])
+                    for t in range(start, min(start + joined, length))
+                )
+                for c in range(2)
+            ]
+            state = frames[0] + 2 * frames[1]
+            total -= float(separated.talk_BGA[b, g].log_softmax(dim=0)[state])
+        assert float(activity_B[b]) == pytest.approx(total / len(groups), rel=1e-4)
+
+
+def test_separation_counts_more_where_both_speak():
+    name = "deciding who speaks, at once"
+    plain = replace(ALONE, transducer_weight=0.0, separation_weight=1.0, floor=-50.0)
+    terms = [
+        two_talker_losses(model(name), batch(), settings, eot_id=EOT)["separation"]
+        for settings in (
+            plain,
+            replace(plain, overlap_factor=3.0),
+            replace(plain, overlap_factor=5.0),
+        )
+    ]
+    torch.testing.assert_close(terms[2] - terms[1], terms[1] - terms[0])
+    assert (terms[1] > terms[0]).any()
+
+
+def test_activity_without_a_head_is_refused():
+    settings = replace(ALONE, transducer_weight=0.0, activity_weight=1.0)
+    with pytest.raises(ConfigError, match="decides who speaks"):
+        two_talker_losses(model(), batch(), settings, eot_id=EOT)

@@ -19,14 +19,19 @@ it just what it knows.
 Gates may decide on a few frames together (`joined`): a separator of frames of 10 ms then runs more
 slowly than the recognizer behind it, and hears a little of what comes.
 
+Half closed gates are not silence, and blur a voice that nobody disturbs. With `activity` it is
+decided for each group who speaks (see `models.activity`): whoever speaks alone is heard as they
+are, the other channel is silent, and only where both speak do gates count. Groups ahead are heard
+before one is decided; then streams of one batch must all have heard so many.
+
 Legend: B streams or utterances, T frames, F feature width, D width, J frames joined, G groups of J
-frames, S streams of both channels (twice B: channel 0 of all, then channel 1 of all), C output
-channels.
+frames, H groups held, S streams of both channels (twice B: channel 0 of all, then channel 1 of
+all), C output channels, A states of who speaks.
 
 Source: Sklyar, Piunova, Liu 2021, MS-RNN-T, arXiv:2011.11671; Sklyar et al. 2022, MT-RNN-T,
 arXiv:2112.10200; Sklyar, Piunova, Osendorfer 2022, Separator-Transducer-Segmenter,
 arXiv:2205.05199.
-Departs from the papers on request: "gated" and its floor.
+Departs from the papers on request: "gated", its floor, and `activity`.
 """
 
 import math
@@ -40,6 +45,7 @@ from evenear.config import config
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.configs import EncoderConfig
 from evenear.errors import ConfigError
+from evenear.models.activity import Activity, ActivityConfig, ActivityState
 from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.nn.recurrent import FrameReducer, ReducerState
 from evenear.nn.state import map_state, stack_states
@@ -73,6 +79,8 @@ class SeparatorConfig:
     """Feature frames that gates decide on together; the encoders hear them as one frame."""
     floor: float = -1.5
     """Where the gates' floor begins, in normalized features: deviations below their mean."""
+    activity: ActivityConfig | None = None
+    """Decides who speaks, for gates; None lets gates count everywhere."""
 
 
 @config
@@ -93,6 +101,8 @@ class SeparatorState(NamedTuple):
     channels: tuple[Any, Any]
     waiting: ReducerState
     """Features that wait for the rest of their group."""
+    held: Any = ()
+    """Groups that wait for those ahead of them, and who spoke so far, where that is decided."""
 
 
 class SeparatorTransducerState(NamedTuple):
@@ -106,7 +116,14 @@ class Separated(NamedTuple):
     """A chunk for each channel, on the batch axis, and the gates if there are some."""
 
     channels_STD: Tensor
+    """What is handed on."""
     gates_STF: Tensor | None
+    gated_STF: Tensor | None = None
+    """What the gates alone hand on, where it is decided who speaks."""
+    talk_BGA: Tensor | None = None
+    """Logits of who speaks."""
+    active_BCG: Tensor | None = None
+    """Who was decided to speak."""
 
 
 class Separator(nn.Module):
@@ -149,6 +166,13 @@ class Separator(nn.Module):
                 nn.init.constant_(gate.bias, _OPEN)
             self.gates = nn.ModuleList(gates)
             self.floor_F = nn.Parameter(torch.full((feature_dim,), config.floor))
+        self.activity = None
+        if config.activity is not None:
+            if self.gates is None:
+                raise ConfigError("Who speaks can be decided for gated output only.")
+            sizes = {"dim": each.dim, "feature_dim": feature_dim, "joined": joined}
+            self.activity = Activity(config.activity, silence=config.floor, **sizes)
+            self.lookahead_frames += self.activity.ahead_frames
 
     @property
     def block_frames(self) -> int:
@@ -159,7 +183,9 @@ class Separator(nn.Module):
         """The state of streams that have heard nothing."""
         mixture = self.mixture.initial_state(batch_size) if self.mixture else ()
         first, second = (each.initial_state(batch_size) for each in self._encoders())
-        return SeparatorState(mixture, (first, second), self._reducer.initial_state(batch_size))
+        held = self.activity.initial_state(batch_size) if self.activity else ()
+        waiting = self._reducer.initial_state(batch_size)
+        return SeparatorState(mixture, (first, second), waiting, held)
 
     def step(self, features_BTF: Tensor, state: SeparatorState) -> tuple[Separated, SeparatorState]:
         """Separate a chunk of normalized features, of any length."""
@@ -172,7 +198,11 @@ class Separator(nn.Module):
             for each, own in zip(self._encoders(), state.channels, strict=True)
         ]
         (first_BGD, first), (second_BGD, second) = steps
-        separated = self._handed_on(groups_BGF, [first_BGD, second_BGD])
+        frames = [first_BGD, second_BGD]
+        if self.activity is not None:
+            separated, held = self._decided(groups_BGF, frames, state.held)
+            return separated, SeparatorState(mixture, (first, second), waiting, held)
+        separated = self._handed_on(groups_BGF, frames)
         return separated, SeparatorState(mixture, (first, second), waiting)
 
     def flush(self, state: SeparatorState) -> Tensor:
@@ -191,7 +221,7 @@ class Separator(nn.Module):
 
     def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Separated:
         """Separate padded utterances of normalized features."""
-        if self.config.joined > 1:
+        if self.config.joined > 1 or self.activity is not None:
             return self._encode_joined(features_BTF, valid_BT)
         inner_BTD, inner_valid_BT = features_BTF, valid_BT
         if self.mixture:
@@ -222,22 +252,41 @@ class Separator(nn.Module):
         num_frames = features_BTF.shape[1]
         features_BTF = features_BTF.masked_fill(~valid_BT[:, :, None], 0.0)
         missing = -num_frames % self.config.joined
+        missing += self.activity.ahead_frames if self.activity is not None else 0
         zeros_BTF = features_BTF.new_zeros(len(features_BTF), missing, features_BTF.shape[2])
         padded_BTF = torch.cat([features_BTF, zeros_BTF], dim=1)
         separated, _ = self.step(padded_BTF, self.initial_state(len(padded_BTF)))
-        assert separated.gates_STF is not None
-        return Separated(
-            separated.channels_STD[:, :num_frames], separated.gates_STF[:, :num_frames]
-        )
+        by_frame = {name: frames for name, frames in separated._asdict().items() if "_ST" in name}
+        cut = {n: x if x is None else x[:, :num_frames] for n, x in by_frame.items()}
+        return separated._replace(**cut)
 
     def _rest(self, state: SeparatorState) -> Tensor:
-        """The frames of a group that the end left incomplete; equally many in all streams."""
+        """The frames of an incomplete group, and of those for whose groups ahead zeros stand."""
         counts = state.waiting.count_B.tolist()
+        num_frames = counts[0] if counts else 0
         groups_BGF = self._reducer.flush(state.waiting)
         zeros_BTF = groups_BGF.unflatten(2, (self.config.joined, self.dim)).flatten(1, 2)
         empty = state._replace(waiting=self._reducer.initial_state(len(zeros_BTF)))
+        if self.activity is not None:
+            num_frames += self.activity.waiting_frames(state.held)
+            ahead = self.activity.ahead_frames
+            ahead_BTF = zeros_BTF.new_zeros(len(zeros_BTF), ahead, self.dim)
+            zeros_BTF = torch.cat([zeros_BTF, ahead_BTF], dim=1)
         separated, _ = self.step(zeros_BTF, empty)
-        return separated.channels_STD[:, : counts[0] if counts else 0]
+        return separated.channels_STD[:, :num_frames]
+
+    def _decided(
+        self, groups_BGF: Tensor, frames: list[Tensor], held: Any
+    ) -> tuple[Separated, ActivityState]:
+        """Frames of groups on which it is decided who speaks."""
+        assert self.activity is not None
+        found = self.activity.step(groups_BGF, frames, held)
+        gated = self._handed_on(found.groups_BGF, found.frames)
+        channels_STF = self.activity.handed_on(found, gated.channels_STD)
+        separated = Separated(
+            channels_STF, gated.gates_STF, gated.channels_STD, found.talk_BGA, found.active_BCG
+        )
+        return separated, found.state
 
     def _handed_on(self, groups_BGF: Tensor, frames: list[Tensor]) -> Separated:
         """Frames of both channels, of groups as wide as the encoders hear them."""

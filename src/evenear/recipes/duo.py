@@ -16,6 +16,7 @@ from evenear.config import replace
 from evenear.data.conversations.batches import MixtureBatchConfig
 from evenear.data.conversations.mixtures import MixtureConfig
 from evenear.encoders.lstm import LstmEncoderConfig
+from evenear.models.activity import ActivityConfig
 from evenear.models.separator import SeparatorConfig
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.training.settings import OptimizerConfig
@@ -51,6 +52,8 @@ def recipe() -> TwoTalkerConfig:
             ctc_weight=0.0,
             phone_weight=0.0,
             separation_weight=1.0,
+            activity_weight=0.3,
+            overlap_factor=5.0,
             floor=-0.1,
         ),
         optimizer=OptimizerConfig(peak_rate=2e-3, warmup_updates=50, average_decay=0.99),
@@ -138,4 +141,5 @@ def _separator(
         output="gated",
         joined=joined,
         floor=floor,
+        activity=ActivityConfig(),
     )

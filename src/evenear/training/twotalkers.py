@@ -5,14 +5,19 @@
     ctc, phones  the auxiliary losses of each channel, where the model has their heads
     masking      encoder frames of a channel on which nobody speaks, drawn to zero
     separation   for gated models: the channel's features against those of its own sound
+    activity     where it is decided who speaks: the cross entropy of the four states
     hearing      for gated models: what the recognition encoder makes of the channel, against what
                  it makes of the channel's own sound
 
 Channels are assigned to references in their order (DAT) or in the better order (PIT); the order is
 the transducer loss's, or the separation's while no text is learned.
 
+Separation can count more where both speak: where one does, a separator that decides who speaks
+hands the mixture on.
+
 Legend: B mixtures, S channels of all mixtures (channel 0 of each, then channel 1 of each), C
-channels, R references, T frames, F feature width, D width, U tokens, V vocabulary, N lattice cells.
+channels, R references, T frames, F feature width, D width, U tokens, V vocabulary, N lattice cells,
+G groups of frames, A states of who speaks.
 
 Source: Sklyar et al. 2021 and 2022 (see `models.separator`); auxiliary CTC for each channel as in
 Raj et al. 2023, SURT 2.0, arXiv:2306.10559. Departs from the papers: `separation` and `hearing`,
@@ -29,9 +34,11 @@ from torch.nn import functional as F  # noqa: N812
 from evenear.config import config
 from evenear.data.conversations.batches import MixtureBatch
 from evenear.encoders.base import Encoded
+from evenear.errors import ConfigError
 from evenear.losses.assignment import best_assignment, fixed_assignment
 from evenear.losses.emission import late_end_penalty, masking_loss
 from evenear.losses.transducer.loss import packed_transducer_loss
+from evenear.models.activity import state_of
 from evenear.models.separator import NUM_CHANNELS, Separated, SeparatorTransducer
 
 __all__ = ["TwoTalkerObjective", "two_talker_losses"]
@@ -46,6 +53,9 @@ class TwoTalkerObjective:
     phone_weight: float = Field(default=0.3, ge=0)
     masking_weight: float = Field(default=0.0, ge=0)
     separation_weight: float = Field(default=0.0, ge=0)
+    activity_weight: float = Field(default=0.0, ge=0)
+    overlap_factor: float = Field(default=1.0, ge=1)
+    """How much more separation counts in frames in which both speak."""
     hearing_weight: float = Field(default=0.0, ge=0)
     fastemit: float = Field(default=0.0, ge=0)
     late_end_weight: float = Field(default=0.0, ge=0)
@@ -66,6 +76,7 @@ class TwoTalkerObjective:
             "phones": self.phone_weight,
             "masking": self.masking_weight,
             "separation": self.separation_weight,
+            "activity": self.activity_weight,
             "hearing": self.hearing_weight,
         }
         return {name: weight for name, weight in given.items() if weight}
@@ -73,7 +84,7 @@ class TwoTalkerObjective:
     @property
     def learns_text(self) -> bool:
         """Whether a term needs what is said, not only how it sounds."""
-        return bool(self.weights.keys() - {"separation", "hearing"})
+        return bool(self.weights.keys() - {"separation", "activity", "hearing"})
 
 
 def two_talker_losses(
@@ -84,9 +95,9 @@ def two_talker_losses(
     separated = model.separate(batch.features_BTF, batch.lengths_B)
     terms: dict[str, Tensor] = {}
     order_BC: Tensor | None = None
-    encoded = (
-        model.recognize(separated, batch.lengths_B) if weights.keys() != {"separation"} else None
-    )
+    encoded = None
+    if weights.keys() - {"separation", "activity"}:
+        encoded = model.recognize(separated, batch.lengths_B)
     if encoded is not None and settings.learns_text:
         losses_BCR = _transducer(model, encoded, batch, settings, eot_id)
         terms["transducer"], order_BC = _assigned(losses_BCR, settings)
@@ -100,12 +111,14 @@ def two_talker_losses(
         if "masking" in weights:
             silent_ST = batch.silent_ST[rows_S][:, : encoded.encoded_BTD.shape[1]]
             terms["masking"] = _sum_of_channels(masking_loss(encoded.encoded_BTD, silent_ST))
-    if weights.keys() & {"separation", "hearing"}:
-        losses_BCR = _separation(model, separated, batch, settings.floor)
+    if weights.keys() & {"separation", "activity", "hearing"}:
+        losses_BCR = _separation(model, separated, batch, settings)
         if order_BC is None:
             terms["separation"], order_BC = _assigned(losses_BCR, settings)
         else:
             terms["separation"] = losses_BCR.gather(2, order_BC[:, :, None])[..., 0].sum(dim=1)
+        if "activity" in weights:
+            terms["activity"] = _activity(model, separated, batch)
         if encoded is not None and "hearing" in weights:
             terms["hearing"] = _hearing(model, encoded, batch, _rows(order_BC))
     return {name: terms[name] for name in weights if name in terms}
@@ -168,17 +181,24 @@ def _rows(order_BC: Tensor) -> Tensor:
 
 
 def _separation(
-    model: SeparatorTransducer, separated: Separated, batch: MixtureBatch, floor: float
+    model: SeparatorTransducer,
+    separated: Separated,
+    batch: MixtureBatch,
+    settings: TwoTalkerObjective,
 ) -> Tensor:
     """Mean square distance (B, C, R) between a channel's features and a source's.
 
     Squares, not sizes: most of the time nobody speaks on the second channel, and the median of what
     it may be is silence, where a separator that minds only sizes stays.
     """
-    wanted_STF = model.normalize(batch.sources_STF).clamp(min=floor)
-    heard_STF = separated.channels_STD.clamp(min=floor)
+    wanted_STF = model.normalize(batch.sources_STF).clamp(min=settings.floor)
+    gated_STF = separated.channels_STD if separated.gated_STF is None else separated.gated_STF
+    heard_STF = gated_STF.clamp(min=settings.floor)
     frames_T = torch.arange(wanted_STF.shape[1])
-    valid_BT = frames_T < batch.lengths_B[:, None]
+    valid_BT = (frames_T < batch.lengths_B[:, None]).float()
+    if settings.overlap_factor > 1:
+        both_BT = _active(model, batch).all(dim=2)
+        valid_BT = torch.where(both_BT, settings.overlap_factor, valid_BT)
     heard, wanted = heard_STF.chunk(NUM_CHANNELS), wanted_STF.chunk(NUM_CHANNELS)
     rows = []
     for heard_BTF in heard:
@@ -188,6 +208,29 @@ def _separation(
             columns.append(distance_BT.sum(dim=1) / batch.lengths_B)
         rows.append(torch.stack(columns, dim=1))
     return torch.stack(rows, dim=1)
+
+
+def _active(model: SeparatorTransducer, batch: MixtureBatch) -> Tensor:
+    """Whether somebody speaks on each channel in each feature frame, (B, T, C)."""
+    num_frames = batch.features_BTF.shape[1]
+    silent_ST = batch.silent_ST.repeat_interleave(model.stride, dim=1)[:, :num_frames]
+    inside_BT = torch.arange(num_frames) < batch.lengths_B[:, None]
+    return torch.stack([~own_BT & inside_BT for own_BT in silent_ST.chunk(NUM_CHANNELS)], dim=2)
+
+
+def _activity(model: SeparatorTransducer, separated: Separated, batch: MixtureBatch) -> Tensor:
+    """Mean cross entropy of who speaks over each mixture's groups, (B,)."""
+    if separated.talk_BGA is None:
+        raise ConfigError(
+            "Only a separator that decides who speaks can learn it.",
+            hint="Give the separator an activity, or set activity_weight to 0.",
+        )
+    joined = model.separator.config.joined
+    states_BG = state_of(_active(model, batch), joined)
+    loss_BG = F.cross_entropy(separated.talk_BGA.transpose(1, 2), states_BG, reduction="none")
+    counts_B = (batch.lengths_B + joined - 1) // joined
+    inside_BG = torch.arange(loss_BG.shape[1]) < counts_B[:, None]
+    return (loss_BG * inside_BG).sum(dim=1) / counts_B
 
 
 def _hearing(

@@ -51,11 +51,29 @@ def test_a_study_writes_numbers_a_page_and_its_mixtures_and_goes_on(evenear, man
     assert (out / "runs" / "sts-0.json").read_bytes() == before
 
 
+def test_turns_of_words_heard_by_a_trained_encoder(evenear, manifest, tmp_path):
+    out = tmp_path / "out"
+    words = ("--data", manifest, "--test", manifest, "--out", out, "--variants", "sts")
+    words += ("--seeds", "1", "--updates", "1", "--first-updates", "1", "--mixtures", "3")
+    done = evenear("reproduce", "sts", *words, "--words", "1-2", "--hears-with", "evenear-en-small")
+    assert done.code == 0, done.err
+    found = json.loads((out / "sts.json").read_text())
+    assert found["command"].endswith("--words 1-2 --hears-with evenear-en-small")
+    assert found["setting"]["words_of_turn"] == [1, 2]
+    assert "evenear-en-small" in (out / "sts.html").read_text()
+
+
 def test_what_cannot_be_studied_is_refused(evenear, manifest, tmp_path):
     words = ("--data", manifest, "--test", manifest, "--out", tmp_path / "out")
     unknown = evenear("reproduce", "sts", *words, "--variants", "fastemitt")
     assert unknown.code == 2
     assert "fastemit" in unknown.err
+    backward = evenear("reproduce", "sts", *words, "--words", "3-1")
+    assert backward.code == 2
+    assert "--words 1-3" in backward.err
+    blocks = evenear("reproduce", "sts", *words, "--hears-with", "evenear-en")
+    assert blocks.code == 2
+    assert "frame by frame" in blocks.err
     other = evenear("reproduce", "sts", *words, "--split", "nobody")
     assert other.code == 1
     assert "--split" in other.err

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from evenear.errors import CohortError
+from evenear.reproduction.segmenting.listening import EncoderFrames
 from evenear.reproduction.segmenting.study import Study
 from tiny_corpora import spoken_tone
 
@@ -29,6 +30,23 @@ def test_runs_are_done_once_and_all_counts_come_back(study):
         assert rows["none"][0] == found["none"][0]
     assert not again
     assert len(study.test_plans()) == 3
+
+
+def test_turns_of_several_words_are_heard_with_a_trained_encoder(tmp_path):
+    train = [spoken_tone(tmp_path / f"{n}.wav", f"train-{n}", "ONE TWO", 0.5) for n in range(4)]
+    test = [spoken_tone(tmp_path / f"{n}.wav", f"test-{n}", "TWO", 0.5) for n in range(3)]
+    hears = EncoderFrames("evenear-en-small")
+    study = Study.prepare(
+        train, test, tmp_path / "out", updates=1, first_updates=1, num_mixtures=3, words=(2, 3),
+        hears_with=hears,
+    )  # fmt: skip
+    assert {len(voice.text.split()) for voice in study.train.voices} == {4, 6}
+    rows = list(study.run(["none", "sts"], 1, lambda _: None))[-1]
+    assert len(rows["sts"][0]) == 3
+    widths = {f.shape[1] for kept in study.frames.values() for f in kept.values()}
+    assert widths == {hears.config.dim}
+    heard = [kept for key, kept in study.frames.items() if "false" in key.split(",")[0]]
+    assert len(heard) == 2, "the variants hear the same mixtures, the first model others"
 
 
 def test_a_run_that_was_killed_goes_on_from_its_snapshot(study, monkeypatch):

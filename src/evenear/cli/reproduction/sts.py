@@ -36,6 +36,18 @@ def sts(
     first_updates: Annotated[
         int, typer.Option(min=1, help="Updates on single talkers, once for each seed.")
     ] = 2000,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            help="For a corpus of single words: so many of a speaker's make a turn, such as 1-3."
+        ),
+    ] = None,
+    hears_with: Annotated[
+        str | None,
+        typer.Option(
+            help="A recognizer whose encoder, as it is, hears for all models; else from nothing."
+        ),
+    ] = None,
     mixtures: Annotated[int, typer.Option(min=1, help="Conversations to test on.")] = 300,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
 ) -> None:
@@ -51,6 +63,7 @@ def sts(
     from evenear.cli.reproduction.arw import commit_of_this_copy
     from evenear.data.corpora.manifests import load_cuts, utterance
     from evenear.metrics.words import normalize
+    from evenear.reproduction.segmenting.listening import EncoderFrames
     from evenear.reproduction.segmenting.page import render
     from evenear.reproduction.segmenting.results import summarize
     from evenear.reproduction.segmenting.study import Study
@@ -62,6 +75,7 @@ def sts(
     keep_freed_memory()
     if threads is not None:
         torch.set_num_threads(threads)
+    joined = _range(words) if words is not None else None
     names = [name.strip() for name in (variants or ",".join(VARIANTS)).split(",") if name.strip()]
     for name in names:
         if name not in VARIANTS:
@@ -90,6 +104,8 @@ def sts(
             updates=updates,
             first_updates=first_updates,
             num_mixtures=mixtures,
+            words=joined,
+            hears_with=EncoderFrames(hears_with) if hears_with is not None else None,
             progress=lambda done: bar.advance(task, done),
         )
     write_bytes(out / "mixtures.jsonl", ("\n".join(study.test_plans()) + "\n").encode())
@@ -97,13 +113,17 @@ def sts(
     head = {
         "command": f"evenear reproduce sts {given} --test {test.name} --split {split} --variants "
         f"{','.join(names)} --seeds {seeds} --updates {updates} --first-updates {first_updates} "
-        f"--mixtures {mixtures}",
+        f"--mixtures {mixtures}"
+        + (f" --words {words}" if words else "")
+        + (f" --hears-with {Path(hears_with).name}" if hears_with else ""),
         "commit": commit_of_this_copy(),
         "machine": f"{platform.machine()}, {platform.system()}",
         "setting": {
-            "train_recordings": len(study.train.voices),
+            "words_of_turn": joined,
+            "hears_with": Path(hears_with).name if hears_with else None,
+            "train_recordings": len(train),
             "train_speakers": len({voice.speaker for voice in study.train.voices}),
-            "test_recordings": len(study.test.voices),
+            "test_recordings": len(held_out),
             "test_speakers": len({voice.speaker for voice in study.test.voices}),
             "mixtures": mixtures,
             "updates": updates,
@@ -118,3 +138,14 @@ def sts(
     for claim in results.get("claims", []):
         typer.echo(f"{claim['claim']}: {claim['here']}; {claim['verdict']}.")
     note(f"Numbers: {out / 'sts.json'}. To read: {out / 'sts.html'}")
+
+
+def _range(text: str) -> tuple[int, int]:
+    """Fewest and most, of a text such as 1-3."""
+    least, _, most = text.partition("-")
+    if not (least.isdecimal() and most.isdecimal() and 1 <= int(least) <= int(most)):
+        raise ConfigError(
+            f"Words of a turn must be given as fewest-most, got {text!r}.",
+            hint="For turns of one to three words write --words 1-3.",
+        )
+    return int(least), int(most)

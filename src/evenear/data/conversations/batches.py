@@ -8,7 +8,7 @@ Legend: B mixtures, S channels of all mixtures (channel 0 of each, then channel 
 frames, F feature width, U tokens, P phones, N samples, C channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from evenear.data.batching.augmentation import FrameAugmentation, spec_augment
 from evenear.data.conversations.mixtures import (
     Mixture,
     MixtureConfig,
+    MixturePlan,
     activity,
     plan_mixture,
     render,
@@ -43,7 +44,8 @@ class MixtureBatch(NamedTuple):
     features_BTF: Tensor
     lengths_B: Tensor
     sources_STF: Tensor
-    """Frames of each channel's own sound, without the other channel and the noise."""
+    """Frames of each channel's own sound, without the other channel and the noise; no frames
+    where the maker leaves them out."""
     targets_SU: Tensor
     target_lengths_S: Tensor
     ends_SU: Tensor
@@ -86,6 +88,11 @@ class MixtureBatchMaker:
         marks: How turns are marked.
         seed: The run's seed.
         lexicon: How words are said; None leaves the phones out.
+        own_sound: Whether frames of each channel's own sound are made.
+        kept: Frames of mixtures by name, where another run with the same settings and seed finds
+            them again; they then cost no rendering.
+        frames_of: What makes frames of samples; then `features` says their width and clock. None:
+            `log_mel` with `features`.
     """
 
     def __init__(
@@ -99,13 +106,18 @@ class MixtureBatchMaker:
         marks: TurnMarks,
         seed: int,
         lexicon: Lexicon | None = None,
+        own_sound: bool = True,
+        kept: dict[str, np.ndarray] | None = None,
+        frames_of: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
+        assert kept is None or not own_sound, "only the mixtures' own frames can be kept"
         self.sounds, self.tokenizer, self.settings = sounds, tokenizer, settings
         self.features, self.seed, self.lexicon = features, seed, lexicon
         self.marks: TurnMarks = marks
-        self.stride = stride
+        self.stride, self._own_sound, self._kept = stride, own_sound, kept
         self.clock = replace(features.clock, stride=features.clock.stride * stride)
         """The clock of encoder frames."""
+        self._frames_of = frames_of or (lambda samples_N: log_mel(samples_N, features))
         self._places = sounds.by_id()
 
     def plan(self, epoch: int) -> list[tuple[str, ...]]:
@@ -134,52 +146,70 @@ class MixtureBatchMaker:
 
     def batch(self, names: Sequence[str], epoch: int) -> MixtureBatch:
         """Mix these, as planned, and compute their frames."""
-        mixtures = [self.mixture(name) for name in names]
-        frames = [log_mel(m.samples_N, self.features) for m in mixtures]
-        pairs = list(zip(mixtures, frames, strict=True))
+        plans = [self.plan_of(name) for name in names]
+        made = [self._heard(plan) for plan in plans]
+        frames = [own for own, _ in made]
         if self.settings.augmentation is not None:
             rngs = [rng_for(self.seed, "frames", (epoch, name)) for name in names]
             drawn = zip(frames, rngs, strict=True)
             frames = [spec_augment(f, self.settings.augmentation, rng) for f, rng in drawn]
-        sources = [self._source(m, c, len(f)) for c in range(2) for m, f in pairs]
-        return self._collate(mixtures, frames, sources)
+        sources = [own[c] for c in range(2) for _, own in made if own]
+        return self._collate(plans, frames, sources)
+
+    def plan_of(self, name: str) -> MixturePlan:
+        """Who speaks when in the mixture of a name."""
+        return plan_mixture(self.settings.mixtures, self.sounds, seed=self.seed, mixture_id=name)
 
     def mixture(self, name: str) -> Mixture:
         """The mixture of a name."""
-        plan = plan_mixture(self.settings.mixtures, self.sounds, seed=self.seed, mixture_id=name)
-        return render(plan, self.sounds, self._places)
+        return render(self.plan_of(name), self.sounds, self._places)
+
+    def _heard(self, plan: MixturePlan) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Frames of a mixture, and of what each channel is to hear where that is made."""
+        kept = None if self._kept is None else self._kept.get(plan.mixture_id)
+        if kept is not None:
+            return kept, []
+        mixture = render(plan, self.sounds, self._places)
+        frames_TF = self._frames_of(mixture.samples_N)
+        if self._kept is not None:
+            self._kept[plan.mixture_id] = frames_TF
+        if not self._own_sound:
+            return frames_TF, []
+        return frames_TF, [self._source(mixture, c, len(frames_TF)) for c in range(2)]
 
     def _source(self, mixture: Mixture, channel: int, num_frames: int) -> np.ndarray:
         """Frames of a channel's own sound; those of silence are all alike."""
         samples_N = mixture.sources_CN[channel]
         if samples_N.any():
-            return log_mel(samples_N, self.features)
-        return np.repeat(log_mel(samples_N[:_SHORT], self.features)[:1], num_frames, axis=0)
+            return self._frames_of(samples_N)
+        return np.repeat(self._frames_of(samples_N[:_SHORT])[:1], num_frames, axis=0)
 
     def _collate(
-        self, mixtures: list[Mixture], frames: list[np.ndarray], sources: list[np.ndarray]
+        self, plans: list[MixturePlan], frames: list[np.ndarray], sources: list[np.ndarray]
     ) -> MixtureBatch:
         features = [stack_frames(f, self.features) for f in frames]
-        targets = [
-            turn_targets(m.plan.turns, self.tokenizer, self.clock, self.marks) for m in mixtures
-        ]
+        targets = [turn_targets(p.turns, self.tokenizer, self.clock, self.marks) for p in plans]
         rows = [target[c] for c in range(2) for target in targets]
-        texts = [_text(m, c) for c in range(2) for m in mixtures]
+        texts = [_text(plan, c) for c in range(2) for plan in plans]
         phones = [self.lexicon.phones_of(text) if self.lexicon else [] for text in texts]
         lengths = [len(f) for f in features]
         longest = few_sizes(max(lengths))
         num_encoded = -(-longest // self.stride)
         silent_ST = np.zeros((len(rows), num_encoded), bool)
-        for b, one in enumerate(mixtures):
+        for b, plan in enumerate(plans):
             real = -(-lengths[b] // self.stride)
-            active_CT = activity(one.plan, self.clock, num_encoded)
+            active_CT = activity(plan, self.clock, num_encoded)
             for c in range(2):
-                silent_ST[c * len(mixtures) + b, :real] = ~active_CT[c, :real]
+                silent_ST[c * len(plans) + b, :real] = ~active_CT[c, :real]
         return MixtureBatch(
-            mixture_ids=tuple(m.plan.mixture_id for m in mixtures),
+            mixture_ids=tuple(plan.mixture_id for plan in plans),
             features_BTF=_frames(features, longest),
             lengths_B=torch.tensor(lengths),
-            sources_STF=_frames([stack_frames(s, self.features) for s in sources], longest),
+            sources_STF=(
+                _frames([stack_frames(s, self.features) for s in sources], longest)
+                if sources
+                else torch.zeros(len(rows), 0, features[0].shape[1])
+            ),
             targets_SU=_numbers([row.tokens for row in rows], 0),
             target_lengths_S=torch.tensor([len(row.tokens) for row in rows]),
             ends_SU=_numbers([row.ends for row in rows], -1),
@@ -189,8 +219,8 @@ class MixtureBatchMaker:
         )
 
 
-def _text(mixture: Mixture, channel: int) -> str:
-    return " ".join(turn.text for turn in mixture.plan.turns if turn.channel == channel)
+def _text(plan: MixturePlan, channel: int) -> str:
+    return " ".join(turn.text for turn in plan.turns if turn.channel == channel)
 
 
 def _frames(rows: Sequence[np.ndarray], longest: int) -> Tensor:

@@ -76,7 +76,17 @@ def _notes(results: Mapping[str, Any]) -> list[str]:
 
 def _methods(results: Mapping[str, Any]) -> list[str]:
     setting = results["setting"]
+    heard = []
+    if setting.get("words_of_turn"):
+        least, most = setting["words_of_turn"]
+        heard.append(f"A turn is {least} to {most} recorded words of one speaker, said together.")
+    if setting.get("hears_with"):
+        heard.append(
+            f"All models read what the encoder of {setting['hears_with']}, which stays as it is, "
+            "makes of the mixture, a frame each 60 ms; buffers are of such frames."
+        )
     return [
+        *heard,
         f"Trained on conversations of {setting['train_recordings']} recordings of "
         f"{setting['train_speakers']} speakers, tested on {setting['mixtures']} conversations of "
         f"{setting['test_recordings']} recordings of {setting['test_speakers']} others; no rooms, "

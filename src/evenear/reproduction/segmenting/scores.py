@@ -84,7 +84,7 @@ def score_mixtures(
         readings = greedy_search(model.transducer, encoded)
         norms_ST = encoded.encoded_BTD.norm(dim=2)
         for b, name in enumerate(batch.mixture_ids):
-            plan = maker.mixture(name).plan
+            plan = maker.plan_of(name)
             own = [readings[c * len(group) + b] for c in range(NUM_CHANNELS)]
             active, silent = _norms(batch, norms_ST, b, len(group))
             scores.append(_score(plan, own, maker, active, silent))

@@ -9,20 +9,24 @@ Legend: T feature frames, F feature width.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from evenear.atomic import write_bytes
-from evenear.config import replace
+from evenear.config import replace, to_json
 from evenear.data.conversations.batches import MixtureBatchConfig, MixtureBatchMaker
-from evenear.data.conversations.mixtures import plan_mixture, plan_to_json
-from evenear.data.conversations.sounds import SoundStore, build_sound_store
+from evenear.data.conversations.joined import JoinedSounds
+from evenear.data.conversations.mixtures import MixtureConfig, plan_mixture, plan_to_json
+from evenear.data.conversations.sounds import Sounds, build_sound_store
 from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError
 from evenear.features import FeatureConfig
 from evenear.models.separator import SeparatorTransducer
+from evenear.reproduction.segmenting.listening import EncoderFrames
 from evenear.reproduction.segmenting.scores import MixtureScore, score_mixtures
 from evenear.reproduction.segmenting.variants import (
     MIXTURES,
@@ -44,6 +48,10 @@ Rows = dict[str, dict[int, list[MixtureScore]]]
 
 _FEATURES = FeatureConfig()
 _TEST_SEED = 5
+_JOINED = 4
+"""Turns for each recording of a corpus of single words."""
+_TOGETHER = 64
+"""Test mixtures that are read together."""
 _STATISTICS = 20
 """Batches whose frames say the features' mean and deviation."""
 
@@ -52,13 +60,17 @@ _STATISTICS = 20
 class Study:
     """What is trained and tested on, how long, and where its files go."""
 
-    train: SoundStore
-    test: SoundStore
+    train: Sounds
+    test: Sounds
     tokenizer: Tokenizer
     folder: Path
     updates: int
     first_updates: int
     num_mixtures: int
+    hears_with: EncoderFrames | None = None
+    """Makes frames of sound; None: log-mel frames."""
+    frames: dict[str, dict[str, NDArray[np.float32]]] = field(default_factory=dict)
+    """Frames of mixtures that were made already: all variants of a seed hear the same ones."""
 
     @classmethod
     def prepare(
@@ -70,10 +82,25 @@ class Study:
         updates: int,
         first_updates: int,
         num_mixtures: int,
+        words: tuple[int, int] | None = None,
+        hears_with: EncoderFrames | None = None,
         vocabulary_size: int = 64,
         progress: Callable[[int], None] | None = None,
     ) -> "Study":
         """Decode the recordings, and check that both sets share no speaker.
+
+        Args:
+            train: Recordings to train on.
+            test: Recordings of others, to test on.
+            folder: Where everything goes.
+            updates: Updates of each variant.
+            first_updates: Updates on single talkers, once for each seed.
+            num_mixtures: Conversations to test on.
+            words: Fewest and most recordings of a turn, for a corpus of single words; None takes
+                each recording as a turn.
+            hears_with: Makes frames of sound; None: log-mel frames.
+            vocabulary_size: Pieces of words, at most.
+            progress: Hears of recordings that were decoded.
 
         Raises:
             CohortError: A test speaker is trained on.
@@ -85,14 +112,24 @@ class Study:
                 f"{min(shared)!r}.",
                 hint="Give --split to test on a split that training leaves out.",
             )
+        stores: list[Sounds] = [
+            build_sound_store(train, folder / "sounds", progress),
+            build_sound_store(test, folder / "test-sounds", progress),
+        ]
+        if words is not None:
+            stores = [
+                JoinedSounds(own, count=_JOINED * len(own.voices), parts=words, seed=number)
+                for number, own in enumerate(stores)
+            ]
         return cls(
-            train=build_sound_store(train, folder / "sounds", progress),
-            test=build_sound_store(test, folder / "test-sounds", progress),
+            train=stores[0],
+            test=stores[1],
             tokenizer=Tokenizer.train([u.text for u in train], vocabulary_size),
             folder=folder,
             updates=updates,
             first_updates=first_updates,
             num_mixtures=num_mixtures,
+            hears_with=hears_with,
         )
 
     def run(
@@ -101,6 +138,7 @@ class Study:
         """Train and score what is not there yet; yield all counts after each run."""
         rows: Rows = {name: {} for name in names}
         for seed in range(num_seeds):
+            self.frames.clear()
             for name in names:
                 path = self.folder / "runs" / f"{name}-{seed}.json"
                 if not path.exists():
@@ -116,7 +154,7 @@ class Study:
         """Counts of a model on the test mixtures."""
         maker = self._maker(self.test, VARIANTS[name].turns, _TEST_SEED, MIXTURES)
         names = [f"test-{number}" for number in range(self.num_mixtures)]
-        groups = [names[first : first + 16] for first in range(0, len(names), 16)]
+        groups = [names[first : first + _TOGETHER] for first in range(0, len(names), _TOGETHER)]
         return score_mixtures(model.eval(), maker, groups)
 
     def test_plans(self) -> list[str]:
@@ -151,7 +189,7 @@ class Study:
 
     def _fresh(self, name: str, seed: int) -> SeparatorTransducer:
         config = model_config(
-            _FEATURES,
+            self._features,
             vocabulary_size=len(self.tokenizer),
             blank_id=self.tokenizer.blank_id,
             turns=VARIANTS[name].turns,
@@ -184,17 +222,25 @@ class Study:
         return averaged
 
     def _maker(
-        self, sounds: SoundStore, turns: str, seed: int, mixtures: object
+        self, sounds: Sounds, turns: str, seed: int, mixtures: MixtureConfig
     ) -> MixtureBatchMaker:
+        kept = json.dumps([sounds is self.test, seed, to_json(mixtures)])
         return MixtureBatchMaker(
             sounds,
             self.tokenizer,
-            MixtureBatchConfig(mixtures=mixtures),  # pyright: ignore[reportArgumentType]
-            _FEATURES,
+            MixtureBatchConfig(mixtures=mixtures),
+            self._features,
             stride=1,
             marks=turns,  # pyright: ignore[reportArgumentType]
             seed=seed,
+            own_sound=False,
+            kept=self.frames.setdefault(kept, {}),
+            frames_of=self.hears_with,
         )
+
+    @property
+    def _features(self) -> FeatureConfig:
+        return self.hears_with.config if self.hears_with is not None else _FEATURES
 
     def _set_statistics(self, model: SeparatorTransducer, config: TwoTalkerConfig) -> None:
         """Mean and deviation of the features of some training mixtures."""

@@ -159,12 +159,25 @@ class ChannelReader:
         return events, self.fresh(channel)
 
     def partial(
-        self, number: int, channel: ChannelState, num_frames: Frames, moments: Moments
+        self,
+        number: int,
+        channel: ChannelState,
+        ahead_1TD: Tensor,
+        num_frames: Frames,
+        moments: Moments,
     ) -> tuple[list[Event], ChannelState]:
-        """The open words of a channel, if they are others than those last shown."""
+        """The open words of a channel, if they are others than those last shown.
+
+        Args:
+            number: Which channel it is.
+            channel: What is known of it.
+            ahead_1TD: Frames behind those read so far that will come again, better; perhaps none.
+            num_frames: Frames that were read.
+            moments: When what is known.
+        """
         if channel.started is None:
             return [], channel
-        words = self._open_words(channel, moments)
+        words = self._open_words(self._ahead(channel, ahead_1TD), moments)
         texts = tuple(word.text for word in words)
         if texts == channel.shown:
             return [], channel
@@ -177,6 +190,16 @@ class ChannelReader:
         if before is None:
             return ChannelState(self._greedy.initial_state())
         return ChannelState(self._greedy.restart(before.tokens))
+
+    def _ahead(self, channel: ChannelState, ahead_1TD: Tensor) -> ChannelState:
+        """A channel as it will be if frames ahead stay what they are."""
+        if not ahead_1TD.shape[1]:
+            return channel
+        if self._words is not None:
+            (words,) = self._words.step(ahead_1TD, [channel.words])
+            return replace(channel, words=words)
+        (tokens,) = self._greedy.step(ahead_1TD, [channel.tokens])
+        return replace(channel, tokens=tokens)
 
     def _maybe(
         self,

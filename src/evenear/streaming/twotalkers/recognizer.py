@@ -29,12 +29,13 @@ from evenear.checkpoint.twotalkers import TwoTalkerBundle, load_two_talkers
 from evenear.config import replace as changed
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.features import FeatureStream
-from evenear.models.separator import NUM_CHANNELS, SeparatorTransducerState
+from evenear.models.separator import NUM_CHANNELS
 from evenear.search import GreedySearch, Search
 from evenear.streaming.events import Event, Final
 from evenear.streaming.moments import Moments
 from evenear.streaming.searches import build_search
 from evenear.streaming.twotalkers.channels import ChannelReader, ChannelState
+from evenear.streaming.twotalkers.ears import BothEars, EarsState
 from evenear.transcripts import Segment
 from evenear.units import SAMPLE_RATE, FrameClock, Frames, Samples, Seconds
 
@@ -53,7 +54,7 @@ _TAIL_SECONDS = 0.6
 class TwoTalkerState:
     """All that is known of one listener, features apart."""
 
-    encoder: SeparatorTransducerState
+    ears: EarsState
     channels: tuple[ChannelState, ...]
     num_frames: Frames = 0
 
@@ -87,7 +88,9 @@ class TwoTalkerRecognizer:
             features.clock, stride=features.clock.stride * self.model.stride
         )
         """The clock of encoder frames."""
-        self._moments = Moments(self.clock, max(1, self.model.block_frames // self.model.stride))
+        self._ears = BothEars(self.model)
+        block = max(1, self.model.block_frames // self.model.stride)
+        self._moments = Moments(self.clock, block, right_frames=self._ears.late_frames)
         self._greedy = GreedySearch(self.model.transducer)
         words: Search | None = None
         if use_words and bundle.words is not None:
@@ -133,7 +136,7 @@ class TwoTalkerRecognizer:
     def initial_state(self) -> TwoTalkerState:
         """The state of a listener that has heard nothing."""
         fresh = tuple(self._reader.fresh() for _ in range(NUM_CHANNELS))
-        return TwoTalkerState(self.model.initial_state(1), fresh)
+        return TwoTalkerState(self._ears.initial_state(), fresh)
 
     @torch.inference_mode()
     def step(
@@ -145,12 +148,15 @@ class TwoTalkerRecognizer:
             features_TF: A multiple of the model's stride, so that turns are told at once.
             state: The listener's; it is not changed.
         """
-        projected_STD, encoder = self.model.step(torch.from_numpy(features_TF)[None], state.encoder)
-        state = replace(state, encoder=encoder)
-        events, state = self._read(projected_STD, state, self._moments)
+        heard = self._ears.step(torch.from_numpy(features_TF), state.ears)
+        state = replace(state, ears=heard.state)
+        events, state = self._read(heard.settled_STD, state, self._moments)
         channels = []
         for number, channel in enumerate(state.channels):
-            told, channel = self._reader.partial(number, channel, state.num_frames, self._moments)
+            ahead_1TD = heard.ahead_STD[number : number + 1]
+            told, channel = self._reader.partial(
+                number, channel, ahead_1TD, state.num_frames, self._moments
+            )
             events += told
             channels.append(channel)
         return events, replace(state, channels=tuple(channels))
@@ -167,9 +173,8 @@ class TwoTalkerRecognizer:
             end_seconds: Where the sound ended: no moment of an event is later.
         """
         moments = self._moments._replace(end_seconds=end_seconds)
-        projected_STD, encoder = self.model.step(torch.from_numpy(features_TF)[None], state.encoder)
-        projected_STD = torch.cat([projected_STD, self.model.flush(encoder)], dim=1)
-        events, state = self._read(projected_STD, replace(state, encoder=encoder), moments)
+        heard = self._ears.finish(torch.from_numpy(features_TF), state.ears)
+        events, state = self._read(heard.settled_STD, replace(state, ears=heard.state), moments)
         for number, channel in enumerate(state.channels):
             if channel.started is not None:
                 events += self._reader.close(number, channel, state.num_frames, moments)[0]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from evenear.checkpoint import Bundle, load_model
@@ -29,6 +30,7 @@ from evenear.data.conversations.sounds import SoundStore, build_sound_store
 from evenear.data.corpora.manifests import Utterance, load_cuts, utterance
 from evenear.data.corpora.splits import is_held_back
 from evenear.errors import ConfigError, ManifestError, TokenizerError
+from evenear.features import extract
 from evenear.lexicon import Lexicon
 from evenear.metrics.words import normalize
 from evenear.models.separator import SeparatorTransducer, SeparatorTransducerConfig
@@ -39,6 +41,9 @@ from evenear.training.runs.preparation import Source, split_speakers
 from evenear.training.tasks.separator import SeparatorTask, TwoTalkerConfig
 
 __all__ = ["TwoTalkerRun", "begin_with", "read_recordings"]
+
+_SILENCE = 3200
+"""Samples of silence, enough to know its frames."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +185,9 @@ def begin_with(
     model.transducer.load_state_dict(single.model.state_dict())
     model.mean_F.copy_(single.model.mean_F)
     model.scale_F.copy_(single.model.scale_F)
+    if model.separator.activity is not None:
+        silence_TF = torch.from_numpy(extract(np.zeros(_SILENCE, np.float32), single.features))
+        model.separator.activity.silence_F.copy_(model.normalize(silence_TF)[len(silence_TF) // 2])
     is_shipped = not Path(start_from).is_dir()
     settings = TwoTalkerSettings(
         model=model_config,

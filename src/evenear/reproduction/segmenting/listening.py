@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames of a trained recognizer's encoder, for models too small to learn to hear by themselves.
+
+A model of some hundred thousand weights needs many hours before it reads a single word, and where
+nothing is read no turn can be counted. So the models of the study may read what the encoder of a
+trained recognizer of single talkers makes of the mixture; it stays as it is. It was never trained
+on two voices: what it blurs where they overlap, it blurs for all variants alike.
+
+Legend: N samples, T encoder frames, D encoder width.
+"""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evenear.checkpoint import load_model
+from evenear.errors import ConfigError
+from evenear.features import FeatureConfig, extract
+
+__all__ = ["EncoderFrames"]
+
+
+class EncoderFrames:
+    """Hears whole mixtures with the encoder of a recognizer.
+
+    Args:
+        name_or_folder: The recognizer. Its encoder must hear frame by frame: blocks would make all
+            that is said of a turn as late as they are long.
+
+    Raises:
+        ConfigError: The encoder hears blocks, or what comes.
+    """
+
+    def __init__(self, name_or_folder: str) -> None:
+        bundle = load_model(name_or_folder)
+        self._model, self._features = bundle.model, bundle.features
+        encoder = self._model.encoder
+        if encoder.block_frames > encoder.stride or encoder.lookahead_frames >= encoder.stride:
+            raise ConfigError(
+                f"{bundle.name} hears blocks or looks ahead; moments of turns would be those of "
+                "its blocks.",
+                hint="Take a recognizer that hears frame by frame, such as evenear-en-small.",
+            )
+        self.config = FeatureConfig(
+            num_mel_bins=encoder.dim,
+            hop_milliseconds=1000 * self._features.clock.frame_seconds * encoder.stride,
+            stack=1,
+        )
+        """Width and clock of the frames."""
+
+    @torch.inference_mode()
+    def __call__(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Frames (T, D) of 16 kHz samples."""
+        features_1TF = torch.from_numpy(extract(samples_N, self._features))[None]
+        lengths_B = torch.tensor([features_1TF.shape[1]])
+        encoded = self._model.encoder(self._model.normalize(features_1TF), lengths_B)
+        return encoded.encoded_BTD[0].numpy().copy()
