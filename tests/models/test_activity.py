@@ -62,6 +62,14 @@ def test_whoever_spoke_last_is_held_while_nobody_speaks():
     assert heard == [[1, 1, 0, 0, 0, 0], [0, 1, 1, 1, 1, 0]]
 
 
+def test_where_both_speak_whoever_began_earlier_can_keep_the_mixture():
+    config = ActivityConfig(switch_cost=1.0, hold_groups=0, where_both="earlier")
+    talk_BGA = sure(FIRST, BOTH, SECOND, BOTH, BOTH, FIRST, NOBODY)
+    active, heard = decided(config, talk_BGA)
+    assert active == [[1, 1, 0, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0, 0]]
+    assert heard == [[1, 1, 0, 0, 0, 1, 0], [0, 0, 1, 1, 1, 0, 0]]
+
+
 def test_groups_at_a_time_change_nothing():
     decoder = ActivityDecoder(ActivityConfig())
     talk_BGA = torch.randn(2, 12, 4, generator=torch.Generator().manual_seed(0))

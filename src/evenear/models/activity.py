@@ -15,7 +15,7 @@ Source: states and their order as in turn-taking models with overlap; the decodi
 recursion without its way back. Ours.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -43,6 +43,8 @@ __all__ = [
 
 NOBODY, FIRST, SECOND, BOTH = range(4)
 NUM_STATES = 4
+_LONG = 1_000_000
+"""Groups of about a day."""
 _USUAL = (
     (NOBODY, FIRST), (FIRST, NOBODY), (FIRST, BOTH), (SECOND, NOBODY), (SECOND, BOTH),
     (BOTH, FIRST), (BOTH, SECOND),
@@ -62,6 +64,9 @@ class ActivityConfig:
     """Nats more for changes that cannot be."""
     hold_groups: int = Field(default=2, ge=0)
     """For so many groups after it ended, a channel still hears what nobody else does."""
+    where_both: Literal["gated", "earlier"] = "gated"
+    """Where both speak, gates part them; or whoever began earlier hears the mixture, as a
+    recognizer of single talkers would, and the other channel begins when it is alone."""
 
 
 class DecoderState(NamedTuple):
@@ -71,6 +76,8 @@ class DecoderState(NamedTuple):
     """Of each state; the best is 0."""
     since_BC: Tensor
     """Groups since each channel was last decided to speak, at most `hold_groups` and one more."""
+    spoken_BC: Tensor
+    """Groups for which each channel has been speaking, at most `_LONG`."""
 
 
 class ActivityDecoder(nn.Module):
@@ -90,16 +97,19 @@ class ActivityDecoder(nn.Module):
         """Nobody has spoken yet."""
         scores_A = -self.costs_RA[NOBODY]
         long_ago_BC = torch.full((batch_size, 2), self.config.hold_groups + 1)
-        return DecoderState(scores_A.repeat(batch_size, 1), long_ago_BC)
+        return DecoderState(
+            scores_A.repeat(batch_size, 1), long_ago_BC, torch.zeros_like(long_ago_BC)
+        )
 
     def step(self, talk_BGA: Tensor, state: DecoderState) -> tuple[Tensor, Tensor, DecoderState]:
         """Decide on groups of frames.
 
         Returns:
             Who speaks, (B, 2, G); to whom the mixture belongs, (B, 2, G): who speaks, or spoke a
-            moment ago while nobody else does; and the next state.
+            moment ago while nobody else does, or began earlier if both speak and that counts; and
+            the next state.
         """
-        scores_BA, since_BC = state
+        scores_BA, since_BC, spoken_BC = state
         gains_BGA = talk_BGA.log_softmax(dim=2)
         most = self.config.hold_groups + 1
         active, heard = [], []
@@ -108,14 +118,18 @@ class ActivityDecoder(nn.Module):
             scores_BA = scores_BA - scores_BA.amax(dim=1, keepdim=True)
             active_BC = speaks(scores_BA.argmax(dim=1))
             since_BC = torch.where(active_BC, 0, (since_BC + 1).clamp(max=most))
+            spoken_BC = torch.where(active_BC, (spoken_BC + 1).clamp(max=_LONG), 0)
             alone_B1 = ~active_BC.any(dim=1, keepdim=True)
             last_BC = since_BC == since_BC.amin(dim=1, keepdim=True)
+            hears_BC = active_BC
+            if self.config.where_both == "earlier":
+                hears_BC = active_BC & (spoken_BC == spoken_BC.amax(dim=1, keepdim=True))
             active.append(active_BC)
-            heard.append(active_BC | (alone_B1 & last_BC & (since_BC < most)))
+            heard.append(hears_BC | (alone_B1 & last_BC & (since_BC < most)))
         nothing_BC = since_BC[:, :, None][:, :, :0].bool()
         active_BCG = torch.stack(active, dim=2) if active else nothing_BC
         heard_BCG = torch.stack(heard, dim=2) if heard else nothing_BC
-        return active_BCG, heard_BCG, DecoderState(scores_BA, since_BC)
+        return active_BCG, heard_BCG, DecoderState(scores_BA, since_BC, spoken_BC)
 
 
 class ActivityState(NamedTuple):
@@ -203,8 +217,10 @@ class Activity(nn.Module):
         return Decided(joined_BGF[:, :ready], frames, talk_BGA, active_BCG, heard_BCG, after)
 
     def handed_on(self, decided: Decided, gated_STF: Tensor) -> Tensor:
-        """The mixture where a talker is alone, what gates make of it where both speak."""
+        """The mixture where it belongs to a channel, what gates make of it where both speak."""
         both_BG = decided.active_BCG.all(dim=1)
+        if self.config.where_both == "earlier":
+            both_BG = torch.zeros_like(both_BG)
         both_ST = torch.cat([both_BG, both_BG]).repeat_interleave(self._joined, dim=1)
         heard_SG = torch.cat(decided.heard_BCG.unbind(dim=1))
         heard_ST = heard_SG.repeat_interleave(self._joined, dim=1)

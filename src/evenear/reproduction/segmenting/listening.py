@@ -6,7 +6,7 @@ nothing is read no turn can be counted. So the models of the study may read what
 trained recognizer of single talkers makes of the mixture; it stays as it is. It was never trained
 on two voices: what it blurs where they overlap, it blurs for all variants alike.
 
-Legend: N samples, T encoder frames, D encoder width.
+Legend: B recordings (one), N samples, T frames, F feature width, D encoder width.
 """
 
 import numpy as np

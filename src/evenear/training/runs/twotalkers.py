@@ -4,7 +4,7 @@
 The transducer that hears each channel begins as a trained recognizer of single talkers, whose
 features, tokenizer and words it keeps. A two-channel model can be trained further, too.
 
-Legend: B mixtures.
+Legend: B mixtures, T frames, F feature width.
 """
 
 from collections.abc import Callable, Iterator, Sequence
