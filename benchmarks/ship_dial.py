@@ -11,11 +11,12 @@ well words are heard at each setting is told by `evenear reproduce amortized`.
 import argparse
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from evenear.checkpoint import load_model, put_dial
-from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.errors import EvenearError
+from evenear.search import BeamConfig
+from evenear.streaming import Recognizer
 
 
 def main() -> None:
@@ -32,13 +33,12 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     put_dial(given.target, dial)
     bundle = load_model(given.target).with_gates()
-    encoder = bundle.model.encoder
-    assert isinstance(encoder, GatedTransformer), "it was just given gates"
-    silence_1TF = bundle.model.normalize(torch.full((1, 320, bundle.features.dim), -1.0))
-    with torch.inference_mode():
-        for asked in (1.0, 0.4):
-            _, state = encoder.step(silence_1TF, encoder.ask(encoder.initial_state(1), asked))
-            print(f"asked {asked}: silence costs {float(encoder.spent(state)):.3f}")
+    recognizer = Recognizer(bundle, beam=BeamConfig(width=1))
+    for asked in (1.0, 0.4):
+        stream = recognizer.stream(compute=asked)
+        stream.accept(np.zeros(64_000, np.float32))
+        stream.finish()
+        print(f"asked {asked}: silence costs {stream.compute:.3f}")
     size = sum(path.stat().st_size for path in given.target.iterdir())
     print(f"{given.target}: {size / 1e6:.1f} MB")
 

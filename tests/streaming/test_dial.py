@@ -9,6 +9,7 @@ import soundfile
 from evenear.checkpoint import save_model
 from evenear.errors import ConfigError
 from evenear.streaming import Final, Recognizer
+from evenear.streaming.dial import unhurried_share
 from laws import random_sound, tiny_bundle
 
 
@@ -95,3 +96,10 @@ def test_the_command_line_takes_a_share_and_says_what_was_spent(folder):
     assert evaluated.exit_code == 0, evaluated.output
     assert 0 < json.loads(evaluated.stdout)["compute"] < 1.1
     assert "compute" not in json.loads(run(app, ["transcribe", sound, *options]).stdout)
+
+
+def test_who_can_wait_asks_for_the_longest_windows_with_all_gates_open():
+    encoder = tiny_bundle("gated-sparing").model.encoder
+    assert unhurried_share(encoder) == pytest.approx(0.7)
+    assert unhurried_share(tiny_bundle("gated-thrifty").model.encoder) == 1.0
+    assert unhurried_share(tiny_bundle().model.encoder) == 1.0

@@ -20,7 +20,7 @@ from evenear.encoders.sparing import SparingState
 from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 
-__all__ = ["ComputeMeter", "asked", "finished", "share_spent"]
+__all__ = ["ComputeMeter", "asked", "finished", "share_spent", "unhurried_share"]
 
 
 class ComputeMeter:
@@ -74,6 +74,16 @@ def share_spent(encoder: Encoder, state: Any) -> float:
     if isinstance(encoder, GatedTransformer) and isinstance(state, GatedState):
         return float(encoder.spent(state))
     return 1.0
+
+
+def unhurried_share(encoder: Encoder) -> float:
+    """The share for who can wait: all speech is heard once, in the longest windows of the dial.
+
+    1 where there is no speech gate.
+    """
+    if not isinstance(encoder, GatedTransformer) or encoder.speech is None:
+        return 1.0
+    return min(plan.share for plan in encoder.speech.plans if plan.gates == 1.0)
 
 
 def finished(model: Transducer, state: Any) -> tuple[Tensor, Any]:

@@ -67,7 +67,12 @@ def transcribe(
     ] = None,
     compute: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Share of the encoder's computation to ask for."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Share of the encoder's computation to ask for; 1 makes words final soonest. "
+            "Default: for files the least that costs no words, for standard input 1.",
+        ),
     ] = None,
     explain: Annotated[
         Path | None,
@@ -89,8 +94,13 @@ def transcribe(
     if html is not None:
         raise ConfigError("A page is made of two channels.", hint="Add --two-talkers.")
     need("torch", extra="asr", purpose="Recognizing speech")
+    from evenear.streaming.dial import unhurried_share
+
     share = 1.0 if compute is None else compute
     recognizer = load_recognizer(model, search=search, beam=beam, threads=threads, compute=share)
+    if compute is None and not any(one.is_standard_input for one in inputs):
+        # Nobody waits for the words of a recording.
+        recognizer.compute = unhurried_share(recognizer.model.encoder)
     given: list[list[Segment]] = []
     failed = False
     with progress_bar("files") as bar:

@@ -64,6 +64,8 @@ __all__ = ["SHARES", "Heard", "measure", "quick_search"]
 
 SHARES = (0.8, 0.6, 0.4, 0.2)
 """What is asked of the dial, besides all."""
+_STREAM_SHARES = (0.8, 0.6, 0.45, 0.3, 0.2)
+"""What streams ask of a dial that leaves silence out."""
 _WINDOW = 15
 """Frames (20 ms) of the past that the sliding window keeps: the paper's 10 frames of 30 ms."""
 _BATCH_SECONDS = 60.0
@@ -135,7 +137,7 @@ def measure(
         },
         "noise": _noise(heard, loud, shares) if loud else {},
         "off": _off_rates(encoder, clean, shares),
-        "streams": _streams(bundle, utterances, shares, report) if has_streams else {},
+        "streams": _streams(bundle, utterances, report) if has_streams else {},
         "milliseconds": [
             _milliseconds(bundle, utterances[:4], share, block)
             for block in _blocks(encoder)
@@ -147,12 +149,11 @@ def measure(
 def _streams(
     bundle: Bundle,
     utterances: Sequence[Utterance],
-    shares: Sequence[float],
     report: Callable[[str], None],
 ) -> dict[str, Any]:
     """The dial as its users have it."""
     report("streams")
-    ways = stream_ways(bundle, shares)
+    ways = stream_ways(bundle, _STREAM_SHARES)
     heard = hear_streams(ways, utterances, report)
     dials = [name for name in ways if name.startswith("dial ")]
     return {
