@@ -106,7 +106,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     for name, search in searches(base).items():
         if args.only and name not in args.only.split(","):
             continue
-        recognizer = Recognizer(base.bundle, beam=search)
+        recognizer = Recognizer(base.bundle, beam=search, compute=args.compute)
         rows = []
         for number, row in enumerate(recognize(recognizer, utterances), start=1):
             rows.append(row)
@@ -119,6 +119,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         }
         whole = whole_recording(recognizer, utterances)
         results[name] = {"search": vars(search), "cohorts": cohorts, "whole_recording": whole}
+        results[name]["compute"] = recognizer.meter.share
         if name == "as shipped" and args.rows:
             write_rows(rows, args.rows)
     first = next(iter(tables))
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--block", type=int, help="milliseconds; None: the model's own")
     parser.add_argument("--right", type=int, help="milliseconds of right context; None: its own")
+    parser.add_argument("--compute", type=float, default=1.0, help="asked of the dial")
     parser.add_argument("--limit", type=int, default=0)
     parser.add_argument("--only", default="", help="searches to run, with commas")
     parser.add_argument("--rows", type=Path, help="write the shipped search's table here")
@@ -152,6 +154,7 @@ def main() -> None:
         f"--data CORPORA/speechocean762 --split {args.split}"
         + (f" --block {args.block}" if args.block else "")
         + (f" --right {args.right}" if args.right is not None else "")
+        + (f" --compute {args.compute}" if args.compute != 1.0 else "")
         + (f" --limit {args.limit}" if args.limit else ""),
         "commit": commit,
         "machine": f"{platform.machine()}, one thread, torch {torch.__version__}",
