@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`evenear transcribe` with a model that has a dial: how files are heard, and the page of what ran."""
+"""Files through a model that has a dial: how they are heard, and the page of what ran."""
 
 import soundfile
 
