@@ -193,6 +193,7 @@ class Study:
             vocabulary_size=len(self.tokenizer),
             blank_id=self.tokenizer.blank_id,
             turns=VARIANTS[name].turns,
+            hears_already=self.hears_with is not None,
         )
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(torch_rng_for(seed, "weights").get_state())

@@ -79,9 +79,23 @@ VARIANTS: dict[str, Variant] = {
 
 
 def model_config(
-    features: FeatureConfig, *, vocabulary_size: int, blank_id: int, turns: Any
+    features: FeatureConfig,
+    *,
+    vocabulary_size: int,
+    blank_id: int,
+    turns: Any,
+    hears_already: bool = False,
 ) -> SeparatorTransducerConfig:
-    """A two-channel model of the paper's shape and a thousandth of its size."""
+    """A two-channel model of the paper's shape and a thousandth of its size.
+
+    Args:
+        features: What it hears.
+        vocabulary_size: Tokens there are.
+        blank_id: That of blank.
+        turns: Tokens that mark turns.
+        hears_already: The features are frames of a trained encoder, which then is the mixture
+            encoder.
+    """
 
     def layers(feature_dim: int, hidden: int, dim: int) -> LstmEncoderConfig:
         stack = LstmStackConfig(
@@ -91,7 +105,8 @@ def model_config(
 
     return SeparatorTransducerConfig(
         separator=SeparatorConfig(
-            mixture=layers(features.dim, 160, 96), separation=layers(96, 96, 96)
+            mixture=None if hears_already else layers(features.dim, 160, 96),
+            separation=layers(features.dim if hears_already else 96, 96, 96),
         ),
         transducer=TransducerConfig(
             encoder=layers(96, 160, 96),

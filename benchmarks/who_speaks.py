@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What would it be worth to know who speaks, before a recognizer of single talkers?
+
+The mixtures of `benchmarks/lists/two_talkers.jsonl`. Each channel is heard by the recognizer as a
+perfect judge of who speaks would hand it on: the mixture where its talker is alone, silence where
+they do not speak; and where both speak, one of
+
+    own sound     the channel's own sound: what perfect gates would give
+    mixture       the mixture on both channels: no gates at all
+    earlier       the mixture to whoever began earlier, silence to the other
+
+beside one channel that hears everything, and each channel's own sound all the time. Intervals are
+95 %, mixtures resampled.
+
+    python benchmarks/who_speaks.py --data CORPORA/speechocean762.jsonl.gz --limit 40 \
+        --out benchmarks/results/who_speaks.json
+
+Legend: T frames, F feature width, C channels.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from evenear.data.conversations.mixtures import activity, render
+from evenear.data.conversations.simulation import read_plans, reference_segments
+from evenear.features import extract
+from evenear.streaming import Recognizer
+from evenear.streaming.twotalkers.scores import Heard, hear, normalized, score_session
+from two_talkers import LIST, Row, compared, conditions, people_of, sounds_of, summary, together
+
+Frames = NDArray[np.float32]
+
+
+class Given:
+    """Feature frames that were made before, in the place of those of samples."""
+
+    def __init__(self, frames_TF: NDArray[np.float32]) -> None:
+        self._frames_TF, self._samples, self._given = frames_TF, 0, 0
+
+    def accept(self, samples_N: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As many frames as a stream knows after so many samples."""
+        self._samples += len(samples_N)
+        return self._until(max(0, self._samples // 160 - 2))
+
+    def finish(self) -> NDArray[np.float32]:
+        """The rest."""
+        return self._until(len(self._frames_TF))
+
+    def _until(self, end: int) -> NDArray[np.float32]:
+        end = min(max(end, self._given), len(self._frames_TF))
+        found_TF, self._given = self._frames_TF[self._given : end], end
+        return found_TF
+
+
+def handed_on(
+    way: str, mixture_TF: Frames, sources: list[Frames], active_CT: NDArray[np.bool_]
+) -> Iterator[Frames]:
+    """What each channel hears of the mixture's frames, silence from the recognizer's own frames."""
+    silence_F = mixture_TF[-1]  # of the silence behind the end
+    both_T = active_CT.all(axis=0)
+    began_CT = np.zeros(active_CT.shape, int)
+    for t in range(1, active_CT.shape[1]):
+        began_CT[:, t] = np.where(active_CT[:, t], began_CT[:, t - 1] + 1, 0)
+    for c, source_TF in enumerate(sources):
+        frames_TF = np.where(active_CT[c][:, None], mixture_TF, silence_F)
+        if way == "own sound":
+            frames_TF = np.where(both_T[:, None], source_TF, frames_TF)
+        elif way == "earlier":
+            later_T = both_T & (began_CT[c] < began_CT[1 - c])
+            frames_TF = np.where(later_T[:, None], silence_F, frames_TF)
+        yield frames_TF.astype(np.float32)
+
+
+def heard_of(way: str, plan: Any, mixture: Any, recognizer: Recognizer) -> Heard:
+    """What the recognizer makes of a mixture, handed on in some way."""
+    if way == "one channel":
+        return hear(recognizer.stream(), mixture.samples_N)
+    if way == "own sound always":
+        return together([hear(recognizer.stream(), own_N) for own_N in mixture.sources_CN])
+    features = recognizer.bundle.features
+    tail_N = np.zeros(round(recognizer.turns.tail_seconds * 16_000) + 3200, np.float32)
+    frames = [
+        extract(np.concatenate([own_N, tail_N]), features)
+        for own_N in (mixture.samples_N, *mixture.sources_CN)
+    ]
+    active_CT = activity(plan, features.clock, len(frames[0]))
+    channels = []
+    for frames_TF in handed_on(way, frames[0], frames[1:], active_CT):
+        stream = recognizer.stream()
+        stream._features = Given(frames_TF)  # pyright: ignore[reportAttributeAccessIssue]
+        channels.append(hear(stream, mixture.samples_N))
+    return together(channels)
+
+
+WAYS = ("one channel", "earlier", "mixture", "own sound", "own sound always")
+
+
+def main() -> None:
+    """Hear the mixtures in every way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=120)
+    parser.add_argument("--model", default="evenear-en")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    plans, sounds = read_plans(LIST)[: options.limit], sounds_of(options.data)
+    people, places = people_of(sounds), sounds.by_id()
+    recognizer = Recognizer.load(options.model)
+    rows: dict[str, list[Row]] = {way: [] for way in WAYS}
+    for plan in plans:
+        mixture = render(plan, sounds, places)
+        for way in WAYS:
+            heard = heard_of(way, plan, mixture, recognizer)
+            rows[way].append((plan, score_session(normalized(reference_segments(plan)), heard)))
+        print(".", end="", file=sys.stderr, flush=True)
+    groups = sorted({group for plan in plans for group in conditions(plan, people)})
+    results: dict[str, Any] = {}
+    for group in groups:
+        own = {
+            way: [row for row in found if group in conditions(row[0], people)]
+            for way, found in rows.items()
+        }
+        results[group] = {way: summary(found) for way, found in own.items()}
+        for way in WAYS[1:]:
+            results[group][f"{way} / one channel"] = compared(own[way], own["one channel"])
+    command = " ".join(["python", *sys.argv]).replace(str(options.data.parent), "CORPORA")
+    values = {"question": __doc__.splitlines()[0], "command": command, "results": results}
+    options.out.write_text(json.dumps(values, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
