@@ -52,12 +52,3 @@ def test_the_first_model_hears_single_talkers():
 def test_the_model_is_a_thousandth_of_the_papers():
     count = sum(p.numel() for p in SeparatorTransducer(MODEL).parameters())
     assert 200_000 < count < 900_000
-
-
-def test_a_trained_encoder_stands_for_the_mixture_encoder():
-    features = FeatureConfig(num_mel_bins=20, hop_milliseconds=60.0, stack=1)
-    config = model_config(
-        features, vocabulary_size=40, blank_id=1, turns="none", hears_already=True
-    )
-    assert config.separator.mixture is None
-    assert SeparatorTransducer(config).feature_dim == 20

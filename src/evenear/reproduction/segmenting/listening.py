@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Frames of a trained recognizer's encoder, for models too small to learn to hear by themselves.
+"""A trained recognizer of single talkers, for models too small to learn to hear by themselves.
 
 A model of some hundred thousand weights needs many hours before it reads a single word, and where
 nothing is read no turn can be counted. So the models of the study may read what the encoder of a
-trained recognizer of single talkers makes of the mixture; it stays as it is. It was never trained
-on two voices: what it blurs where they overlap, it blurs for all variants alike.
+trained recognizer makes of the mixture, and begin with its predictor and joiner: before the first
+update both channels say what it would. The encoder stays as it is. It was never trained on two
+voices: what it blurs where they overlap, it blurs for all variants alike.
 
 Legend: B recordings (one), N samples, T frames, F feature width, D encoder width.
 """
@@ -12,10 +13,15 @@ Legend: B recordings (one), N samples, T frames, F feature width, D encoder widt
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from evenear.checkpoint import load_model
+from evenear.data.conversations.turntargets import TurnMarks
+from evenear.encoders.lstm import LstmEncoder
 from evenear.errors import ConfigError
 from evenear.features import FeatureConfig, extract
+from evenear.models.separator import SeparatorTransducer
+from evenear.reproduction.segmenting.variants import config_behind
 
 __all__ = ["EncoderFrames"]
 
@@ -34,6 +40,7 @@ class EncoderFrames:
     def __init__(self, name_or_folder: str) -> None:
         bundle = load_model(name_or_folder)
         self._model, self._features = bundle.model, bundle.features
+        self.tokenizer = bundle.tokenizer
         encoder = self._model.encoder
         if encoder.block_frames > encoder.stride or encoder.lookahead_frames >= encoder.stride:
             raise ConfigError(
@@ -55,3 +62,18 @@ class EncoderFrames:
         lengths_B = torch.tensor([features_1TF.shape[1]])
         encoded = self._model.encoder(self._model.normalize(features_1TF), lengths_B)
         return encoded.encoded_BTD[0].numpy().copy()
+
+    def begun(self, *, turns: TurnMarks) -> SeparatorTransducer:
+        """A two-channel model that reads the frames and says on both channels what is heard."""
+        width = self._model.encoder.dim
+        model = SeparatorTransducer(config_behind(self._model.config, width=width, turns=turns))
+        own, encoder = model.transducer, model.transducer.encoder
+        own.predictor.load_state_dict(self._model.predictor.state_dict())
+        own.joiner.load_state_dict(self._model.joiner.state_dict())
+        if own.ctc is not None and self._model.ctc is not None:
+            own.ctc.load_state_dict(self._model.ctc.state_dict())
+        assert isinstance(encoder, LstmEncoder)
+        for projection in encoder.lstm.projections:  # what is beside the frames is nothing at first
+            for parameter in projection.parameters():
+                nn.init.zeros_(parameter)
+        return model

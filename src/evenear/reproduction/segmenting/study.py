@@ -124,7 +124,9 @@ class Study:
         return cls(
             train=stores[0],
             test=stores[1],
-            tokenizer=Tokenizer.train([u.text for u in train], vocabulary_size),
+            tokenizer=hears_with.tokenizer
+            if hears_with is not None
+            else Tokenizer.train([u.text for u in train], vocabulary_size),
             folder=folder,
             updates=updates,
             first_updates=first_updates,
@@ -171,11 +173,14 @@ class Study:
         model.load_state_dict(self._first(seed, report))
         model.separator.copy_first_channel()
         separator = model.config.separator
-        config = variant_config(name, separator, updates=self.updates, seed=seed)
+        rate = 3e-3 if self.hears_with is None else 1e-3
+        config = variant_config(name, separator, updates=self.updates, seed=seed, peak_rate=rate)
         return self._train(config, model, self.folder / "runs" / f"{name}-{seed}", report)
 
     def _first(self, seed: int, report: Callable[[str], None]) -> dict[str, torch.Tensor]:
-        """Weights of the seed's model of single talkers."""
+        """Weights of the seed's model of single talkers, or of the trained recognizer's own."""
+        if self.hears_with is not None:
+            return self._fresh("none", seed).state_dict()
         path = self.folder / "runs" / f"first-{seed}.pt"
         if not path.exists():
             report(f"single talkers, seed {seed}")
@@ -188,12 +193,15 @@ class Study:
         return torch.load(path, weights_only=True)
 
     def _fresh(self, name: str, seed: int) -> SeparatorTransducer:
+        if self.hears_with is not None:
+            with torch.random.fork_rng(devices=[]):
+                torch.random.set_rng_state(torch_rng_for(seed, "weights").get_state())
+                return self.hears_with.begun(turns=VARIANTS[name].turns)
         config = model_config(
             self._features,
             vocabulary_size=len(self.tokenizer),
             blank_id=self.tokenizer.blank_id,
             turns=VARIANTS[name].turns,
-            hears_already=self.hears_with is not None,
         )
         with torch.random.fork_rng(devices=[]):
             torch.random.set_rng_state(torch_rng_for(seed, "weights").get_state())

@@ -30,6 +30,7 @@ __all__ = [
     "MIXTURES",
     "VARIANTS",
     "Variant",
+    "config_behind",
     "first_config",
     "model_config",
     "variant_config",
@@ -79,37 +80,15 @@ VARIANTS: dict[str, Variant] = {
 
 
 def model_config(
-    features: FeatureConfig,
-    *,
-    vocabulary_size: int,
-    blank_id: int,
-    turns: Any,
-    hears_already: bool = False,
+    features: FeatureConfig, *, vocabulary_size: int, blank_id: int, turns: Any
 ) -> SeparatorTransducerConfig:
-    """A two-channel model of the paper's shape and a thousandth of its size.
-
-    Args:
-        features: What it hears.
-        vocabulary_size: Tokens there are.
-        blank_id: That of blank.
-        turns: Tokens that mark turns.
-        hears_already: The features are frames of a trained encoder, which then is the mixture
-            encoder.
-    """
-
-    def layers(feature_dim: int, hidden: int, dim: int) -> LstmEncoderConfig:
-        stack = LstmStackConfig(
-            num_layers=1, hidden_dim=hidden, dim=dim, dropout=0.1, layer_norm=True
-        )
-        return LstmEncoderConfig(feature_dim=feature_dim, lstm=stack)
-
+    """A two-channel model of the paper's shape and a thousandth of its size."""
     return SeparatorTransducerConfig(
         separator=SeparatorConfig(
-            mixture=None if hears_already else layers(features.dim, 160, 96),
-            separation=layers(features.dim if hears_already else 96, 96, 96),
+            mixture=_layers(features.dim, 160, 96), separation=_layers(96, 96, 96)
         ),
         transducer=TransducerConfig(
-            encoder=layers(96, 160, 96),
+            encoder=_layers(96, 160, 96),
             predictor=LstmPredictorConfig(
                 embedding_dim=32,
                 lstm=LstmStackConfig(num_layers=1, hidden_dim=48, dim=48, dropout=0.1),
@@ -121,6 +100,40 @@ def model_config(
         ),
         turns=turns,
     )
+
+
+def config_behind(
+    recognizer: TransducerConfig, *, width: int, turns: Any
+) -> SeparatorTransducerConfig:
+    """A two-channel model that reads the frames of a recognizer's encoder, and ends as it does.
+
+    Gates for each channel, an LSTM layer beside the frames that are handed on, then a predictor and
+    a joiner like the recognizer's.
+
+    Args:
+        recognizer: Its settings.
+        width: Width of its encoder's frames.
+        turns: Tokens that mark turns.
+    """
+    beside = LstmStackConfig(num_layers=1, hidden_dim=96, dim=width, dropout=0.1, residual=True)
+    return SeparatorTransducerConfig(
+        separator=SeparatorConfig(
+            mixture=None, separation=_layers(width, 128, 96), output="gated", floor=0.0
+        ),
+        transducer=replace(
+            recognizer,
+            encoder=LstmEncoderConfig(feature_dim=width, lstm=beside),
+            ctc=True,
+            phones=0,
+            phone_steps=None,
+        ),
+        turns=turns,
+    )
+
+
+def _layers(feature_dim: int, hidden: int, dim: int) -> LstmEncoderConfig:
+    stack = LstmStackConfig(num_layers=1, hidden_dim=hidden, dim=dim, dropout=0.1, layer_norm=True)
+    return LstmEncoderConfig(feature_dim=feature_dim, lstm=stack)
 
 
 def first_config(separator: SeparatorConfig, *, updates: int, seed: int) -> TwoTalkerConfig:
@@ -144,7 +157,7 @@ def first_config(separator: SeparatorConfig, *, updates: int, seed: int) -> TwoT
 
 
 def variant_config(
-    name: str, separator: SeparatorConfig, *, updates: int, seed: int
+    name: str, separator: SeparatorConfig, *, updates: int, seed: int, peak_rate: float = 3e-3
 ) -> TwoTalkerConfig:
     """The training of a variant on conversations."""
     variant = VARIANTS[name]
@@ -155,7 +168,7 @@ def variant_config(
         batches=MixtureBatchConfig(mixtures=MIXTURES, num_mixtures=600, seconds=60.0),
         objective=replace(_OBJECTIVE, **variant.objective),
         optimizer=OptimizerConfig(
-            peak_rate=3e-3, warmup_updates=max(1, updates // 10), average_decay=0.98
+            peak_rate=peak_rate, warmup_updates=max(1, updates // 10), average_decay=0.98
         ),
     )
 
