@@ -13,6 +13,7 @@ Legend: R recordings.
 """
 
 import argparse
+import itertools
 import json
 import platform
 import re
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 
 from evenear.audio import read_audio
+from evenear.errors import ConfigError
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
 from peer_runners.environments import PEERS, PeerProcess
@@ -68,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--orders", type=Path, required=True)
     parser.add_argument("--models", nargs="*", default=["evenear-en", "evenear-en-small"])
+    parser.add_argument("--compute", type=float, nargs="*", default=[1.0], help="asked of a dial")
     parser.add_argument("--peers", nargs="*", default=list(WHISPERS))
     parser.add_argument("--environments", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -84,8 +87,11 @@ def main() -> None:
         results[name] = share(counts)
         print(name, results[name], flush=True)
 
-    for model in args.models:
-        recognizer = Recognizer.load(model, threads=1)
+    for model, compute in itertools.product(args.models, args.compute):
+        try:
+            recognizer = Recognizer.load(model, threads=1, compute=compute)
+        except ConfigError:
+            continue  # no dial
 
         def ours(_: str, samples_N: np.ndarray, recognizer: Recognizer = recognizer) -> str:
             stream = recognizer.stream()
@@ -96,7 +102,7 @@ def main() -> None:
             ] + stream.finish()
             return " ".join(e.text for e in events if type(e).__name__ == "Final")
 
-        measure(model, ours)
+        measure(model if compute == 1.0 else f"{model}, compute {compute}", ours)
     for peer in PEERS:
         if peer.name in args.peers:
             with PeerProcess(peer, args.environments) as process:
