@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from evenear.config import replace
-from evenear.encoders.rightcontext import RightContext
+from evenear.encoders.rightcontext import RightContext, window_macs
 from evenear.encoders.transformer import TransformerEncoder
 from evenear.errors import ConfigError
 from evenear.nn.state import split_state, stack_states, state_bytes
-from laws import ENCODERS, LAW_TOLERANCE, random_features
+from laws import ENCODERS, LAW_TOLERANCE, random_features, tiny_transducer
 
 laws = settings(deadline=None, max_examples=8, derandomize=True)
 BLOCK, STRIDE = 8, 4
@@ -141,3 +141,18 @@ def test_whole_streams_at_one_go_settle_the_same(right_frames, num_frames):
     right, features_BTF = RightContext(encoder(), right_frames), random_features(num_frames)
     settled = settle(right, features_BTF, [num_frames // BLOCK])
     torch.testing.assert_close(right.whole(features_BTF), settled, atol=LAW_TOLERANCE, rtol=0)
+
+
+def test_what_windows_cost_is_counted_as_gates_count_it():
+    gated = tiny_transducer("gated-thrifty").encoder
+    own = gated.config.backbone
+    once = window_macs(own, block_frames=8, right_frames=0, num_frames=40)
+    assert once == pytest.approx(gated.dense_total(20))
+    parts = [
+        window_macs(own, block_frames=8, right_frames=8, num_frames=each, heard=heard)
+        for each, heard in ((24, 0), (16, 24))
+    ]
+    twice = window_macs(own, block_frames=8, right_frames=8, num_frames=40)
+    assert twice == pytest.approx(sum(parts))
+    windows = [8 * gated.dense_macs(min(4 * block, 5) + 8)[1] for block in range(5)]
+    assert twice == pytest.approx(sum(windows))  # two places, four frames each

@@ -33,11 +33,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from evenear.encoders.transformer import TransformerEncoder, TransformerState
+from evenear.encoders.transformer import (
+    TransformerConfig,
+    TransformerEncoder,
+    TransformerState,
+)
 from evenear.errors import ConfigError
 from evenear.units import Frames
 
-__all__ = ["HearBlocks", "Heard", "RightContext", "RightState"]
+__all__ = ["HearBlocks", "Heard", "RightContext", "RightState", "window_macs"]
 
 HearBlocks = Callable[[Tensor, TransformerState, int], tuple[Tensor, TransformerState]]
 """What hears frames in blocks of so many feature frames, as `TransformerEncoder.hear` does."""
@@ -142,3 +146,34 @@ class RightContext:
         ahead_BTD = encoded_BTD[:, settled // self.encoder.stride :]
         after = RightState((*state.phases[1:], phase), window_BTF[:, settled:])
         return settled_BTD, ahead_BTD, after
+
+
+def window_macs(
+    config: TransformerConfig,
+    *,
+    block_frames: Frames,
+    right_frames: Frames,
+    num_frames: Frames,
+    heard: Frames = 0,
+) -> float:
+    """Multiply-accumulates for feature frames of a stream behind those that it has heard.
+
+    Each block is computed for each of its places in a window; without right context, once.
+
+    Args:
+        config: Of a Transformer with convolutions.
+        block_frames: Feature frames of a block.
+        right_frames: Right context, in feature frames.
+        num_frames: Feature frames to count.
+        heard: Feature frames before them.
+    """
+    width, places = config.dim, right_frames // block_frames + 1
+    window = places * block_frames // 2
+    stem = 6 * config.feature_dim * width + 3 * width * width
+    layer = 4 * width * width + 2 * width * config.ff_dim
+    total = 0.0
+    for start in range(heard, heard + num_frames, block_frames):
+        new = min(block_frames, heard + num_frames - start) / 2
+        seen = min(start // 2, config.left_frames) + window
+        total += places * new * (stem + config.num_layers * (layer + 2 * width * seen))
+    return total

@@ -36,6 +36,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.encoders.gated.state import GatedState
+from evenear.encoders.rightcontext import window_macs
 from evenear.errors import ConfigError
 from evenear.units import Frames
 
@@ -150,14 +151,13 @@ class SparingHearing:
     def full_macs(self, num_frames: Frames, heard: Frames = 0) -> float:
         """Multiply-accumulates of right context for feature frames behind those heard."""
         block = self.encoder.block_frames
-        window = (1 + self.right_blocks) * block // self._halving
-        left = self.encoder.config.backbone.left_frames
-        total = 0.0
-        for start in range(heard, heard + num_frames, block):
-            new = min(block, heard + num_frames - start) // self._halving
-            seen = min(start // self._halving, left) + window
-            total += (1 + self.right_blocks) * new * self.encoder.dense_macs(seen)[1]
-        return total
+        return window_macs(
+            self.encoder.config.backbone,
+            block_frames=block,
+            right_frames=self.right_blocks * block,
+            num_frames=num_frames,
+            heard=heard,
+        )
 
     def _listened(self, block_BTF: Tensor, state: SparingState) -> SparingState:
         """The state when a block, or the rest of one, has come and waits."""

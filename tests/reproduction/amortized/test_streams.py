@@ -11,10 +11,7 @@ import torch
 
 from evenear.checkpoint import Bundle
 from evenear.data.corpora.manifests import Utterance
-from evenear.encoders.gated.encoder import GatedTransformer
 from evenear.reproduction.amortized.streams import (
-    DenseShape,
-    dense_macs,
     hear_streams,
     is_sparing,
     stream_ways,
@@ -79,15 +76,6 @@ def test_dense_ways_compute_with_the_models_own_weights(tmp_path):
     for name in ("once", "window", "exit 1"):
         for key, weight in ways[name].recognizer.model.encoder.state_dict().items():
             assert torch.equal(weight, weights[f"backbone.{key}"])
-
-
-def test_counts_are_those_of_the_encoder_itself():
-    encoder = bundle().model.encoder
-    assert isinstance(encoder, GatedTransformer)
-    once = DenseShape(encoder.config.backbone, encoder.block_frames, 0)
-    assert dense_macs(once, 40) == pytest.approx(encoder.dense_total(20))
-    twice = DenseShape(encoder.config.backbone, encoder.block_frames, encoder.block_frames)
-    assert dense_macs(twice, 40) > 2 * dense_macs(once, 40)
 
 
 def test_only_a_speech_gate_leaves_silence_out():

@@ -33,6 +33,7 @@ from evenear.checkpoint import Bundle
 from evenear.config import replace as changed
 from evenear.data.corpora.manifests import Utterance
 from evenear.encoders.gated.encoder import GatedTransformer
+from evenear.encoders.rightcontext import window_macs
 from evenear.encoders.transformer import TransformerConfig
 from evenear.features import extract
 from evenear.metrics.words import normalize, word_errors
@@ -46,7 +47,6 @@ from evenear.units import SAMPLE_RATE, Frames
 __all__ = [
     "DenseShape",
     "StreamWay",
-    "dense_macs",
     "hear_streams",
     "is_sparing",
     "stream_ways",
@@ -77,6 +77,15 @@ class DenseShape:
     config: TransformerConfig
     block_frames: Frames
     right_frames: Frames
+
+    def macs(self, num_frames: Frames) -> float:
+        """Multiply-accumulates for so many feature frames of a stream."""
+        return window_macs(
+            self.config,
+            block_frames=self.block_frames,
+            right_frames=self.right_frames,
+            num_frames=num_frames,
+        )
 
 
 def is_sparing(bundle: Bundle) -> bool:
@@ -145,8 +154,8 @@ def hear_streams(
             errors = word_errors(normalize(u.text, "basic"), normalize(" ".join(texts), "basic"))
             tail = way.recognizer.turns.tail_seconds
             frames = round((len(samples_N) / SAMPLE_RATE + tail) * 100)
-            dense = dense_macs(whole, frames)
-            spent = dense * stream.compute if way.dense is None else dense_macs(way.dense, frames)
+            dense = whole.macs(frames)
+            spent = dense * stream.compute if way.dense is None else way.dense.macs(frames)
             found[name].append(
                 Heard(
                     u.speaker,
@@ -203,24 +212,6 @@ def time_streams(
         }
         for name, each in took.items()
     }
-
-
-def dense_macs(shape: DenseShape, num_frames: Frames) -> float:
-    """Multiply-accumulates of a dense encoder for so many feature frames of a stream.
-
-    Each block is computed once for each place that it has in a window.
-    """
-    config, block = shape.config, shape.block_frames
-    width, places = config.dim, shape.right_frames // block + 1
-    window = places * block // 2
-    stem = 6 * config.feature_dim * width + 3 * width * width
-    layer = 4 * width * width + 2 * width * config.ff_dim
-    total = 0.0
-    for start in range(0, num_frames, block):
-        new = min(block, num_frames - start) / 2
-        seen = min(start // 2, config.left_frames) + window
-        total += places * new * (stem + config.num_layers * (layer + 2 * width * seen))
-    return total
 
 
 def _draw_lots(ways: Mapping[str, StreamWay], utterances: Sequence[Utterance]) -> None:
