@@ -51,7 +51,10 @@ _Rate = Annotated[float, typer.Option(help="The highest learning rate.")]
 _Settings = Annotated[int, typer.Option(min=1, help="Settings of each dial to try.")]
 _Layers = Annotated[int, typer.Option(min=0, help="Encoder layers that adapt, from the last on.")]
 _Precision = Annotated[
-    str, typer.Option(help="Arithmetic of encoder and joiner: float32 or bfloat16.")
+    str,
+    typer.Option(
+        help="Arithmetic of encoder and joiner: float32, or bfloat16 where that is quick."
+    ),
 ]
 _Limit = Annotated[int | None, typer.Option(min=1, help="Utterances of each speaker at most.")]
 _Seeds = Annotated[

@@ -70,7 +70,8 @@ def mitigate(
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="Arithmetic while adapting: float32 or bfloat16.")
+        str,
+        typer.Option(help="Arithmetic while adapting: float32, or bfloat16 where that is quick."),
     ] = "float32",
     updates: Annotated[int, typer.Option(min=1, help="Updates of each candidate.")] = 200,
     rate: Annotated[float, typer.Option(help="The highest learning rate.")] = 2e-4,
