@@ -163,17 +163,7 @@ def _repaired(args: argparse.Namespace, plan: Plan, speech: Speech, folder: Path
     """One repair, done now or before."""
     kept = folder / "told.json"
     (folder / "result.json").unlink(missing_ok=True)  # a finished repair is not prepared again
-    repair = Repair.prepare(
-        args.model,
-        speech.learned,
-        plan.config(args),
-        folder,
-        test=speech.testing,
-        tuning=speech.tuning,
-        by=["gender"],
-        frames=args.out / "heard",
-        watch=Watch(stage=lambda name, _: print(name, flush=True)),
-    )
+    repair = _prepared(args, plan, speech, folder)
     shared = args.out / "rows" / str(plan.layers)
     _share(shared / "tuning-before.jsonl", folder / "rows" / "tuning-before.jsonl")
     chosen = repair.candidate(repair.choice.chosen.setting or 0.0)
@@ -188,6 +178,20 @@ def _repaired(args: argparse.Namespace, plan: Plan, speech: Speech, folder: Path
     values = {"layers": plan.layers, **values, "gaps": _gaps(before, after, speech.testing)}
     write_bytes(kept, json.dumps(values, ensure_ascii=False).encode())
     return Told(plan, repair, values)
+
+
+def _prepared(args: argparse.Namespace, plan: Plan, speech: Speech, folder: Path) -> Repair:
+    return Repair.prepare(
+        args.model,
+        speech.learned,
+        plan.config(args),
+        folder,
+        test=speech.testing,
+        tuning=speech.tuning,
+        by=["gender"],
+        frames=args.out / "heard",
+        watch=Watch(stage=lambda name, _: print(name, flush=True)),
+    )
 
 
 def _heard(repair: Repair, made: Repaired, path: Path) -> Table:
@@ -213,15 +217,14 @@ def _picked(args: argparse.Namespace, done: Sequence[Told], speech: Speech) -> d
     told, setting = next((told, setting) for one, told, setting in tried if one is pick)
     plan = told.plan._replace(settings=(setting,))
     folder = args.out / f"picked-{_plain(plan.cohort)}"
-    if not folder.exists():
-        folder.mkdir(parents=True)
+    if not (folder / "plan.json").exists():
+        _prepared(args, plan, speech, folder)
         for name in ("candidates", "rows", "fisher.safetensors"):
-            if (told.repair.folder / name).is_dir():
-                shutil.copytree(told.repair.folder / name, folder / name)
-            elif (told.repair.folder / name).exists():
-                shutil.copy(told.repair.folder / name, folder / name)
-        for path in folder.glob("rows/test-*"):
-            path.unlink()
+            kept = told.repair.folder / name
+            if kept.is_dir():
+                shutil.copytree(kept, folder / name, ignore=shutil.ignore_patterns("test-*"))
+            elif kept.exists():
+                shutil.copy(kept, folder / name)
     found = _repaired(args, plan, speech, folder)
     _report(found.values)
     values = {"tuning": pick.to_dict(), "within_margin": is_within, **found.values}
