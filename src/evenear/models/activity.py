@@ -66,7 +66,8 @@ class ActivityConfig:
     """For so many groups after it ended, a channel still hears what nobody else does."""
     where_both: Literal["gated", "earlier"] = "gated"
     """Where both speak, gates part them; or whoever began earlier hears the mixture, as a
-    recognizer of single talkers would, and the other channel begins when it is alone."""
+    recognizer of single talkers would, and the other channel begins when it is alone. In training
+    gates part them either way, so that they learn."""
 
 
 class DecoderState(NamedTuple):
@@ -219,7 +220,7 @@ class Activity(nn.Module):
     def handed_on(self, decided: Decided, gated_STF: Tensor) -> Tensor:
         """The mixture where it belongs to a channel, what gates make of it where both speak."""
         both_BG = decided.active_BCG.all(dim=1)
-        if self.config.where_both == "earlier":
+        if self.config.where_both == "earlier" and not self.training:
             both_BG = torch.zeros_like(both_BG)
         both_ST = torch.cat([both_BG, both_BG]).repeat_interleave(self._joined, dim=1)
         heard_SG = torch.cat(decided.heard_BCG.unbind(dim=1))

@@ -100,3 +100,11 @@ def test_models_without_tokens_count_no_turns():
 def test_conditions_and_variants_are_the_papers():
     assert conditions(BASE) == ["all", "more than two turns", "overlap up to 20 %"]
     assert list(VARIANTS)[:5] == ["none", "cot", "sts", "fastemit", "masking"]
+
+
+def test_active_frames_that_stay_the_softer_ones_are_not_louder():
+    title = "and makes active frames louder than silent ones"
+    softer = {"fastemit": {0: rows(silent_norm=2.0)}, "masking": {0: rows(silent_norm=1.5)}}
+    assert verdicts(summarize(softer))[title] == "does not hold"
+    louder = {"fastemit": {0: rows(silent_norm=2.0)}, "masking": {0: rows(silent_norm=0.5)}}
+    assert verdicts(summarize(louder))[title] == "holds"

@@ -260,7 +260,7 @@ def _louder(done: Rows) -> dict[str, Any]:
     with_loss, without = (_norm_ratio(list(done[n].values())) for n in ("masking", "fastemit"))
     if with_loss is None or without is None:
         return _claim(title, paper, "-", "not measured")
-    verdict = "holds" if with_loss > without else "does not hold"
+    verdict = "holds" if with_loss > max(without, 1.0) else "does not hold"
     return _claim(title, paper, f"{without:.2f} to {with_loss:.2f} times", verdict)
 
 
