@@ -71,7 +71,7 @@ def transcribe(
             min=0,
             max=1,
             help="Share of the encoder's computation to ask for; 1 makes words final soonest. "
-            "Default: for files the least that costs no words, for standard input 1.",
+            "Default: for files the longest windows, for standard input 1.",
         ),
     ] = None,
     explain: Annotated[
