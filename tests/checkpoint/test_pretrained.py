@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tiny Whisper encoders in each format are read back weight for weight, and broken ones refused."""
 
-import struct
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from evenear.checkpoint.pretrained import load_pretrained, read_encoder
 from evenear.config import replace
 from evenear.encoders.transformer import TransformerConfig, TransformerEncoder
 from evenear.errors import CheckpointError
+from tiny_whispers import write_ctranslate2
 
 SETTINGS = TransformerConfig(feature_dim=6, dim=8, num_heads=2, num_layers=2, ff_dim=10)
 HUGGING_FACE = {
@@ -70,11 +70,6 @@ def openai(folder: Path) -> Path:
     return folder / "tiny.pt"
 
 
-def _text(text: str) -> bytes:
-    raw = text.encode() + b"\0"
-    return struct.pack("<H", len(raw)) + raw
-
-
 def ctranslate2(folder: Path, *, spec: str = "WhisperSpec", kind: str = "float32") -> Path:
     w = encoder().state_dict()
     arrays: dict[str, Tensor] = {"decoder/scale": torch.ones(1)}
@@ -99,27 +94,7 @@ def ctranslate2(folder: Path, *, spec: str = "WhisperSpec", kind: str = "float32
         for name, place in (("attention_norm", "self_attention"), ("ff_norm", "ffn")):
             arrays[f"{theirs}/{place}/layer_norm/gamma"] = w[f"{ours}.{name}.weight"]
             arrays[f"{theirs}/{place}/layer_norm/beta"] = w[f"{ours}.{name}.bias"]
-    code, dtype = {"float32": (0, torch.float32), "float16": (4, torch.float16)}.get(
-        kind, (1, torch.int8)
-    )
-    content = struct.pack("<I", 6) + _text(spec) + struct.pack("<II", 3, 2 * len(arrays))
-    for name, tensor in arrays.items():
-        stored, scale = tensor, torch.ones(1)
-        if kind == "int8" and tensor.ndim == 2:
-            scale = 127.0 / tensor.abs().amax(dim=1)
-            stored = (tensor * scale[:, None]).round()
-        own, raw_type = (code, dtype) if kind != "int8" or tensor.ndim == 2 else (0, torch.float32)
-        for label, array, number, as_type in (
-            (name, stored, own, raw_type),
-            (f"{name}_scale", scale, 0, torch.float32),
-        ):
-            raw = array.to(as_type).contiguous().numpy().tobytes()
-            content += _text(label) + struct.pack("<B", array.ndim)
-            content += struct.pack(f"<{array.ndim}I", *array.shape)
-            content += struct.pack("<BI", number, len(raw)) + raw
-    path = folder / "model.bin"
-    path.write_bytes(content + struct.pack("<I", 0))
-    return path
+    return write_ctranslate2(folder / "model.bin", arrays, spec=spec, kind=kind)
 
 
 FORMATS = {"hugging face": hugging_face, "openai": openai, "ctranslate2": ctranslate2}
@@ -171,7 +146,7 @@ def test_a_model_that_is_no_whisper_is_refused(tmp_path):
 def test_safetensors_without_an_encoder_name_what_is_missing(tmp_path):
     path = tmp_path / "model.safetensors"
     safetensors.torch.save_file({"model.decoder.weight": torch.ones(2)}, path)
-    with pytest.raises(CheckpointError, match=r"has no encoder weight conv1\.weight"):
+    with pytest.raises(CheckpointError, match=r"has no weight encoder\.conv1\.weight"):
         read_encoder(path)
 
 

@@ -19,6 +19,7 @@ from evenear.errors import ConfigError
 from evenear.models.transducer import Transducer
 from evenear.search import LexiconConfig, LexiconSearch, PronunciationTree
 from evenear.search.judgement import begin_context, log_probs
+from evenear.search.rescoring import Rescoring
 from evenear.seeding import rng_for, torch_rng_for
 from laws import chunkings, random_projected, tiny_transducer
 
@@ -59,10 +60,12 @@ def model(encoder: str = "lstm") -> Transducer:
     return made
 
 
-def search(settings: LexiconConfig = WIDE, encoder: str = "lstm") -> LexiconSearch:
+def search(
+    settings: LexiconConfig = WIDE, encoder: str = "lstm", rescoring: Rescoring | None = None
+) -> LexiconSearch:
     table = Table()
     tree = PronunciationTree(WAYS, table.log_probs.max(axis=0))
-    return LexiconSearch(model(encoder), tree, table, SPELLINGS, settings)
+    return LexiconSearch(model(encoder), tree, table, SPELLINGS, settings, rescoring)
 
 
 def said(path: tuple[int, ...]) -> list[int]:
@@ -217,10 +220,10 @@ def test_what_is_kept_for_the_transducer_is_no_longer_than_its_reading():
     both = search(replace(WIDE, width=50, transducer_weight=0.5))
     projected_BTD = random_projected(both.model, 12)
     (state,) = both.step(projected_BTD, [both.initial_state()])
-    assert sum(map(len, state.heard)) == 12
+    assert state.heard.num_frames == 12
     kept = both.without_stale(state, 9)
-    assert torch.equal(torch.cat(kept.heard), projected_BTD[0, 9:])
-    assert both.restart(state).heard == ()
+    assert torch.equal(kept.heard.whole(), projected_BTD[0, 9:])
+    assert both.restart(state).heard.num_frames == 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -248,7 +251,7 @@ def test_what_all_readings_share_can_be_committed_without_changing_the_rest(seed
         assert np.array_equal(cut.beam.scores_N, plain.beam.scores_N)
         assert cut.beam.words_N[0] is None or len(cut.beam.words_N[0].words) < 40
     assert num_commits > 1
-    assert sum(map(len, cut.heard)) < sum(map(len, plain.heard))
+    assert cut.heard.num_frames < plain.heard.num_frames
 
 
 def test_a_committed_reading_drops_those_that_begin_otherwise():
@@ -269,10 +272,10 @@ def test_a_committed_reading_drops_those_that_begin_otherwise():
 def test_however_long_one_talks_only_the_last_frames_are_kept_and_judged():
     both = search(replace(WIDE, width=8, transducer_weight=0.5))
     (state,) = both.step(random_projected(both.model, 700), [both.initial_state()])
-    assert 160 <= sum(map(len, state.heard)) <= 700
+    assert 160 <= state.heard.num_frames <= 700
     for _ in range(3):
         (state,) = both.step(random_projected(both.model, 200), [state])
-        assert sum(map(len, state.heard)) <= 520
+        assert state.heard.num_frames <= 520
     assert both.finalized(state).tokens
 
 

@@ -6,9 +6,12 @@
     tokenizer.model        the sentencepiece model
     card.md                what it was trained on, what it can and cannot do
     language.npz           a language model of its tokens, if it has one
-    words.npz              words with their pronunciations and n-grams, if it has some
+    words.npz              words with their pronunciations and n-grams, if it has some; config.json
+                           may name a shipped model that has the same instead (`words_of`)
     dial.safetensors       gates for those who ask for a share of the computation, if it has a dial
     dial.json              their settings
+    rescorer.safetensors   an attention decoder that judges readings of words, if it has one
+    rescorer.json          its settings
     provenance.json        settings, speech, starting weights, device and hours it came from
     manifest.json          size and SHA-256 of every other file
 
@@ -34,8 +37,11 @@ from evenear.checkpoint.folders import (
     find_folder,
     read_folder,
     read_json,
+    shipped_folder,
+    shipped_models,
     write_folder,
 )
+from evenear.checkpoint.rescorers import RescorerBundle
 from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
@@ -75,6 +81,8 @@ class Bundle:
     """How it came to be: settings, speech, starting weights, device, hours; empty if unknown."""
     dial: Dial | None = None
     """Gates for the model's encoder, which has none as it stands here; None: there is no dial."""
+    rescorer: RescorerBundle | None = None
+    """An attention decoder that judges readings of words; None: there is none."""
 
     def with_gates(self) -> "Bundle":
         """The same, with the dial's gates around the model's encoder, if there is a dial.
@@ -98,6 +106,7 @@ def save_model(
     word_search: LexiconConfig | None = None,
     provenance: Mapping[str, Any] | None = None,
     dial: Dial | None = None,
+    rescorer: RescorerBundle | None = None,
     dtype: Literal["float32", "float16", "int8"] = "float32",
 ) -> None:
     """Write a recognizer to a folder, replacing what is there only when all is written.
@@ -114,6 +123,7 @@ def save_model(
         word_search: How to search for them.
         provenance: How the model came to be, as JSON values.
         dial: Gates for its encoder, stored beside it.
+        rescorer: An attention decoder that judges readings of these words, stored beside it.
         dtype: Type of matrices in the file; vectors and statistics always stay float32, and a
             loaded model always computes in float32.
 
@@ -147,6 +157,9 @@ def save_model(
     if dial is not None:
         dial.around(model)  # or the two do not belong together
         files |= dial.files()
+    if rescorer is not None:
+        rescorer.check_fits(model.config.joiner_dim, len(words.words) if words is not None else 0)
+        files |= rescorer.files()
     write_folder(Path(folder), files)
 
 
@@ -169,9 +182,12 @@ def load_model(name_or_folder: str | Path) -> Bundle:
     if _LANGUAGE in files:
         language_model = NgramModel.from_bytes(files[_LANGUAGE])
         language_model.check_fits(tokenizer)
-    words = WordModel.from_bytes(files[_WORDS]) if _WORDS in files else None
+    words = _words(folder, files)
     if words is not None:
         _check_phones(transducer, words)
+    rescorer = RescorerBundle.among(folder, files)
+    if rescorer is not None:
+        rescorer.check_fits(transducer.joiner_dim, len(words.words) if words is not None else 0)
     with torch.random.fork_rng(devices=[]):
         model = Transducer(transducer)
     load_weights(folder, model, files[_WEIGHTS])
@@ -187,7 +203,23 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         name=folder.name,
         provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
         dial=Dial.among(folder, files),
+        rescorer=rescorer,
     )
+
+
+def _words(folder: Path, files: Mapping[str, bytes]) -> WordModel | None:
+    """The words in a folder, or those of the shipped model that it names."""
+    if _WORDS in files:
+        return WordModel.from_bytes(files[_WORDS])
+    named = read_json(folder / CONFIG, files[CONFIG]).get("words_of")
+    if named is None:
+        return None
+    if named not in shipped_models(RECOGNIZER):
+        raise CheckpointError(
+            f"{folder} finds the words of {named!r}, and no such model is shipped.",
+            hint=f"Put its {_WORDS} into the folder, or install the version it came with.",
+        )
+    return WordModel.from_bytes(read_folder(shipped_folder(named), (_WORDS,))[_WORDS])
 
 
 def _check_fit(config: TransducerConfig, features: FeatureConfig, tokenizer: Tokenizer) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "read_folder",
     "read_json",
     "read_kind",
+    "shipped_folder",
     "shipped_models",
     "write_folder",
 ]
@@ -48,7 +49,7 @@ def shipped_models(kind: str | None = RECOGNIZER) -> list[str]:
     if not root.is_dir():
         return []
     found = sorted(child.name for child in root.iterdir() if (child / _MANIFEST).is_file())
-    return [name for name in found if kind is None or read_kind(_shipped(name)) == kind]
+    return [name for name in found if kind is None or read_kind(shipped_folder(name)) == kind]
 
 
 def find_folder(name_or_folder: str | Path, *, kind: str = RECOGNIZER) -> Path:
@@ -62,7 +63,7 @@ def find_folder(name_or_folder: str | Path, *, kind: str = RECOGNIZER) -> Path:
         if _previous(folder).is_dir():  # a save was cut off between two renames
             folder = _previous(folder)
         elif str(name_or_folder) in shipped_models(None):
-            folder = _shipped(str(name_or_folder))
+            folder = shipped_folder(str(name_or_folder))
         else:
             shipped = shipped_models(kind)
             hint = "Give the folder that a training run wrote."
@@ -106,7 +107,8 @@ def read_json(path: Path, content: bytes) -> dict[str, Any]:
     return value
 
 
-def _shipped(name: str) -> Path:
+def shipped_folder(name: str) -> Path:
+    """Where a shipped model of this name lies, or would."""
     return Path(str(importlib.resources.files("evenear") / "shipped" / name))
 
 

@@ -41,6 +41,7 @@ from evenear.checkpoint.folders import (
     read_json,
     write_folder,
 )
+from evenear.checkpoint.rescorers import RescorerBundle
 from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import config, from_dict, replace, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
@@ -99,6 +100,8 @@ class TwoTalkerBundle:
     card: str
     name: str
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    rescorer: RescorerBundle | None = None
+    """Judges readings of the words of each channel; None: there is none."""
 
     @property
     def channel(self) -> Bundle:
@@ -112,6 +115,7 @@ class TwoTalkerBundle:
             search=self.settings.search,
             words=self.words,
             word_search=self.settings.word_search,
+            rescorer=self.rescorer,
             name=self.name,
         )
 
@@ -222,6 +226,7 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         card=files.get(_CARD, b"").decode(),
         name=folder.name,
         provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
+        rescorer=named.rescorer if named is not None and words is named.words else None,
     )
 
 

@@ -145,6 +145,10 @@ class BlockAttention(nn.Module):
         self.value = nn.Linear(dim, dim)
         self.out = nn.Linear(dim, dim)
 
+    def read(self, x_BSD: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of frames, as `forward` takes them."""
+        return self.key(x_BSD), self.value(x_BSD)
+
     def forward(
         self, x_BTD: Tensor, keys_BSD: Tensor, values_BSD: Tensor, attend_BTS: Tensor
     ) -> Tensor:

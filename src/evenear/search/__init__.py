@@ -6,6 +6,7 @@ from evenear.search.forced import emission_frames
 from evenear.search.greedy import GreedySearch, GreedyState, greedy_search
 from evenear.search.hypotheses import Hypothesis, Search
 from evenear.search.lexicon import LexiconConfig, LexiconSearch, LexiconState
+from evenear.search.rescoring import Rescoring
 from evenear.search.tree import PronunciationTree
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "LexiconSearch",
     "LexiconState",
     "PronunciationTree",
+    "Rescoring",
     "Search",
     "TokenScorer",
     "beam_search",

@@ -75,8 +75,13 @@ class Search(ABC, Generic[S]):
     def best(self, state: S) -> Hypothesis:
         """The most probable reading since the stream, or the last `restart`, began."""
 
-    def finalized(self, state: S) -> Hypothesis:
-        """The reading to hand out once a stretch of speech is over; this may take longer."""
+    def finalized(self, state: S, *, is_over: bool = True) -> Hypothesis:  # noqa: ARG002
+        """The reading to hand out; this may take longer.
+
+        Args:
+            state: The state.
+            is_over: A stretch of speech is over; else words must become final though it goes on.
+        """
         return self.best(state)
 
     @abstractmethod

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from evenear.models.transducer import Transducer
 from evenear.nn.state import stack_states
+from evenear.search.readings import ReadingTree
 
 __all__ = ["MAX_CELLS", "TokenContext", "begin_context", "continued", "log_probs"]
 
@@ -40,17 +41,6 @@ class TokenContext(NamedTuple):
     predictor: Any
     predicted_1D: Tensor
     """Its projected output."""
-
-
-class _Tree(NamedTuple):
-    """Readings as a tree of tokens; node 0 is the empty reading, and parents come first."""
-
-    parents_M: NDArray[np.int64]
-    tokens_M: NDArray[np.int64]
-    depths_M: NDArray[np.int64]
-    owners_M: NDArray[np.int64]
-    """A reading that passes through the node."""
-    last_R: list[int]
 
 
 def begin_context(model: Transducer) -> TokenContext:
@@ -84,7 +74,7 @@ def log_probs(
     Returns:
         One for each of the first readings; less than there are readings where all are too many.
     """
-    tree = _tree(readings, max_nodes=max(1, max_cells // len(projected_TD)))
+    tree = ReadingTree.of(readings, max_nodes=max(1, max_cells // len(projected_TD)))
     predicted_MD = _predicted(model, readings[: len(tree.last_R)], tree, context)
     label_MT, blank_MT = _arcs(model, projected_TD, predicted_MD, tree)
     before_MT = np.cumsum(blank_MT, axis=1) - blank_MT
@@ -98,28 +88,8 @@ def log_probs(
     return (alpha_MT[ends, -1] + blank_MT[ends, -1]).tolist()
 
 
-def _tree(readings: Sequence[tuple[int, ...]], max_nodes: int) -> _Tree:
-    """The tree of the first readings that fit; the very first does."""
-    places: dict[tuple[int, int], int] = {}
-    columns: list[tuple[int, int, int, int]] = [(0, 0, 0, 0)]
-    last_R: list[int] = []
-    for reading, tokens in enumerate(readings):
-        node, num_before = 0, len(columns)
-        for depth, token in enumerate(tokens, start=1):
-            place = places.setdefault((node, token), len(columns))
-            if place == len(columns):
-                columns.append((node, token, depth, reading))
-            node = place
-        if last_R and len(columns) > max_nodes:
-            del columns[num_before:]
-            break
-        last_R.append(node)
-    parents_M, tokens_M, depths_M, owners_M = np.array(columns, np.int64).T
-    return _Tree(parents_M, tokens_M, depths_M, owners_M, last_R)
-
-
 def _predicted(
-    model: Transducer, readings: Sequence[tuple[int, ...]], tree: _Tree, context: TokenContext
+    model: Transducer, readings: Sequence[tuple[int, ...]], tree: ReadingTree, context: TokenContext
 ) -> Tensor:
     """The predictor's projected output at each node, (M, D)."""
     longest = max(map(len, readings))
@@ -136,7 +106,7 @@ def _predicted(
 
 
 def _arcs(
-    model: Transducer, projected_TD: Tensor, predicted_MD: Tensor, tree: _Tree
+    model: Transducer, projected_TD: Tensor, predicted_MD: Tensor, tree: ReadingTree
 ) -> tuple[_Floats, _Floats]:
     """Log-probabilities of entering each node at each frame, and of blank there, (M, T)."""
     logits_MTV = model.joiner(projected_TD[None], predicted_MD[:, None]).float()

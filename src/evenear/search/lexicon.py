@@ -19,9 +19,10 @@ Source: Graves et al. 2006 (CTC); Ney et al. 1992, "Improvements in beam search 
 continuous speech recognition" (tree, lookahead).
 Departs from the papers: of paths that say the same, the best counts, not their sum.
 
-The transducer, which hears the same frames another way, judges whole readings: once when a turn is
-over, and whenever words must become final. Words that all hypotheses share are committed, so only
-an open tail of a few seconds is ever searched or judged, however long somebody talks.
+The transducer, which hears the same frames another way, judges whole readings, and so may an
+attention decoder: once when a turn is over, and whenever words must become final. Words that all
+hypotheses share are committed, so only an open tail of a few seconds is ever searched or judged,
+however long somebody talks.
 """
 
 import itertools
@@ -36,8 +37,10 @@ from torch import Tensor
 
 from evenear.config import config
 from evenear.models.transducer import Transducer
+from evenear.search.heard import HeardFrames
 from evenear.search.hypotheses import Hypothesis, Search, num_alike
 from evenear.search.judgement import TokenContext, begin_context, continued, log_probs
+from evenear.search.rescoring import Rescoring
 from evenear.search.tree import ROOT, PronunciationTree
 from evenear.search.wordbeam import (
     FoundWord,
@@ -67,20 +70,22 @@ class LexiconConfig:
     """Taken off for each blank; a head trained by CTC says blank too readily when unsure."""
     transducer_weight: float = Field(default=0.0, ge=0)
     """Weight of the transducer's log-probability of a whole reading, once its speech is over."""
+    rescorer_weight: float = Field(default=0.0, ge=0)
+    """Weight of an attention decoder's log-probability of a whole reading, if the model has one."""
     num_readings: int = Field(default=16, ge=1)
-    """Readings that the transducer is asked about."""
+    """Readings that the transducer and the decoder are asked about."""
 
 
-_MOST_JUDGED_FRAMES = 160
-"""Of a longer open tail only the last frames are judged; work stays bounded whatever is said."""
+_SAID_FRAMES = 125
+"""Frames of what was said that the decoder hears again, so that it knows what goes on."""
 
 
 class LexiconState(NamedTuple):
     """State of one stream."""
 
     num_frames: int
-    heard: tuple[Tensor, ...]
-    """Frames (T, D) of the open tail, if the transducer will be asked about them."""
+    heard: HeardFrames
+    """Frames that the transducer or the decoder may be asked about; empty if neither will be."""
     context: TokenContext | None
     """What the transducer has read before the open tail; None: it will not be asked."""
     beam: WordBeam
@@ -96,6 +101,7 @@ class LexiconSearch(Search[LexiconState]):
         scorer: Which words follow which.
         spellings: Tokens of each word id.
         config: Width and weights.
+        rescoring: An attention decoder that judges readings; None: there is none.
 
     Raises:
         ConfigError: There are too many words for so long a context.
@@ -108,9 +114,11 @@ class LexiconSearch(Search[LexiconState]):
         scorer: WordScorer,
         spellings: Sequence[Sequence[int]],
         config: LexiconConfig | None = None,
+        rescoring: Rescoring | None = None,
     ) -> None:
         self.model, self.spellings = model, spellings
         self.config = config or LexiconConfig()
+        self.rescoring = rescoring if self.config.rescorer_weight else None
         self._step = WordStep(
             tree=tree,
             scorer=scorer,
@@ -125,30 +133,40 @@ class LexiconSearch(Search[LexiconState]):
     def initial_state(self) -> LexiconState:
         """The state of one stream that has heard nothing."""
         context = begin_context(self.model) if self.config.transducer_weight else None
-        return LexiconState(0, (), context, WordBeam.begin(self._step.scorer))
+        return LexiconState(0, HeardFrames(), context, WordBeam.begin(self._step.scorer))
 
     def best(self, state: LexiconState) -> Hypothesis:
         """The best reading that ends with a word, or else the whole words of the best."""
         return self._reading(state.beam, int((state.beam.nodes_N == ROOT).argmax()))
 
     @torch.inference_mode()
-    def finalized(self, state: LexiconState) -> Hypothesis:
-        """The best reading, judged by the transducer too."""
-        beam, weight = state.beam, self.config.transducer_weight
+    def finalized(self, state: LexiconState, *, is_over: bool = True) -> Hypothesis:
+        """The best reading, judged by the transducer and the decoder too."""
+        beam = state.beam
         places = np.flatnonzero(beam.nodes_N == ROOT).tolist()  # in the order of their scores
         readings: dict[tuple[int, ...], int] = {}
-        for place in places if state.context is not None and state.heard else ():
+        for place in places if state.heard.num_frames else ():
             word = beam.words_N[place]
             readings.setdefault(() if word is None else word.words, place)
             if len(readings) == self.config.num_readings:
                 break
-        if state.context is None or len(readings) < 2:
+        if len(readings) < 2 or len(state.heard.tail()) == 0:
             return self.best(state)
-        found = {self._reading(beam, p): float(beam.scores_N[p]) for p in readings.values()}
-        heard_TD = torch.cat(state.heard)[-_MOST_JUDGED_FRAMES:]
-        judged = log_probs(self.model, heard_TD, [one.tokens for one in found], state.context)
-        both = [score + weight * own for score, own in zip(found.values(), judged, strict=False)]
-        return list(found)[int(np.argmax(both))]
+        found = [self._reading(beam, place) for place in readings.values()]
+        scores = [beam.scores_N[list(readings.values())]]
+        if state.context is not None:
+            tokens = [one.tokens for one in found]
+            judged = log_probs(self.model, state.heard.tail(), tokens, state.context)
+            scores.append(self.config.transducer_weight * np.array(judged))
+        if self.rescoring is not None:
+            judged = self.rescoring.log_probs(
+                state.heard.whole(), list(readings), state.heard.words, is_over=is_over
+            )
+            scores.append(self.config.rescorer_weight * np.array(judged))
+        count = min(map(len, scores))  # whoever is asked about too many answers on the first
+        if not count:
+            return self.best(state)
+        return found[int(np.argmax(sum(each[:count] for each in scores)))]
 
     def num_shared(self, state: LexiconState) -> int:
         """How many of the best reading's tokens begin all readings; always those of whole words."""
@@ -176,13 +194,27 @@ class LexiconSearch(Search[LexiconState]):
         context, heard = state.context, state.heard
         if context is not None:
             context = continued(self.model, context, tokens)
-            num_left = state.num_frames - 1 - reading.frames[num_tokens - 1]
-            heard = (torch.cat(heard)[-num_left:],) if num_left > 0 else ()
+        if self._keeps_frames:
+            first = next(w for w in state.beam.words_N if w is not None and counts[w.words])
+            said = _first_words(first, counts[first.words] or 0)
+            kept = _SAID_FRAMES if self.rescoring is not None else 0
+            heard = heard.settled(said, reading.frames[num_tokens - 1] + 1, kept)
         return LexiconState(state.num_frames, heard, context, beam)
 
     def restart(self, state: LexiconState) -> LexiconState:
-        """Begin a new reading at the frame that the stream is at."""
-        return self.initial_state()._replace(num_frames=state.num_frames)
+        """Begin a new reading at the frame that the stream is at.
+
+        A pause may end a sentence or lie within one, so one hypothesis begins a sentence, and
+        another goes on after the words of the best reading.
+        """
+        now, place = state.num_frames, int((state.beam.nodes_N == ROOT).argmax())
+        fresh = self.initial_state()
+        going_on = fresh.beam._replace(contexts_NK=state.beam.contexts_NK[[place]])
+        beam = fresh.beam
+        if not np.array_equal(going_on.contexts_NK, beam.contexts_NK):
+            beam = joined_beams([beam, going_on])
+            beam = beam._replace(owners_N=np.zeros_like(beam.owners_N))
+        return fresh._replace(num_frames=now, heard=HeardFrames((), now, now), beam=beam)
 
     def without_stale(self, state: LexiconState, frame: int) -> LexiconState:
         """The state without readings whose last word ended before a frame; an empty one stays."""
@@ -190,9 +222,11 @@ class LexiconSearch(Search[LexiconState]):
         kept = [k for k, word in enumerate(words) if word is None or word.end >= frame]
         if not kept:
             return state
-        many = max(1, state.num_frames - frame)
-        too_many = sum(map(len, state.heard)) > many
-        heard = (torch.cat(state.heard)[-many:],) if too_many else state.heard
+        heard = (
+            state.heard.since(min(frame, state.num_frames - 1))
+            if state.heard.num_frames
+            else state.heard
+        )
         beam = state.beam if len(kept) == len(words) else state.beam.at(np.array(kept))
         return state._replace(beam=beam, heard=heard)
 
@@ -211,7 +245,7 @@ class LexiconSearch(Search[LexiconState]):
         logits_BTP = self.model.phone_logits(projected_BTD).float()
         log_probs_BTP = logits_BTP.log_softmax(dim=2).double().numpy()
         lengths = [num_frames] * len(states) if lengths_B is None else lengths_B
-        own_BTD = projected_BTD.clone() if self.config.transducer_weight else None
+        own_BTD = projected_BTD.clone() if self._keeps_frames else None
         for start, end in itertools.pairwise(sorted({0, *lengths})):
             active = [b for b, length in enumerate(lengths) if length >= end]
             beam = joined_beams([states[b].beam for b in active])
@@ -220,11 +254,17 @@ class LexiconSearch(Search[LexiconState]):
                 now_B = frames_B + (step // stride - start)
                 beam = self._step.read(beam, log_probs_BTP[active, step], now_B)
             for b, own in zip(active, split_beam(beam, len(active)), strict=True):
-                heard = () if own_BTD is None else (own_BTD[b, start:end],)
-                heard = _latest((*states[b].heard, *heard))
+                heard = states[b].heard
+                if own_BTD is not None:
+                    heard = heard.more(own_BTD[b, start:end])
                 num_heard = states[b].num_frames + end - start
                 states[b] = LexiconState(num_heard, heard, states[b].context, own)
         return states
+
+    @property
+    def _keeps_frames(self) -> bool:
+        """Whether anybody will be asked about frames."""
+        return self.config.transducer_weight > 0 or self.rescoring is not None
 
     def _reading(self, beam: WordBeam, place: int) -> Hypothesis:
         """The open words of a hypothesis as tokens, spread over the time of each word."""
@@ -256,6 +296,14 @@ class LexiconSearch(Search[LexiconState]):
         return None
 
 
+def _first_words(word: FoundWord, count: int) -> list[tuple[int, int]]:
+    """The first so many words, and the frame behind each."""
+    chain = [word]
+    while chain[-1].before is not None:
+        chain.append(chain[-1].before)
+    return [(one.word, one.end + 1) for one in reversed(chain)][:count]
+
+
 def _without_first(
     word: FoundWord | None, count: int, made: dict[int, FoundWord | None]
 ) -> FoundWord | None:
@@ -273,10 +321,3 @@ def _objects(words: Sequence[FoundWord | None]) -> np.ndarray:
     column = np.empty(len(words), dtype=object)
     column[:] = words
     return column
-
-
-def _latest(heard: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The frames that may still be judged, in few pieces."""
-    if len(heard) < 2 * _MOST_JUDGED_FRAMES and sum(map(len, heard)) < 2 * _MOST_JUDGED_FRAMES:
-        return heard
-    return (torch.cat(heard)[-_MOST_JUDGED_FRAMES:],)

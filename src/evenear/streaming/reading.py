@@ -101,7 +101,7 @@ class TurnReader:
             events, search = events + found, self.search.commit(search, best, count)
             best = self.search.best(search)
         if tracker.is_late(best, num_frames):
-            judged = self.search.finalized(search)
+            judged = self.search.finalized(search, is_over=False)
             count = tracker.num_late(judged, num_frames)
             if not count:
                 judged, count = best, tracker.num_late(best, num_frames)

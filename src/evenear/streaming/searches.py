@@ -14,6 +14,7 @@ from evenear.search import (
     LexiconConfig,
     LexiconSearch,
     PronunciationTree,
+    Rescoring,
     Search,
 )
 
@@ -76,7 +77,10 @@ def _search_for_words(bundle: Bundle, settings: LexiconConfig) -> LexiconSearch:
         if spellings[number]
     ]
     tree = PronunciationTree(spoken, words.likelihoods())
-    return LexiconSearch(bundle.model, tree, words, spellings, settings)
+    rescoring = None
+    if bundle.rescorer is not None:
+        rescoring = Rescoring(bundle.rescorer.model, bundle.rescorer.spellings)
+    return LexiconSearch(bundle.model, tree, words, spellings, settings, rescoring)
 
 
 def changed(settings: C, **changes: float) -> C:

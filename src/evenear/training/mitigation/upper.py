@@ -334,6 +334,7 @@ def _cut(
         search=bundle.search,
         words=bundle.words,
         word_search=bundle.word_search,
+        rescorer=bundle.rescorer,
         name=f"{bundle.name}-upper-{layers}",
     )
     return Cut(bundle, made, lower)

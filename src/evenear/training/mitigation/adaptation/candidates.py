@@ -106,6 +106,7 @@ class Repaired:
                     word_search=bundle.word_search,
                     provenance=provenance or bundle.provenance,
                     dial=dial,
+                    rescorer=bundle.rescorer,
                 )
 
     @classmethod
