@@ -31,6 +31,7 @@ from torch import Tensor
 
 from evenear.checkpoint import Bundle, RescorerBundle, load_model, put_rescorer
 from evenear.checkpoint.pretrained import load_pretrained
+from evenear.checkpoint.rescorers import digest_of
 from evenear.checkpoint.whisperdecoder import load_decoder, read_decoder
 from evenear.config import replace
 from evenear.data.batching.augmentation import FrameAugmentation
@@ -235,7 +236,12 @@ def main() -> None:
         "dev_nats_per_word": task.evaluate(made.eval()),
     }
     spellings = ((), *(spelled[word] for word in words))
-    rescorer = RescorerBundle(model=made, spellings=spellings, provenance=provenance)
+    rescorer = RescorerBundle(
+        model=made,
+        spellings=spellings,
+        words_digest=digest_of(bundle.words),
+        provenance=provenance,
+    )
     put_rescorer(given.model, rescorer, given.out)
 
 

@@ -4,6 +4,7 @@
 Dimensions: T frames, F width of a frame.
 """
 
+import dataclasses
 import json
 
 import pytest
@@ -12,8 +13,12 @@ import torch
 
 from evenear.checkpoint import RescorerBundle, load_model, put_rescorer, save_model
 from evenear.checkpoint.folders import read_folder, write_folder
+from evenear.checkpoint.rescorers import digest_of
+from evenear.config import replace
 from evenear.errors import CheckpointError
+from evenear.search import LexiconSearch
 from evenear.search.rescoring import Rescoring
+from evenear.streaming.searches import build_search
 from laws import tiny_word_bundle
 from tiny_rescorers import random_frames, tiny_rescorer
 
@@ -25,7 +30,10 @@ SPELLINGS = ((), (3,), (4, 5), (), (6, 7, 8), (9,), (14,))
 
 def rescorer(spellings=SPELLINGS, **changes) -> RescorerBundle:
     model = tiny_rescorer(**{"frame_dim": WIDTH, **changes})
-    return RescorerBundle(model=model, spellings=spellings, provenance={"updates": 3})
+    digest = digest_of(tiny_word_bundle().words)
+    return RescorerBundle(
+        model=model, spellings=spellings, words_digest=digest, provenance={"updates": 3}
+    )
 
 
 def saved(folder, **parts):
@@ -108,8 +116,8 @@ def test_no_decoder_is_put_beside_what_is_no_model(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"frame_dim": 7}, "reads frames 7 wide .* the model has frames 11 wide"),
-        ({"spellings": SPELLINGS[:-1]}, "writes 5 words; the model has .* 6 words"),
+        ({"frame_dim": 7}, "reads frames 7 wide.* are 11 wide"),
+        ({"spellings": SPELLINGS[:-1]}, "writes 5 words; the model has 6"),
     ],
 )
 def test_a_decoder_of_another_model_is_refused(tmp_path, changes, said):
@@ -123,7 +131,7 @@ def test_a_decoder_of_another_model_is_refused(tmp_path, changes, said):
 
 
 def test_a_model_without_words_has_nothing_to_judge(tmp_path):
-    with pytest.raises(CheckpointError, match=r"writes 6 words; the model has .* 0 words"):
+    with pytest.raises(CheckpointError, match=r"writes 6 words; the model has 0"):
         saved(tmp_path / "model", rescorer=rescorer(), words=None)
 
 
@@ -132,6 +140,20 @@ def broken(folder, out, **changes):
     files = {**read_folder(folder, ()), **{k.replace("_", "."): v for k, v in changes.items()}}
     write_folder(out, {name: content for name, content in files.items() if content is not None})
     return out
+
+
+def test_for_other_words_a_search_does_without_the_decoder(folder):
+    bundle = load_model(folder)
+    words = bundle.words
+    assert words is not None
+    settings = replace(bundle.word_search, rescorer_weight=1.0)
+    search = build_search(bundle, settings, None)
+    assert isinstance(search, LexiconSearch)
+    assert search.rescoring is not None
+    turned = dataclasses.replace(words, words=tuple(reversed(words.words)))
+    search = build_search(dataclasses.replace(bundle, words=turned), settings, None)
+    assert isinstance(search, LexiconSearch)
+    assert search.rescoring is None
 
 
 @pytest.mark.parametrize("gone", ["rescorer_json", "rescorer_safetensors"])

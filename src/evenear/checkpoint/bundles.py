@@ -158,7 +158,7 @@ def save_model(
         dial.around(model)  # or the two do not belong together
         files |= dial.files()
     if rescorer is not None:
-        rescorer.check_fits(model.config.joiner_dim, len(words.words) if words is not None else 0)
+        rescorer.check_fits(model.config.joiner_dim, words)
         files |= rescorer.files()
     write_folder(Path(folder), files)
 
@@ -187,7 +187,7 @@ def load_model(name_or_folder: str | Path) -> Bundle:
         _check_phones(transducer, words)
     rescorer = RescorerBundle.among(folder, files)
     if rescorer is not None:
-        rescorer.check_fits(transducer.joiner_dim, len(words.words) if words is not None else 0)
+        rescorer.check_fits(transducer.joiner_dim, words)
     with torch.random.fork_rng(devices=[]):
         model = Transducer(transducer)
     load_weights(folder, model, files[_WEIGHTS])

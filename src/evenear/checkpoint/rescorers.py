@@ -9,6 +9,7 @@ reads projected encoder frames, so it belongs to an encoder and a joiner as they
 learned; small changes of theirs, such as a repair, it takes as they come.
 """
 
+import hashlib
 import itertools
 import json
 from collections.abc import Mapping
@@ -24,13 +25,15 @@ from evenear.checkpoint.folders import CONFIG, find_folder, read_folder, read_js
 from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import from_dict, to_dict
 from evenear.errors import CheckpointError, ConfigError
+from evenear.language import WordModel
 from evenear.models.rescorer import Rescorer, RescorerConfig
 
-__all__ = ["RescorerBundle", "put_rescorer"]
+__all__ = ["RescorerBundle", "digest_of", "put_rescorer"]
 
 _WEIGHTS, _SETTINGS = "rescorer.safetensors", "rescorer.json"
 _PIECES, _LENGTHS = "spellings.pieces", "spellings.lengths"
 _DECODER = "decoder."
+_HINT = "Keep the files of one model together, or leave rescorer.* out."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,24 +44,36 @@ class RescorerBundle:
     """In evaluation mode, float32."""
     spellings: tuple[tuple[int, ...], ...]
     """The pieces of each word id; id 0 is no word."""
+    words_digest: str
+    """Of the words it writes (`digest_of`): ids mean nothing to other words."""
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def check_fits(self, frame_dim: int, num_words: int) -> None:
+    def writes(self, words: WordModel) -> bool:
+        """Whether these are its words."""
+        return self.words_digest == digest_of(words)
+
+    def check_fits(self, frame_dim: int, words: WordModel | None) -> None:
         """Refuse a decoder that does not belong to a model.
 
         Args:
             frame_dim: Width of its projected frames.
-            num_words: Words that it can find.
+            words: What it searches for.
 
         Raises:
             CheckpointError: The decoder reads other frames or writes other words.
         """
-        own = (self.model.config.frame_dim, len(self.spellings) - 1)
-        if own != (frame_dim, num_words):
+        if self.model.config.frame_dim != frame_dim:
             raise CheckpointError(
-                f"The decoder reads frames {own[0]} wide and writes {own[1]} words; the model has "
-                f"frames {frame_dim} wide and {num_words} words.",
-                hint="Keep the files of one model together, or leave rescorer.* out.",
+                f"The decoder reads frames {self.model.config.frame_dim} wide; those of the model "
+                f"are {frame_dim} wide.",
+                hint=_HINT,
+            )
+        many = 0 if words is None else len(words.words)
+        if words is None or many != len(self.spellings) - 1 or not self.writes(words):
+            raise CheckpointError(
+                f"The decoder writes {len(self.spellings) - 1} words; the model has {many}, and "
+                "they are not the same.",
+                hint=_HINT,
             )
 
     def files(self) -> dict[str, bytes]:
@@ -67,7 +82,11 @@ class RescorerBundle:
         every = [piece for spelling in self.spellings for piece in spelling]
         weights[_PIECES] = torch.tensor(every, dtype=torch.int32)
         weights[_LENGTHS] = torch.tensor([len(one) for one in self.spellings], dtype=torch.int16)
-        settings = {"rescorer": to_dict(self.model.config), "provenance": dict(self.provenance)}
+        settings = {
+            "rescorer": to_dict(self.model.config),
+            "words": self.words_digest,
+            "provenance": dict(self.provenance),
+        }
         return {
             _WEIGHTS: safetensors.torch.save(weights),
             _SETTINGS: (json.dumps(settings, indent=2) + "\n").encode(),
@@ -103,8 +122,14 @@ class RescorerBundle:
         return cls(
             model=model.eval(),
             spellings=tuple(spellings),
+            words_digest=str(settings.get("words", "")),
             provenance=settings.get("provenance", {}),
         )
+
+
+def digest_of(words: WordModel) -> str:
+    """What tells a list of words from others."""
+    return hashlib.blake2b("\n".join(words.words).encode(), digest_size=10).hexdigest()
 
 
 def put_rescorer(model: str | Path, rescorer: RescorerBundle, out: Path | None = None) -> None:

@@ -78,7 +78,7 @@ def _search_for_words(bundle: Bundle, settings: LexiconConfig) -> LexiconSearch:
     ]
     tree = PronunciationTree(spoken, words.likelihoods())
     rescoring = None
-    if bundle.rescorer is not None:
+    if bundle.rescorer is not None and bundle.rescorer.writes(words):  # not for words of others
         rescoring = Rescoring(bundle.rescorer.model, bundle.rescorer.spellings)
     return LexiconSearch(bundle.model, tree, words, spellings, settings, rescoring)
 
