@@ -3,8 +3,10 @@
 
 The recognizer hears all speech once, as a stream settles it, by several processes; what they heard
 is kept, so a second run goes on where the first was stopped. Then the decoder learns from those
-frames alone. Its vocabulary holds the pieces of the recognizer's words and no others; rare
-pieces, those beyond --merges, are spelled by commoner ones.
+frames alone. What is kept is a mean of where it began and of what it learned, for it knows more
+English than can be learned here (Wortsman et al. 2022, arXiv:2109.01903). Its vocabulary holds the
+pieces of the recognizer's words and no others; rare pieces, those beyond --merges, are spelled by
+commoner ones.
 
     python benchmarks/rescore_evenear_en.py evenear-en OUT --decoder-from WHISPER-TINY.EN \
         --tokenizer WHISPER-TINY.EN/tokenizer.json --data speechocean762.jsonl.gz kokoro.jsonl.gz \
@@ -137,6 +139,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--seconds", type=float, default=160.0, help="Of a batch.")
     parser.add_argument("--rate", type=float, default=1e-4)
+    parser.add_argument(
+        "--mix", type=float, default=0.3, help="Share of what was learned in the weights."
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--work", type=Path, help="Where frames and the run go.")
@@ -189,6 +194,7 @@ def main() -> None:
     with torch.no_grad():
         model.bridge.weight.copy_(weight_DF)
         model.bridge.bias.copy_(bias_D)
+    start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     upper = cut_of(given.model).upper
     masks = FrameAugmentation(
@@ -222,6 +228,9 @@ def main() -> None:
             print(f"{progress.update} loss {progress.loss:.2f}{score}", flush=True)
     made = trainer.averaged()
     assert isinstance(made, Rescorer), "as given"
+    with torch.no_grad():
+        for name, weight in made.named_parameters():
+            weight.copy_(torch.lerp(start[name], weight, given.mix))
     provenance = {
         "command": "python benchmarks/rescore_evenear_en.py MODEL OUT --decoder-from WHISPER …",
         "decoder_from": given.decoder_from.name,
@@ -231,6 +240,7 @@ def main() -> None:
         "merges": given.merges,
         "updates": given.updates,
         "rate": given.rate,
+        "mix": given.mix,
         "seed": given.seed,
         "minutes": round((time.time() - began) / 60, 1),
         "dev_nats_per_word": task.evaluate(made.eval()),
