@@ -58,6 +58,20 @@ def test_a_settled_reading_is_the_best_for_the_decoder_too(transducer_weight):
     assert differ > 0
 
 
+def test_where_the_others_find_nothing_said_the_decoder_is_not_asked():
+    """It has never read of silence and would find a word (a tone of 2 s was NO)."""
+    settings = replace(WIDE, width=200, num_readings=99, rescorer_weight=50.0, word_bonus=-60.0)
+    searching = search(settings, rescoring=decoder())
+    differ = 0
+    for seed in range(6):
+        projected_BTD = random_projected(searching.model, 5, seed=seed)
+        (state,) = searching.step(projected_BTD, [searching.initial_state()])
+        scores = judged_by_all(searching, state, projected_BTD[0])
+        assert searching.best(state).tokens == searching.finalized(state).tokens == ()
+        differ += max(scores, key=lambda tokens: scores[tokens]) != ()
+    assert differ > 0
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_decoder_hears_again_what_was_said_last_and_is_told_so(seed):
     settings = replace(WIDE, width=12, max_gap=9.0, num_readings=99, rescorer_weight=0.5)

@@ -83,3 +83,12 @@ def test_what_is_no_speech_gives_at_most_a_word_a_minute(sound):
         "tone": 0.1 * np.sin(2 * np.pi * 440 * time_N),
     }[sound]
     assert len(heard(samples_N.astype(np.float32), 32_000).split()) <= 1
+
+
+def test_a_short_tone_is_no_word():
+    """The decoder alone would call the end of one NO."""
+    found = []
+    for length in range(32_000, 64_000, 4_000):
+        samples_N = 0.05 * np.sqrt(2) * np.sin(2 * np.pi * 440 * np.arange(length) / RATE)
+        found += heard(samples_N.astype(np.float32), 2560).split()
+    assert len(found) <= 1

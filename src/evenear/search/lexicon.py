@@ -159,6 +159,10 @@ class LexiconSearch(Search[LexiconState]):
             judged = log_probs(self.model, state.heard.tail(), tokens, state.context)
             scores.append(self.config.transducer_weight * np.array(judged))
         if self.rescoring is not None:
+            count = min(map(len, scores))
+            likeliest = int(np.argmax(sum(each[:count] for each in scores))) if count else 0
+            if not (found[likeliest].tokens or state.heard.words):
+                return found[likeliest]  # no decoder has read of silence: it would find a word
             judged = self.rescoring.log_probs(
                 state.heard.whole(), list(readings), state.heard.words, is_over=is_over
             )
