@@ -140,6 +140,7 @@ PREDICTORS = {
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever asks first may be in it
 def tiny_transducer(
     encoder: str = "lstm-reduced-2",
     predictor: str = "lstm",
@@ -194,6 +195,7 @@ def random_projected(
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever asks first may be in it
 def tiny_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bundle:
     """A recognizer of noise: a talkative model that knows the statistics of `random_sound`."""
     model = copy.deepcopy(tiny_transducer(encoder, predictor))
@@ -214,6 +216,7 @@ def tiny_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bun
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever asks first may be in it
 def tiny_word_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bundle:
     """The same with a head for phones and six words, some of which begin others."""
     bundle = tiny_bundle(encoder, predictor)

@@ -18,6 +18,7 @@ from laws import FEATURES, tiny_bundle, tiny_word_bundle
 
 
 @functools.cache
+@torch.inference_mode(False)  # whoever asks first may be in it
 def tiny_two_talkers(*, with_words: bool = False) -> TwoTalkerBundle:
     """Gates that differ a little, before a talkative transducer."""
     single = (

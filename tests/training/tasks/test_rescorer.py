@@ -12,6 +12,7 @@ import pytest
 import soundfile
 import torch
 
+from bfloat16 import need_bfloat16
 from evenear.config import replace
 from evenear.data.batching.augmentation import FrameAugmentation
 from evenear.data.batching.batches import BatchConfig, BatchMaker
@@ -197,6 +198,7 @@ def test_batches_and_losses_are_the_same_for_the_same_seed(stores):
 
 
 def test_half_the_digits_say_nearly_the_same(stores):
+    need_bfloat16()
     made = task(stores, replace(SETTINGS, precision="bfloat16"))
     assert made.evaluate(made.model) == pytest.approx(task(stores).evaluate(made.model), rel=0.05)
 
