@@ -6,7 +6,6 @@ Dimensions: B streams, T frames, F feature width, D width, V vocabulary.
 
 import copy
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +40,7 @@ from evenear.search import BeamConfig, GreedySearch, LexiconConfig, greedy_searc
 from evenear.seeding import rng_for, torch_rng_for
 from evenear.tokenizer import Tokenizer
 from gating import BLOCKS, FRAMES, SPARING, THRIFTY, make_undecided
+from once import made_once
 
 __all__ = [
     "ENCODERS",
@@ -139,8 +139,7 @@ PREDICTORS = {
 }
 
 
-@functools.cache
-@torch.inference_mode(False)  # whoever asks first may be in it
+@made_once
 def tiny_transducer(
     encoder: str = "lstm-reduced-2",
     predictor: str = "lstm",
@@ -165,7 +164,7 @@ def tiny_transducer(
     raise AssertionError("unreachable")
 
 
-@functools.cache
+@made_once
 def tiny_tokenizer() -> Tokenizer:
     """Forty pieces, learned from a few lines."""
     lines = [
@@ -194,8 +193,7 @@ def random_projected(
     return model.joiner.encoder_proj(encoded.encoded_BTD)
 
 
-@functools.cache
-@torch.inference_mode(False)  # whoever asks first may be in it
+@made_once
 def tiny_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bundle:
     """A recognizer of noise: a talkative model that knows the statistics of `random_sound`."""
     model = copy.deepcopy(tiny_transducer(encoder, predictor))
@@ -215,8 +213,7 @@ def tiny_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bun
     )
 
 
-@functools.cache
-@torch.inference_mode(False)  # whoever asks first may be in it
+@made_once
 def tiny_word_bundle(encoder: str = "lstm-reduced-2", predictor: str = "lstm") -> Bundle:
     """The same with a head for phones and six words, some of which begin others."""
     bundle = tiny_bundle(encoder, predictor)

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A tiny two-channel model that talks about noise."""
 
-import functools
-
 import torch
 
 from evenear.checkpoint.twotalkers import TwoTalkerBundle, TwoTalkerSettings
@@ -15,10 +13,10 @@ from evenear.models.separator import (
 )
 from evenear.nn.recurrent import LstmStackConfig
 from laws import FEATURES, tiny_bundle, tiny_word_bundle
+from once import made_once
 
 
-@functools.cache
-@torch.inference_mode(False)  # whoever asks first may be in it
+@made_once
 def tiny_two_talkers(*, with_words: bool = False) -> TwoTalkerBundle:
     """Gates that differ a little, before a talkative transducer."""
     single = (
