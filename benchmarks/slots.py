@@ -65,6 +65,15 @@ def share(counts: Sequence[tuple[int, int]]) -> dict[str, Any]:
     }
 
 
+def share_known(known: Sequence[str], kept: Sequence[dict[str, Any]]) -> float:
+    """The share of slot words that are among some words: more than that cannot be heard."""
+    among, wanted = {word.upper() for word in known}, Counter[str]()
+    for row in kept:
+        for value in json.loads(row["slots"]).values():
+            wanted += words(value)
+    return sum(n for word, n in wanted.items() if word in among) / sum(wanted.values())
+
+
 def main() -> None:
     """Hear, count, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -102,7 +111,10 @@ def main() -> None:
             ] + stream.finish()
             return " ".join(e.text for e in events if type(e).__name__ == "Final")
 
-        measure(model if compute == 1.0 else f"{model}, compute {compute}", ours)
+        name = model if compute == 1.0 else f"{model}, compute {compute}"
+        measure(name, ours)
+        if recognizer.bundle.words is not None:
+            results[name]["share_known"] = share_known(recognizer.bundle.words.words, kept)
     for peer in PEERS:
         if peer.name in args.peers:
             with PeerProcess(peer, args.environments) as process:

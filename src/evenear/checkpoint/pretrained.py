@@ -32,9 +32,12 @@ _LAYERS = (
     ("narrow", "fc2", "mlp.2"),
 )
 _ENDS = (
-    ("conv1", "conv1", "conv1"),
-    ("conv2", "conv2", "conv2"),
-    ("norm", "layer_norm", "ln_post"),
+    ("conv1.weight", "conv1.weight", "conv1.weight"),
+    ("conv1.bias", "conv1.bias", "conv1.bias"),
+    ("conv2.weight", "conv2.weight", "conv2.weight"),
+    ("conv2.bias", "conv2.bias", "conv2.bias"),
+    ("norm.weight", "layer_norm.weight", "ln_post.weight"),
+    ("norm.bias", "layer_norm.bias", "ln_post.bias"),
 )
 
 
@@ -51,9 +54,7 @@ def read_encoder(path: str | Path) -> dict[str, Tensor]:
     file = read_whisper(path)
     if file.format is WhisperFormat.CTRANSLATE2:
         return _from_ctranslate2(file)
-    if file.format is WhisperFormat.HUGGING_FACE:
-        return _renamed(file, "layers", 1)
-    return _renamed(file, "blocks", 2)
+    return file.renamed("encoder", _ENDS, _LAYERS)
 
 
 def load_pretrained(encoder: TransformerEncoder, path: str | Path) -> None:
@@ -81,20 +82,6 @@ def _shape(weights: Mapping[str, Tensor]) -> tuple[int, int, int, int]:
     layers = {int(name.split(".")[1]) for name in weights if name.startswith("layers.")}
     wide, dim = weights["layers.0.widen.weight"].shape
     return len(layers), dim, wide, weights["conv1.weight"].shape[1]
-
-
-def _renamed(file: WhisperFile, layers: str, column: int) -> dict[str, Tensor]:
-    """Weights by our names, from those of a table's column."""
-    weights = {}
-    for row in _ENDS:
-        for part in ("weight", "bias"):
-            weights[f"{row[0]}.{part}"] = file.take(f"encoder.{row[column]}.{part}")
-    for number in range(file.num_layers(rf"encoder\.{layers}\.(\d+)\.")):
-        for row in _LAYERS:
-            for part in ("weight", "bias") if row[0] != "attention.key" else ("weight",):
-                theirs = f"encoder.{layers}.{number}.{row[column]}.{part}"
-                weights[f"layers.{number}.{row[0]}.{part}"] = file.take(theirs)
-    return weights
 
 
 def _from_ctranslate2(file: WhisperFile) -> dict[str, Tensor]:

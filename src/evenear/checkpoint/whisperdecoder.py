@@ -58,15 +58,7 @@ def read_decoder(path: str | Path) -> dict[str, Tensor]:
     file = read_whisper(path)
     if file.format is WhisperFormat.CTRANSLATE2:
         return _from_ctranslate2(file)
-    column = 1 if file.format is WhisperFormat.HUGGING_FACE else 2
-    layers = "layers" if column == 1 else "blocks"
-    weights = {row[0]: file.take(f"decoder.{row[column]}") for row in _ENDS}
-    for number in range(file.num_layers(rf"decoder\.{layers}\.(\d+)\.")):
-        for row in _LAYERS:
-            for part in ("weight",) if row[0].endswith(".key") else ("weight", "bias"):
-                theirs = f"decoder.{layers}.{number}.{row[column]}.{part}"
-                weights[f"layers.{number}.{row[0]}.{part}"] = file.take(theirs)
-    return weights
+    return file.renamed("decoder", _ENDS, _LAYERS)
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ Source: the binary layout is CTranslate2's, version 6 of its format.
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -69,6 +69,29 @@ class WhisperFile:
                 hint="Convert the model with --quantization float16.",
             )
         return (tensor.float().flatten(1) / scale.float().reshape(-1, 1)).view(tensor.shape)
+
+    def renamed(
+        self,
+        side: str,
+        ends: Sequence[tuple[str, str, str]],
+        rows: Sequence[tuple[str, str, str]],
+    ) -> dict[str, Tensor]:
+        """Weights of the encoder or the decoder of a file that is not CTranslate2's, by our names.
+
+        Args:
+            side: encoder or decoder.
+            ends: Tensors outside of its layers: our name, Hugging Face's, OpenAI's.
+            rows: Parts of a layer, named so; each has a weight, and a bias unless it is of keys.
+        """
+        is_first = self.format is WhisperFormat.HUGGING_FACE
+        column, layers = (1, "layers") if is_first else (2, "blocks")
+        weights = {row[0]: self.take(f"{side}.{row[column]}") for row in ends}
+        for number in range(self.num_layers(rf"{side}\.{layers}\.(\d+)\.")):
+            for row in rows:
+                for part in ("weight",) if row[0].endswith(".key") else ("weight", "bias"):
+                    theirs = f"{side}.{layers}.{number}.{row[column]}.{part}"
+                    weights[f"layers.{number}.{row[0]}.{part}"] = self.take(theirs)
+        return weights
 
     def pair(self, ours: str, theirs: str) -> dict[str, Tensor]:
         """Weight and bias of a CTranslate2 layer, by our name."""
