@@ -44,7 +44,9 @@ def tour(model: str, speed: float) -> None:
 
     console = Console(highlight=False)
     recognizer = Recognizer.load(model, threads=1)
-    parameters = sum(p.numel() for p in recognizer.model.parameters()) / 1e6
+    rescorer = recognizer.bundle.rescorer
+    parts = [recognizer.model] if rescorer is None else [recognizer.model, rescorer.model]
+    parameters = sum(p.numel() for part in parts for p in part.parameters()) / 1e6
     console.print(
         f"[bold]evenear[/] listens with [bold]{escape(model)}[/] ({parameters:.1f} M parameters, "
         f"one CPU thread), {1000 * _CHUNK_SECONDS:.0f} ms at a time.\n"
