@@ -306,14 +306,15 @@ def pretrained_config() -> TrainingConfig:
 
 def whisper_file(path: Path, weights: dict[str, torch.Tensor]) -> Path:
     """Weights by Hugging Face's names."""
-    table = {ours: theirs for ours, theirs, _ in (*_LAYERS, *_ENDS)}
+    ends, parts = ({row[0]: row[1] for row in rows} for rows in (_ENDS, _LAYERS))
     named = {}
     for name, tensor in weights.items():
-        place, _, part = name.rpartition(".")
-        prefix, inner = "", place
-        if place.startswith("layers."):
-            _, number, inner = place.split(".", 2)
-            prefix = f"layers.{number}."
-        named[f"model.encoder.{prefix}{table[inner]}.{part}"] = tensor.contiguous()
+        if name in ends:
+            theirs = ends[name]
+        else:
+            _, number, inner = name.split(".", 2)
+            part, _, kind = inner.rpartition(".")
+            theirs = f"layers.{number}.{parts[part]}.{kind}"
+        named[f"model.encoder.{theirs}"] = tensor.contiguous()
     safetensors.torch.save_file(named, path)
     return path
