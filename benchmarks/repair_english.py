@@ -88,6 +88,7 @@ class Plan(NamedTuple):
             layers=self.layers,
             copies=args.copies,
             fisher_utterances=args.fisher_utterances,
+            precision=args.precision,
         )
 
 
@@ -127,7 +128,7 @@ def main() -> None:
             "name": "repair_english",
             "command": " ".join(["python", "benchmarks/repair_english.py", *_told(sys.argv[1:])]),
             "commit": _commit(),
-            "machine": f"{platform.machine()}, {platform.system()}, one thread",
+            "machine": f"{platform.machine()}, {platform.system()}, one thread, {args.precision}",
             "model": args.model,
             "picks": picks,
             "repairs": found,
@@ -150,6 +151,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=2e-4)
     parser.add_argument("--copies", type=int, default=1)
     parser.add_argument("--fisher-utterances", type=int, default=200)
+    parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--train-utterances", type=int, help="of each other speaker at most")
     parser.add_argument("--test-utterances", type=int, help="of each test speaker, for rivals")
