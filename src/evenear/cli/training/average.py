@@ -19,7 +19,8 @@ def average(
 ) -> None:
     """Write the mean of the weights of several models of one training.
 
-    The rest is of the first: its card, its language model, its words, how to search.
+    The rest is of the first: its card, its language model, its words, the decoder that judges
+    them, how to search. A dial for computation belongs to one encoder and is left out.
     """
     need("torch", extra="asr", purpose="Averaging models")
     from evenear.checkpoint import load_model, save_model
@@ -38,5 +39,6 @@ def average(
         search=first.search,
         words=first.words,
         word_search=first.word_search,
+        rescorer=first.rescorer,
     )
     note(f"The mean of {len(bundles)} models is in {out}. Try: evenear evaluate {out} DATA")
