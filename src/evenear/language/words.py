@@ -282,10 +282,11 @@ class WordModel:
                     raise CheckpointError("The word model is of another version of evenear.")
                 words = tuple(arrays["words"].tobytes().decode().split("\n"))
                 pronunciations: list[list[tuple[int, ...]]] = [[] for _ in words]
-                ends = np.cumsum(arrays["spoken_lengths"], dtype=np.int64)
-                phones = np.split(arrays["spoken_phones"], ends[:-1])
-                for word, way in zip(arrays["spoken_words"].tolist(), phones, strict=True):
-                    pronunciations[word].append(tuple(way.tolist()))
+                ends = np.cumsum(arrays["spoken_lengths"], dtype=np.int64).tolist()
+                spoken = zip(arrays["spoken_words"].tolist(), [0, *ends[:-1]], ends, strict=True)
+                phones = arrays["spoken_phones"].tolist()
+                for word, start, end in spoken:
+                    pronunciations[word].append(tuple(phones[start:end]))
                 ngrams = NgramModel.from_bytes(arrays["ngrams"].tobytes())
                 shares = tuple(arrays["shares"].tolist()) if "shares" in arrays else ()
                 if ngrams.vocabulary_size + len(shares) != len(words) + 1:
