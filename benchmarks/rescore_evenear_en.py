@@ -90,6 +90,11 @@ def pieces_of(tokenizer: Path, merges: int) -> tuple[PieceTokenizer, list[int]]:
     return made, [made.token_to_id(mark) for mark in MARKS]
 
 
+def text_of(tokenizer: PieceTokenizer, piece: int) -> str:
+    """What a piece writes; Whisper's tokenizer shows a space as another letter."""
+    return str(tokenizer.id_to_token(piece)).replace("Ġ", " ")
+
+
 def bridge(
     bundle: Bundle, whisper: Path, utterances: list[Utterance], store: Callable[..., FrameStore]
 ) -> tuple[Tensor, Tensor]:
@@ -251,6 +256,7 @@ def main() -> None:
         spellings=spellings,
         words_digest=digest_of(bundle.words),
         provenance=provenance,
+        texts=tuple(text_of(tokenizer, piece) for piece in pieces_V),
     )
     put_rescorer(given.model, rescorer, given.out)
 

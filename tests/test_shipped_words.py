@@ -23,7 +23,7 @@ HEARD = {
     "evenear-en-small": {
         "library": "THE LIBRARY OPENS AT NINE AND THE MORNING",
         "park": "WE WENT TO THE PARK AND PLAYED ALL DAY",
-        "telephone": "PLEASE GO BE WITH A HOME",
+        "telephone": "PLEASE GUMMY WITH A HOME",
         "weather": "I THINK IT WILL RAIN TOMORROW",
     },
 }

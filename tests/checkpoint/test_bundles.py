@@ -2,6 +2,7 @@
 """A model folder is whole or absent, and says what is wrong with it."""
 
 import copy
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,13 +11,25 @@ from pathlib import Path
 import pytest
 import torch
 
-from evenear.checkpoint import load_model, save_model, shipped_models
+from evenear.checkpoint import RescorerBundle, load_model, save_model, shipped_models
+from evenear.checkpoint.rescorers import digest_of
+from evenear.config import replace
 from evenear.errors import CheckpointError
 from evenear.features import FeatureConfig
 from evenear.language import NgramModel
+from evenear.lexicon import Lexicon
 from evenear.search import greedy_search
+from evenear.streaming.searches import build_search
 from evenear.tokenizer import Tokenizer
-from laws import ENCODERS, FEATURES, random_features, tiny_tokenizer, tiny_transducer
+from laws import (
+    ENCODERS,
+    FEATURES,
+    random_features,
+    tiny_tokenizer,
+    tiny_transducer,
+    tiny_word_bundle,
+)
+from tiny_rescorers import tiny_rescorer
 
 FILES = ["card.md", "config.json", "manifest.json", "tokenizer.model", "weights.safetensors"]
 
@@ -335,3 +348,28 @@ def test_a_save_that_was_killed_between_its_renames_loses_nothing(tmp_path):
     saved(tmp_path / "m", card="new")
     assert load_model(tmp_path / "m").card == "new"
     assert [p.name for p in tmp_path.iterdir()] == ["m"]
+
+
+def test_words_of_ones_own_are_searched_for_beside_the_models():
+    bundle = tiny_word_bundle()
+    assert bundle.words is not None
+    names = Lexicon(bundle.words.phones, {"TAM": ((2, 1, 4),)})
+    words = bundle.words.with_words({"TAM": 1.0}, names)
+    found = bundle.with_words(words)
+    assert found.words is words
+    assert found.rescorer is None
+    search = build_search(found, found.word_search, None)
+    assert search.best(search.initial_state()).tokens == ()
+    other = dataclasses.replace(words, phones=(*words.phones, "NG"))
+    with pytest.raises(CheckpointError, match="5 phones need a model"):
+        bundle.with_words(other)
+    spelled = RescorerBundle(
+        model=tiny_rescorer(frame_dim=bundle.model.config.joiner_dim),
+        spellings=((), *(((3,),) * 6)),
+        words_digest=digest_of(bundle.words),
+        texts=(*"<>^", " tam", *map(str, range(11))),
+    )
+    judged = dataclasses.replace(bundle, rescorer=spelled).with_words(words)
+    assert judged.rescorer is not None
+    assert judged.rescorer.spellings[-1] == (3,)
+    assert build_search(judged, replace(judged.word_search, rescorer_weight=1.0), None).rescoring

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A decoder beside a model is found again with its words, and refused beside another model.
 
-Dimensions: T frames, F width of a frame.
+Dimensions: T frames, F width of a frame, P pieces that are added, D width.
 """
 
 import dataclasses
 import json
+import zlib
 
 import pytest
 import safetensors.torch
@@ -16,8 +17,10 @@ from evenear.checkpoint.folders import read_folder, write_folder
 from evenear.checkpoint.rescorers import digest_of
 from evenear.config import replace
 from evenear.errors import CheckpointError
+from evenear.lexicon import Lexicon
 from evenear.search import LexiconSearch
 from evenear.search.rescoring import Rescoring
+from evenear.seeding import torch_rng_for
 from evenear.streaming.searches import build_search
 from laws import tiny_word_bundle
 from tiny_rescorers import random_frames, tiny_rescorer
@@ -26,6 +29,24 @@ WIDTH = 11
 FRAMES_TF = random_frames(8, width=WIDTH)
 READINGS = [(1, 2), (3,), (), (1, 5, 6)]
 SPELLINGS = ((), (3,), (4, 5), (), (6, 7, 8), (9,), (14,))
+TEXTS = (
+    "<end>",
+    "<start>",
+    "<go>",
+    " a",
+    " at",
+    " c",
+    "a",
+    "t",
+    "at",
+    " h",
+    "b",
+    "l",
+    "i",
+    "s",
+    "il",
+)
+NEW_SAID = {"HAT": ((4, 1, 2),), "TIL": ((2, 1),), "HILL": ((4, 1),), "BAT": ((3, 1),)}
 
 
 def rescorer(spellings=SPELLINGS, **changes) -> RescorerBundle:
@@ -34,6 +55,13 @@ def rescorer(spellings=SPELLINGS, **changes) -> RescorerBundle:
     return RescorerBundle(
         model=model, spellings=spellings, words_digest=digest, provenance={"updates": 3}
     )
+
+
+def enlarged_words(*names: str):
+    """The words of the tiny model, and these."""
+    words = tiny_word_bundle().words
+    lexicon = Lexicon(words.phones, {name: NEW_SAID[name] for name in names})
+    return words.with_words(dict.fromkeys(names, 1.0), lexicon)
 
 
 def saved(folder, **parts):
@@ -154,6 +182,73 @@ def test_for_other_words_a_search_does_without_the_decoder(folder):
     search = build_search(dataclasses.replace(bundle, words=turned), settings, None)
     assert isinstance(search, LexiconSearch)
     assert search.rescoring is None
+
+
+def test_new_words_get_the_fewest_pieces_that_write_them_or_those_given():
+    words = enlarged_words("HAT", "HILL")
+    made = dataclasses.replace(rescorer(), texts=TEXTS).with_words(words)
+    assert made.spellings == (*SPELLINGS, (9, 8), (9, 14, 11))
+    made.check_fits(WIDTH, words)
+    given = dataclasses.replace(rescorer(), texts=TEXTS).with_words(words, {"HAT": [9, 6, 7]})
+    assert given.spellings[-2:] == ((9, 6, 7), (9, 14, 11))
+
+
+def test_words_that_no_piece_writes_or_that_are_not_behind_its_own_are_refused():
+    known = dataclasses.replace(rescorer(), texts=TEXTS)
+    for one, name in ((known, "TIL"), (known, "BAT"), (rescorer(), "HAT")):
+        with pytest.raises(CheckpointError, match=f"no pieces that write {name}"):
+            one.with_words(enlarged_words(name))
+    words = enlarged_words("HAT")
+    turned = dataclasses.replace(words, words=tuple(reversed(words.words)))
+    with pytest.raises(CheckpointError, match="writes 6 words; the first of the 7"):
+        known.with_words(turned)
+
+
+def test_more_pieces_change_nothing_of_what_the_others_are(tmp_path):
+    rows_PD = torch.randn(2, 12, generator=torch_rng_for(0, "rows"))
+    known = dataclasses.replace(rescorer(), texts=TEXTS)
+    made = known.with_pieces([" b", "hi"], rows_PD)
+    assert made.texts == (*TEXTS, " b", "hi")
+    assert made.model.config.vocabulary_size == 17
+    given = torch.tensor([[1, 2, 5, 9]]), FRAMES_TF[None], torch.tensor([8])
+    with torch.no_grad():
+        assert torch.allclose(made.model(*given)[..., :15], known.model(*given), atol=1e-5)
+    words = enlarged_words("HAT", "BAT")
+    made = made.with_words(words)
+    assert made.spellings[-2:] == ((15, 8), (9, 8))
+    found = load_model(saved(tmp_path / "model", words=words, rescorer=made)).rescorer
+    assert (found.spellings, found.texts) == (made.spellings, made.texts)
+    with pytest.raises(CheckpointError, match=r"rows of shape \(2, 12\)"):
+        known.with_pieces([" b"], rows_PD)
+    with pytest.raises(CheckpointError, match="knows the texts of 0"):
+        rescorer().with_pieces([" b", "hi"], rows_PD)
+
+
+def test_a_decoder_that_is_stored_once_more_keeps_its_bytes(folder):
+    again = load_model(folder).rescorer.files()
+    first = safetensors.torch.load((folder / "rescorer.safetensors").read_bytes())
+    second = safetensors.torch.load(again["rescorer.safetensors"])
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]) or tensor.is_floating_point()
+
+
+def test_pieces_take_two_bytes_and_those_of_older_files_four(folder, tmp_path):
+    weights = safetensors.torch.load((folder / "rescorer.safetensors").read_bytes())
+    assert weights["spellings.pieces"].dtype == torch.int16
+    assert weights["spellings.lengths"].dtype == torch.uint8
+    weights["spellings.pieces"] = weights["spellings.pieces"].int()
+    weights["spellings.lengths"] = weights["spellings.lengths"].short()
+    older = broken(folder, tmp_path / "older", rescorer_safetensors=safetensors.torch.save(weights))
+    assert load_model(older).rescorer.spellings == SPELLINGS
+
+
+def test_texts_of_other_pieces_are_refused(folder, tmp_path):
+    weights = safetensors.torch.load((folder / "rescorer.safetensors").read_bytes())
+    for content, said in ((zlib.compress(b"a\nb"), "texts of other"), (b"none", "cannot be read")):
+        weights["spellings.texts"] = torch.tensor(list(content), dtype=torch.uint8)
+        changed = safetensors.torch.save(weights)
+        with pytest.raises(CheckpointError, match=said):
+            load_model(broken(folder, tmp_path / "broken", rescorer_safetensors=changed))
 
 
 @pytest.mark.parametrize("gone", ["rescorer_json", "rescorer_safetensors"])

@@ -40,5 +40,39 @@ def test_a_node_hopes_for_the_likeliest_word_below_it():
     assert tree.lookahead_M[first[3]] == max(by_word[2], by_word[4], by_word[5])
 
 
+def test_children_and_words_come_in_the_order_in_which_they_were_given():
+    """Against a tree that grows word by word."""
+    rng = np.random.default_rng(0)
+    ways = [
+        (word, tuple(rng.integers(1, 5, rng.integers(1, 6)).tolist()))
+        for word in rng.integers(0, 150, 200).tolist()
+    ]
+    likelihoods_V = rng.normal(size=150)
+    children: dict[tuple[int, ...], list[int]] = {(): []}
+    words: dict[tuple[int, ...], list[int]] = {(): []}
+    for word, phones in ways:
+        for end, phone in enumerate(phones, start=1):
+            if phones[:end] not in children:
+                children[phones[: end - 1]].append(phone)
+                children[phones[:end]], words[phones[:end]] = [], []
+        words[phones].append(word)
+    tree = PronunciationTree(ways, likelihoods_V)
+    assert len(tree) == len(children)
+    open_nodes = [(ROOT, ())]
+    while open_nodes:
+        node, said = open_nodes.pop()
+        own = slice(tree.word_starts_M[node], tree.word_starts_M[node + 1])
+        assert tree.words_W[own].tolist() == words[said]
+        edges = range(tree.child_starts_M[node], tree.child_starts_M[node + 1])
+        assert tree.child_phones_C[edges].tolist() == children[said]
+        below = [word for way, every in words.items() if way[: len(said)] == said for word in every]
+        if said:
+            assert tree.lookahead_M[node] == likelihoods_V[below].max()
+        open_nodes += [
+            (int(tree.child_nodes_C[edge]), (*said, int(tree.child_phones_C[edge])))
+            for edge in edges
+        ]
+
+
 def test_a_tree_may_be_empty():
     assert spelled(PronunciationTree([], np.zeros(0))) == set()

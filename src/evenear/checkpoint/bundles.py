@@ -92,6 +92,26 @@ class Bundle:
         """
         return self if self.dial is None else replace(self, model=self.dial.around(self.model))
 
+    def with_words(self, words: WordModel) -> "Bundle":
+        """The same, searching for its words and others, which a decoder writes too.
+
+            bundle = load_model("evenear-en")
+            lexicon = Lexicon.read(Path("names.dict"))  # lines such as ZADIE  Z EY D IY
+            names = dict.fromkeys(lexicon.pronunciations, 1.0)
+            words = bundle.words.with_words(names, lexicon, share=0.1)
+            recognizer = Recognizer(bundle.with_words(words))
+
+        Args:
+            words: Its own words with others behind them, made by `WordModel.with_words`.
+
+        Raises:
+            CheckpointError: They have other phones, they do not begin with the words that its
+                decoder writes, or the decoder cannot write one.
+        """
+        _check_phones(self.model.config, words)
+        rescorer = None if self.rescorer is None else self.rescorer.with_words(words)
+        return replace(self, words=words, rescorer=rescorer)
+
 
 def save_model(
     folder: str | Path,
