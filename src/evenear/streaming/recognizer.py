@@ -100,7 +100,7 @@ class Recognizer:
     @classmethod
     def load(
         cls,
-        name_or_folder: str | Path = DEFAULT_RECOGNIZER,
+        name_or_folder: str | Path | Bundle = DEFAULT_RECOGNIZER,
         *,
         beam: int | BeamConfig | LexiconConfig | None = None,
         lm_weight: float | None = None,
@@ -115,7 +115,7 @@ class Recognizer:
         """Load a shipped model by its name, or one from a folder.
 
         Args:
-            name_or_folder: The model.
+            name_or_folder: The model, or what was loaded of it.
             beam: Width of a search for tokens (1 is greedy search), or all settings of a search;
                 None: as the model's folder recommends, for its words if it has some.
             lm_weight: Weight of the language model in the search; None: as recommended.
@@ -135,7 +135,8 @@ class Recognizer:
             CheckpointError: There is no such model, or it is damaged.
             ConfigError: A setting is out of range.
         """
-        bundle = load_model(name_or_folder).with_gates()
+        is_loaded = isinstance(name_or_folder, Bundle)
+        bundle = (name_or_folder if is_loaded else load_model(name_or_folder)).with_gates()
         set_blocks(bundle, block_milliseconds, right_milliseconds)
         if beam == 1 and lm_weight is None:
             settings = BeamConfig(width=1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evenear.cli.console import expect_file_to_write, expect_to_read, need, note, progress_bar
-from evenear.cli.recognition.searching import SEARCH_HELP, load_recognizer
+from evenear.cli.recognition.searching import NAMES_HELP, SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, nearest_names
 from evenear.metrics.normalizing.named import NORMALIZER_HELP
 
@@ -39,6 +39,7 @@ def evaluate(
     lm_weight: Annotated[
         float | None, typer.Option(help="Weight of the model's language model in the search.")
     ] = None,
+    names: Annotated[Path | None, typer.Option(help=NAMES_HELP)] = None,
     chunk_milliseconds: Annotated[int, typer.Option(min=1, help="Sound in a chunk.")] = 160,
     limit: Annotated[
         int | None,
@@ -80,6 +81,7 @@ def evaluate(
         lm_weight=lm_weight,
         threads=threads,
         compute=compute,
+        names=names,
     )
     utterances = load_utterances(data, split=split)
     attributes = [name.strip() for name in (by or "").split(",") if name.strip()]

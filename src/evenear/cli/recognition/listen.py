@@ -4,11 +4,13 @@
 import queue
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from evenear.cli.console import interrupts, need, note
+from evenear.cli.recognition.searching import NAMES_HELP, with_names
 from evenear.errors import AudioError, MissingDependencyError
 from evenear.shipped import DEFAULT_DETECTOR, DEFAULT_RECOGNIZER
 from evenear.units import SAMPLE_RATE
@@ -21,14 +23,19 @@ _CHUNK_SECONDS = 0.16
 def listen(
     model: Annotated[str, typer.Option(help="A model's folder or name.")] = DEFAULT_RECOGNIZER,
     device: Annotated[str | None, typer.Option(help="Microphone: a name or a number.")] = None,
+    names: Annotated[Path | None, typer.Option(help=NAMES_HELP)] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so long.")] = None,
 ) -> None:
     """Write down what the microphone hears, until Ctrl-C."""
     need("torch", extra="asr", purpose="Recognizing speech")
     sounddevice = _sounddevice()
+    from evenear.checkpoint import load_model
     from evenear.streaming import Recognizer
 
-    recognizer = Recognizer.load(model, voice=DEFAULT_DETECTOR)
+    bundle = load_model(model)
+    if names is not None:
+        bundle = with_names(bundle, names)
+    recognizer = Recognizer.load(bundle, voice=DEFAULT_DETECTOR)
     chunks: queue.Queue[Any] = queue.Queue()
     try:
         microphone = sounddevice.InputStream(

@@ -10,20 +10,26 @@
 Without a word for it, the model's own recommendation is taken.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evenear.cli.console import note
 from evenear.errors import ConfigError, nearest_names
 
 if TYPE_CHECKING:
+    from evenear.checkpoint import Bundle
     from evenear.streaming import Recognizer
 
-__all__ = ["SEARCH_HELP", "load_recognizer"]
+__all__ = ["NAMES_HELP", "SEARCH_HELP", "load_recognizer", "with_names"]
 
 _SEARCHES = ("greedy", "beam", "words")
 SEARCH_HELP = (
     "greedy (fastest), beam (several readings), words (of the model's dictionary: fewest errors); "
     "default: what the model recommends."
+)
+NAMES_HELP = (
+    "More words to find, such as names: a file of lines as in CMUdict, ZADIE  Z EY D IY. "
+    "What they take comes of the unknown word's probability."
 )
 _BEAM_WIDTH = 8
 
@@ -36,6 +42,7 @@ def load_recognizer(
     lm_weight: float | None = None,
     threads: int | None = None,
     compute: float = 1.0,
+    names: Path | None = None,
 ) -> "Recognizer":
     """Load a model with the search that the command line asks for.
 
@@ -46,10 +53,12 @@ def load_recognizer(
         lm_weight: Weight of the language model.
         threads: Threads to compute with.
         compute: The share of the encoder's computation to ask for.
+        names: A dictionary of more words.
 
     Raises:
         ConfigError: There is no such search, or the model cannot do it.
         CheckpointError: There is no such model, or it is damaged.
+        ManifestError: The dictionary cannot be read, or has no word that the model can add.
     """
     from evenear.checkpoint import load_model
     from evenear.search import BeamConfig
@@ -62,17 +71,18 @@ def load_recognizer(
         raise ConfigError(
             f"A greedy search keeps one reading, got --beam {beam}.", hint="--search beam"
         )
+    bundle = load_model(model)
+    if names is not None:
+        bundle = with_names(bundle, names)
     if search is None:
-        recognizer = Recognizer.load(
-            model, beam=beam, lm_weight=lm_weight, threads=threads, compute=compute
-        )
-        if beam is not None and recognizer.bundle.words is not None:
+        if beam is not None and bundle.words is not None:
             note(
                 f"--beam {beam} searches for tokens; {model} recommends a search for words, which "
                 f"errs less: --search words, or neither option."
             )
-        return recognizer
-    bundle = load_model(model)
+        return Recognizer.load(
+            bundle, beam=beam, lm_weight=lm_weight, threads=threads, compute=compute
+        )
     if search == "words":
         settings = bundle.word_search if beam is None else changed(bundle.word_search, width=beam)
     elif search == "greedy":
@@ -81,4 +91,24 @@ def load_recognizer(
         settings = changed(bundle.search, width=beam or max(_BEAM_WIDTH, bundle.search.width))
     if lm_weight is not None:
         settings = changed(settings, lm_weight=lm_weight)
-    return Recognizer.load(model, beam=settings, threads=threads, compute=compute)
+    return Recognizer.load(bundle, beam=settings, threads=threads, compute=compute)
+
+
+def with_names(bundle: "Bundle", path: Path) -> "Bundle":
+    """A model that finds the words of a dictionary, too, all of them as likely.
+
+    Raises:
+        ConfigError: The model searches for no words.
+        ManifestError: The dictionary cannot be read, has no word that is new, or other phones.
+    """
+    from evenear.lexicon import Lexicon
+
+    if bundle.words is None:
+        raise ConfigError(
+            f"More words are for models that search for words; {bundle.name} spells what it hears.",
+            hint="Leave --names out, or take evenear-en.",
+        )
+    lexicon = Lexicon.read(path)
+    return bundle.with_words(
+        bundle.words.with_words(dict.fromkeys(lexicon.pronunciations, 1.0), lexicon)
+    )

@@ -18,7 +18,7 @@ from evenear.cli.console import (
     progress_bar,
 )
 from evenear.cli.recognition.inputs import Input, find_inputs
-from evenear.cli.recognition.searching import SEARCH_HELP, load_recognizer
+from evenear.cli.recognition.searching import NAMES_HELP, SEARCH_HELP, load_recognizer
 from evenear.errors import ConfigError, EvenearError, nearest_names
 from evenear.shipped import DEFAULT_RECOGNIZER
 from evenear.transcripts import FORMATS, Segment, format_transcript, write_transcript
@@ -58,6 +58,7 @@ def transcribe(
     beam: Annotated[
         int | None, typer.Option(min=1, help="Width of the search; 1 alone is greedy.")
     ] = None,
+    names: Annotated[Path | None, typer.Option(help=NAMES_HELP)] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads to compute with.")] = None,
     two_talkers: Annotated[
         bool, typer.Option("--two-talkers", help="Hear two people who may talk at once.")
@@ -84,6 +85,10 @@ def transcribe(
     _check(inputs, form, out)
     if explain is not None:
         _check_explained(inputs, explain, two_talkers=two_talkers)
+    if two_talkers and names is not None:
+        raise ConfigError(
+            "More words are for one talker.", hint="Leave --names or --two-talkers out."
+        )
     if two_talkers:
         from evenear.cli.recognition.duo import DEFAULT_DUO, transcribe_two_talkers
 
@@ -97,7 +102,9 @@ def transcribe(
     from evenear.streaming.dial import unhurried_share
 
     share = 1.0 if compute is None else compute
-    recognizer = load_recognizer(model, search=search, beam=beam, threads=threads, compute=share)
+    recognizer = load_recognizer(
+        model, search=search, beam=beam, threads=threads, compute=share, names=names
+    )
     if compute is None and not any(one.is_standard_input for one in inputs):
         # Nobody waits for the words of a recording.
         recognizer.compute = unhurried_share(recognizer.model.encoder)
