@@ -15,7 +15,7 @@ from evenear.streaming import Recognizer
 
 HEARD = {
     "evenear-en": {
-        "library": "THE LIBRARY OPEN AT NIGHT IN THE MORNING",
+        "library": "THE LIBRARY OPENS AT NINE IN THE MORNING",
         "park": "WE WENT THE PARK AND PLAYED ALL DAY",
         "telephone": "PLEASE CALL ME WHEN YOU GET HOME",
         "weather": "I THINK IT WILL RAIN TOMORROW",
