@@ -38,10 +38,10 @@ from evenear.config import replace
 from evenear.data.corpora.manifests import Utterance
 from evenear.encoders.transformer import TransformerConfig
 from evenear.evaluation import CONDITIONS, Row, draw_utterances, load_utterances, recognize
-from evenear.recipes import recipe
+from evenear.recipes.english import recipe
 from evenear.reproduction.scoring import Score, read_scores, write_scores
 from evenear.search import LexiconConfig
-from evenear.streaming import Recognizer
+from evenear.streaming import Final, Recognizer
 from evenear.training.loop.memory import keep_freed_memory
 from evenear.training.runs.preparation import Source
 from evenear.training.runs.recognizer import Run
@@ -64,7 +64,7 @@ class Arm(NamedTuple):
 
 def arms(args: argparse.Namespace) -> dict[str, Arm]:
     """The run with everything, and one for each ingredient that is left out."""
-    whole = recipe("evenear-en")
+    whole = recipe()
     detached = args.updates * whole.objective.detached_updates // whole.num_updates
     warmup = args.updates * whole.optimizer.warmup_updates // whole.num_updates
     base = replace(
@@ -170,7 +170,7 @@ def orders_heard(recognizer: Recognizer, orders: Path) -> dict[str, Any]:
         if row["split"] == "test":
             stream = recognizer.stream()
             events = stream.accept(read_audio(row["audio"])) + stream.finish()
-            text = " ".join(e.text for e in events if type(e).__name__ == "Final")
+            text = " ".join(e.text for e in events if isinstance(e, Final))
             counts.append(found(json.loads(row["slots"]), text))
     return share(counts)
 
