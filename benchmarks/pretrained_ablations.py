@@ -50,7 +50,7 @@ from slots import found, share
 
 __all__ = ["main"]
 
-ALL = "all"
+ALL, AS_IT_IS = "all", "as it is"
 SAY = Console(stderr=True, highlight=False).print
 
 
@@ -144,10 +144,12 @@ def with_words(bundle: Bundle) -> Recognizer:
     return Recognizer(bundle, beam=replace(search, rescorer_weight=0.0))
 
 
-def heard(recognizer: Recognizer, said: list[Utterance], folder: Path) -> dict[str, list[Score]]:
-    """Test utterances as they are, and joined."""
+def heard(
+    recognizer: Recognizer, said: list[Utterance], conditions: list[str], folder: Path
+) -> dict[str, list[Score]]:
+    """Test utterances as they are, and under some conditions."""
     scores = {}
-    for name, condition in (("as it is", None), ("joined", CONDITIONS["joined"])):
+    for name, condition in ((AS_IT_IS, None), *((name, CONDITIONS[name]) for name in conditions)):
         path = folder / f"{name.replace(' ', '-')}.jsonl"
         if not path.exists():
             rows = recognize(recognizer, said, condition=condition)
@@ -183,6 +185,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--test", type=Path, required=True)
     parser.add_argument("--split", default=None)
     parser.add_argument("--limit", type=int, default=450, help="test utterances, drawn by speaker")
+    parser.add_argument(
+        "--conditions", nargs="*", default=["joined"], choices=sorted(CONDITIONS), metavar="NAME"
+    )
     parser.add_argument("--orders", type=Path)
     parser.add_argument("--encoder-from", type=Path, required=True)
     parser.add_argument("--base", type=Path, help="another pretrained encoder, in its place")
@@ -208,7 +213,7 @@ def main() -> None:
     for name, arm in arms(args).items():
         folder = args.out / name.replace(" ", "-")
         recognizer = with_words(trained(name, arm, folder, args))
-        scores[name] = heard(recognizer, said, folder)
+        scores[name] = heard(recognizer, said, args.conditions, folder)
         if args.orders is not None:
             orders[name] = orders_heard(recognizer, args.orders)
         results = {
@@ -219,11 +224,11 @@ def main() -> None:
             "machine": f"{platform.machine()}, {args.threads} threads, torch {torch.__version__}",
             "test": f"{args.test.name.split('.')[0]}, {len(said)} utterances",
             "seed": 0,
-            "as it is": compared({n: one["as it is"] for n, one in scores.items()}),
-            "joined": compared({n: one["joined"] for n, one in scores.items()}),
             "slot words": orders,
         }
-        SAY(f"{name}: {results['as it is'][name]} {results['joined'][name]} {orders.get(name)}")
+        for condition in (AS_IT_IS, *args.conditions):
+            results[condition] = compared({n: one[condition] for n, one in scores.items()})
+            SAY(f"{name}, {condition}: {results[condition][name]}")
         if args.json is not None:
             write_bytes(args.json, (json.dumps(results, indent=1) + "\n").encode())
 
