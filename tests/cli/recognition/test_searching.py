@@ -60,6 +60,12 @@ def test_names_need_a_model_that_searches_for_words(model, tmp_path):
         load_recognizer(str(model), names=names_file(tmp_path))
 
 
+@pytest.mark.parametrize("asked", [{"search": "greedy"}, {"search": "beam"}, {"beam": 4}])
+def test_names_are_not_for_a_search_that_spells(model, tmp_path, asked):
+    with pytest.raises(ConfigError, match="found by a search for words"):
+        load_recognizer(str(model), names=names_file(tmp_path), **asked)
+
+
 def test_names_are_of_one_talker(evenear, tmp_path):
     (tmp_path / "talk.wav").write_bytes(b"")
     given = ("--names", names_file(tmp_path), "--two-talkers")

@@ -56,7 +56,7 @@ def load_recognizer(
         names: A dictionary of more words.
 
     Raises:
-        ConfigError: There is no such search, or the model cannot do it.
+        ConfigError: There is no such search, the model cannot do it, or names are not for it.
         CheckpointError: There is no such model, or it is damaged.
         ManifestError: The dictionary cannot be read, or has no word that the model can add.
     """
@@ -70,6 +70,13 @@ def load_recognizer(
     if search == "greedy" and beam not in (None, 1):
         raise ConfigError(
             f"A greedy search keeps one reading, got --beam {beam}.", hint="--search beam"
+        )
+    if names is not None and (
+        search in ("greedy", "beam") or (search is None and beam is not None)
+    ):
+        raise ConfigError(
+            "More words are found by a search for words; the one asked for spells what it hears.",
+            hint="Leave --names out, or say --search words.",
         )
     bundle = load_model(model)
     if names is not None:
