@@ -115,7 +115,7 @@ class Recognizer:
         """Load a shipped model by its name, or one from a folder.
 
         Args:
-            name_or_folder: The model, or what was loaded of it.
+            name_or_folder: The model, or what was loaded of it; lengths of blocks are set in that.
             beam: Width of a search for tokens (1 is greedy search), or all settings of a search;
                 None: as the model's folder recommends, for its words if it has some.
             lm_weight: Weight of the language model in the search; None: as recommended.

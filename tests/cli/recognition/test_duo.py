@@ -80,3 +80,6 @@ def test_a_simulated_folder_is_scored(evenear, duo, tmp_path):
     assert values["sessions"] == 2
     assert {"orc_wer", "turn_accuracy", "latency_milliseconds"} <= values.keys()
     assert "ORC-WER" in evenear("evaluate", duo, tmp_path / "mix").out
+    refused = evenear("evaluate", duo, tmp_path / "mix", "--names", tmp_path / "names.dict")
+    assert refused.code == 2
+    assert "More words are for one talker" in refused.err

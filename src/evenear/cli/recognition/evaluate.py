@@ -56,6 +56,8 @@ def evaluate(
     from evenear.cli.recognition.duo import evaluate_two_talkers, is_two_talkers
 
     if is_two_talkers(model):
+        if names is not None:
+            raise ConfigError("More words are for one talker.", hint="Leave --names out.")
         shared = {"limit": limit, "threads": threads, "as_json": as_json}
         evaluate_two_talkers(model, data, chunk_milliseconds=chunk_milliseconds, **shared)
         return
