@@ -6,11 +6,8 @@ import torch
 from evenear.checkpoint.twotalkers import TwoTalkerBundle, TwoTalkerSettings
 from evenear.config import replace
 from evenear.encoders.lstm import LstmEncoderConfig
-from evenear.models.separator import (
-    SeparatorConfig,
-    SeparatorTransducer,
-    SeparatorTransducerConfig,
-)
+from evenear.models.separator import SeparatorConfig
+from evenear.models.twotalkers import SeparatorTransducer, SeparatorTransducerConfig
 from evenear.nn.recurrent import LstmStackConfig
 from laws import FEATURES, tiny_bundle, tiny_word_bundle
 from once import made_once

@@ -12,7 +12,7 @@ from evenear.checkpoint.folders import find_folder
 from evenear.checkpoint.twotalkers import TWO_TALKERS, load_two_talkers, save_two_talkers
 from evenear.config import replace
 from evenear.errors import CheckpointError
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.search import BeamConfig
 from laws import FEATURES, random_features, tiny_bundle
 from two_talkers import tiny_two_talkers

@@ -6,6 +6,7 @@ import pytest
 
 from evenear.errors import ConfigError
 from evenear.features import FeatureConfig, bin_hz, log_mel
+from evenear.seeding import rng_for
 
 KINDS = {"log-mel": FeatureConfig(), "whisper": FeatureConfig.whisper()}
 
@@ -21,6 +22,15 @@ def test_bins_are_named_by_their_center(kind):
     for place in (30, 50, 60):
         tone_N = 0.1 * np.sin(2 * np.pi * hz_M[place] * np.arange(4000) / 16_000)
         assert log_mel(tone_N.astype(np.float32), config)[10].argmax() == place
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_nat_of_energy_raises_features_by_as_much(kind):
+    config = KINDS[kind]
+    soft_N = (0.02 * rng_for(0, "noise").standard_normal(4000)).astype(np.float32)
+    loud_N = soft_N * np.float32(np.exp(0.5))  # e times the energy
+    raised_TM = log_mel(loud_N, config) - log_mel(soft_N, config)
+    np.testing.assert_allclose(raised_TM[2:-2], config.nat, rtol=1e-3)
 
 
 def test_whispers_features_have_whispers_windows():

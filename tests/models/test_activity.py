@@ -91,7 +91,7 @@ def test_states_and_who_speaks_are_two_ways_to_say_one_thing():
 def test_a_talker_alone_is_handed_on_and_only_both_are_gated():
     activity = Activity(
         ActivityConfig(ahead_groups=0, switch_cost=0.0, odd_cost=0.0, hold_groups=0),
-        dim=2,
+        dim=4,
         feature_dim=1,
         joined=2,
         silence=-7.0,

@@ -17,17 +17,15 @@ from evenear.audio import read_audio
 from evenear.checkpoint.folders import find_folder, shipped_models
 from evenear.checkpoint.twotalkers import TWO_TALKERS, load_two_talkers
 from evenear.config import from_json, replace, to_json
+from evenear.encoders.bandsplit import BandSplitConfig
 from evenear.encoders.base import Encoded, Encoder
 from evenear.encoders.plainlstm import PlainLstmEncoderConfig
 from evenear.errors import ConfigError
 from evenear.features import extract
 from evenear.models.activity import ActivityConfig
-from evenear.models.separator import (
-    SeparatorConfig,
-    SeparatorTransducer,
-    SeparatorTransducerConfig,
-)
+from evenear.models.separator import SeparatorConfig
 from evenear.models.transducer import PlainLstmPredictorConfig, TransducerConfig
+from evenear.models.twotalkers import SeparatorTransducer, SeparatorTransducerConfig
 from evenear.nn.plainlstm import PlainLstmConfig
 from laws import (
     ENCODERS,
@@ -98,6 +96,34 @@ MODELS[AHEAD] = replace(
     separator=replace(
         MODELS["gated, three frames together"].separator,
         activity=ActivityConfig(switch_cost=0.1, odd_cost=0.1),
+    ),
+)
+SHARES = "sharing energy, bands for both channels"
+MODELS[SHARES] = replace(
+    MODELS["gated, three frames together"],
+    separator=SeparatorConfig(
+        mixture=BandSplitConfig(
+            joined=3,
+            num_bins=FEATURES.dim,
+            band_bins=6,
+            margin_bins=1,
+            band_dim=8,
+            hidden_dim=6,
+            num_layers=1,
+            num_heads=2,
+            ff_dim=12,
+        ),
+        separation=None,
+        output="gated",
+        joined=3,
+        floor=-3.0,
+    ),
+)
+MODELS["sharing, and deciding who speaks"] = replace(
+    MODELS[SHARES],
+    separator=replace(
+        MODELS[SHARES].separator,
+        activity=ActivityConfig(ahead_groups=0, switch_cost=0.1, odd_cost=0.1),
     ),
 )
 
@@ -267,6 +293,36 @@ def test_gates_over_frames_together_hear_only_their_group():
     torch.testing.assert_close(first[:, :6], second[:, :6])
     assert (first[:, 6] != second[:, 6]).any()
     assert model.separator.lookahead_frames == 2
+
+
+def test_true_shares_hand_on_each_channels_own_sound():
+    """Energies add, so the mixture's features and true shares give those of each source."""
+    model = SeparatorTransducer(MODELS[SHARES]).eval()
+    separator, generator = model.separator, torch.Generator().manual_seed(0)
+    nat = 0.7
+    separator.nat_F.fill_(nat)
+    energies_STF = torch.rand(2, 6, FEATURES.dim, generator=generator) + 0.05
+    mixture_BTF = nat * energies_STF.sum(dim=0, keepdim=True).log()
+    shares_STF = energies_STF / energies_STF.sum(dim=0)
+    logits = torch.logit(shares_STF).reshape(2, 1, 2, -1)
+    for gate, own_1GF in zip(separator.gates, logits, strict=True):
+        gate.forward = lambda _, given_1GF=own_1GF: given_1GF
+    separated = separator.encode(mixture_BTF, torch.ones(1, 6, dtype=torch.bool))
+    torch.testing.assert_close(separated.channels_STD, nat * energies_STF.log())
+    assert separator.gives_shares
+
+
+def test_bands_are_needed_where_nothing_else_separates():
+    bare = SeparatorConfig(mixture=None, separation=None, output="gated")
+    with pytest.raises(ConfigError, match="needs a mixture encoder"):
+        SeparatorTransducer(replace(MODELS[SHARES], separator=bare))
+    with pytest.raises(ConfigError, match="must split bands"):
+        SeparatorTransducer(
+            replace(MODELS[SHARES], separator=replace(bare, mixture=ENCODERS["lstm"]))
+        )
+    unequal = replace(MODELS[SHARES].separator, joined=1)
+    with pytest.raises(ConfigError, match="as wide as"):
+        SeparatorTransducer(replace(MODELS[SHARES], separator=unequal))
 
 
 def test_parts_that_do_not_fit_are_refused():

@@ -15,10 +15,10 @@ from evenear.config import replace
 from evenear.data.conversations.batches import MixtureBatch
 from evenear.errors import ConfigError
 from evenear.losses.transducer.loss import transducer_loss
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.training.twotalkers import TwoTalkerObjective, two_talker_losses
 from laws import tiny_tokenizer
-from models.test_separator import MODELS
+from models.test_separator import MODELS, SHARES
 
 ALONE = TwoTalkerObjective(ctc_weight=0.0, phone_weight=0.0)
 EOT = tiny_tokenizer().eot_id
@@ -228,3 +228,33 @@ def test_activity_without_a_head_is_refused():
     settings = replace(ALONE, transducer_weight=0.0, activity_weight=1.0)
     with pytest.raises(ConfigError, match="decides who speaks"):
         two_talker_losses(model(), batch(), settings, eot_id=EOT)
+
+
+def test_shares_are_learned_from_the_energies_of_the_sources():
+    """A cross entropy, loud bins first and overlapped frames most; least at the true shares."""
+    sharing, made = model(SHARES), batch()
+    sharing.separator.nat_F.fill_(1.0)
+    own = replace(
+        ALONE, transducer_weight=0.0, separation_weight=1.0, overlap_factor=4.0, floor=-30.0
+    )
+    mixture_BTF = sharing.normalize(made.features_BTF)
+    parts_STF = (sharing.normalize(made.sources_STF) - mixture_BTF.repeat(2, 1, 1)).exp()
+    sums_BTF = (parts_STF[:3] + parts_STF[3:]).clamp(min=1.0)
+    true_STF = parts_STF / sums_BTF.repeat(2, 1, 1)
+    found = two_talker_losses(sharing, made, own, eot_id=EOT)["separation"]
+    gates_STF = sharing.separate(made.features_BTF, made.lengths_B).gates_STF
+    loud_BTF = (mixture_BTF + 30.0).clamp(0.0, 2.0)
+    frames = made.features_BTF.shape[1]
+    silent_ST = made.silent_ST.repeat_interleave(sharing.stride, dim=1)[:, :frames]
+    inside_BT = torch.arange(frames) < made.lengths_B[:, None]
+    both_BT = ~silent_ST[:3] & ~silent_ST[3:] & inside_BT
+    weights_BT = torch.where(both_BT, 4.0, inside_BT.float())
+
+    def entropy(given_STF):
+        wrong_STF = -(true_STF * given_STF.log() + (1 - true_STF) * (1 - given_STF).log())
+        by_frame_ST = (wrong_STF.nan_to_num(0.0) * loud_BTF.repeat(2, 1, 1)).mean(dim=2)
+        by_row_S = (by_frame_ST * weights_BT.repeat(2, 1)).sum(dim=1) / weights_BT.sum(1).repeat(2)
+        return by_row_S[:3] + by_row_S[3:]
+
+    torch.testing.assert_close(found, entropy(gates_STF), atol=1e-4, rtol=1e-4)
+    assert (entropy(true_STF.clamp(1e-6, 1 - 1e-6)) <= found).all()

@@ -47,7 +47,7 @@ from evenear.config import config, from_dict, replace, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
 from evenear.features import FeatureConfig
 from evenear.language import WordModel
-from evenear.models.separator import SeparatorTransducer, SeparatorTransducerConfig
+from evenear.models.twotalkers import SeparatorTransducer, SeparatorTransducerConfig
 from evenear.search import BeamConfig, LexiconConfig
 from evenear.tokenizer import Tokenizer
 
@@ -279,11 +279,10 @@ def _digest(module: nn.Module) -> str:
 
 def _check_fit(settings: TwoTalkerSettings, tokenizer: Tokenizer) -> None:
     separator, transducer = settings.model.separator, settings.model.transducer
-    first = separator.mixture or separator.separation
     pairs = [
         ("vocabulary size", transducer.vocabulary_size, len(tokenizer)),
         ("id of blank", transducer.blank_id, tokenizer.blank_id),
-        ("feature width", first.feature_dim, settings.features.dim * separator.joined),
+        ("feature width", separator.feature_dim, settings.features.dim * separator.joined),
     ]
     for what, of_model, given in pairs:
         if of_model != given:

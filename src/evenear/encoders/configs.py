@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Tag
 
+from evenear.encoders.bandsplit import BandSplitConfig
 from evenear.encoders.conformer import ConformerConfig
 from evenear.encoders.contextnet import ContextNetConfig
 from evenear.encoders.convrnn import ConvRnnConfig
@@ -43,7 +44,8 @@ EncoderConfig = Annotated[
     | Annotated[ConformerConfig, Tag("conformer")]
     | Annotated[ContextNetConfig, Tag("contextnet")]
     | Annotated[TransformerConfig, Tag("transformer")]
-    | Annotated[GatedConfig, Tag("gated-transformer")],
+    | Annotated[GatedConfig, Tag("gated-transformer")]
+    | Annotated[BandSplitConfig, Tag("band-split")],
     Discriminator(_kind),
 ]
 """The config of any encoder; `build` makes the encoder."""

@@ -4,6 +4,7 @@
 Legend: M mel bins, F feature width (M times the stack).
 """
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -48,6 +49,11 @@ class FeatureConfig:
     def dim(self) -> int:
         """Width F of a feature frame."""
         return self.num_mel_bins * self.stack
+
+    @property
+    def nat(self) -> float:
+        """By how much a feature grows where the energy grows by a factor of e."""
+        return 1.0 if self.kind == "log-mel" else 1.0 / (4.0 * math.log(10.0))
 
     @property
     def clock(self) -> FrameClock:

@@ -64,10 +64,11 @@ class ActivityConfig:
     """Nats more for changes that cannot be."""
     hold_groups: int = Field(default=2, ge=0)
     """For so many groups after it ended, a channel still hears what nobody else does."""
-    where_both: Literal["gated", "earlier"] = "gated"
+    where_both: Literal["gated", "earlier", "attributed"] = "gated"
     """Where both speak, gates part them; or whoever began earlier hears the mixture, as a
-    recognizer of single talkers would, and the other channel begins when it is alone. In training
-    gates part them either way, so that they learn."""
+    recognizer of single talkers would, and the other channel begins when it is alone; or nothing is
+    parted: one recognizer hears the mixture, and each word goes to whoever speaks. In training
+    gates part them in any case, so that they learn."""
 
 
 class DecoderState(NamedTuple):
@@ -163,7 +164,7 @@ class Activity(nn.Module):
 
     Args:
         config: How.
-        dim: Width of the frames of a channel.
+        dim: Width of what the separator's encoders make of a group, all together.
         feature_dim: Width of a feature frame.
         joined: Frames of a group.
         silence: What a channel hears on which nobody speaks, before `silence_F` is set.
@@ -174,7 +175,7 @@ class Activity(nn.Module):
     ) -> None:
         super().__init__()
         self.config, self._joined, self._feature_dim = config, joined, feature_dim
-        self.talk = nn.Linear(2 * dim, NUM_STATES)
+        self.talk = nn.Linear(dim, NUM_STATES)
         self.decoder = ActivityDecoder(config)
         self.silence_F: Tensor
         self.register_buffer("silence_F", torch.full((feature_dim,), silence))

@@ -5,9 +5,9 @@
                                   └── separation encoder 2 ──┴── transducer (both on the batch axis)
 
 The separation encoders have parameters of their own; recognition encoder, predictor and joiner are
-shared and run once, with both channels stacked on the batch axis. Any of our encoders can be any
-of the three. The segmenter is no network: it is the tokens that begin and end turns, their times,
-and what the losses ask of them.
+shared and run once, with both channels stacked on the batch axis (`models.twotalkers`). Any of our
+encoders can be any of the three. The segmenter is no network: it is the tokens that begin and end
+turns, their times, and what the losses ask of them.
 
 What a separation encoder hands on is either its own frames ("encoded", the papers'), or a gate for
 each feature of each frame that fades the mixture towards a floor ("gated", ours): then a whole
@@ -18,6 +18,11 @@ it just what it knows.
 
 Gates may decide on a few frames together (`joined`): a separator of frames of 10 ms then runs more
 slowly than the recognizer behind it, and hears a little of what comes.
+
+Without separation encoders a band-split mixture encoder gates both channels alone. Its gates are
+shares: the part of a bin's energy that is the channel's, and what is handed on has so much less.
+
+    shared_n = normalized features + nat * log(sigmoid(A_n mixture)), where nat is a nat of energy
 
 Half closed gates are not silence, and blur a voice that nobody disturbs. With `activity` it is
 decided for each group who speaks (see `models.activity`): whoever speaks alone is heard as they
@@ -34,7 +39,6 @@ arXiv:2205.05199.
 Departs from the papers on request: "gated", its floor, and `activity`.
 """
 
-import math
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -42,13 +46,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from evenear.config import config
-from evenear.encoders.base import Encoded, Encoder
+from evenear.encoders.bandsplit import BandMasks, BandSplitConfig
+from evenear.encoders.base import Encoder
 from evenear.encoders.configs import EncoderConfig
 from evenear.errors import ConfigError
 from evenear.models.activity import Activity, ActivityConfig, ActivityState
-from evenear.models.transducer import Transducer, TransducerConfig
 from evenear.nn.recurrent import FrameReducer, ReducerState
-from evenear.nn.state import map_state, stack_states
 
 __all__ = [
     "NUM_CHANNELS",
@@ -56,14 +59,17 @@ __all__ = [
     "Separator",
     "SeparatorConfig",
     "SeparatorState",
-    "SeparatorTransducer",
-    "SeparatorTransducerConfig",
-    "SeparatorTransducerState",
+    "expect_width",
+    "real_frames",
 ]
 
 NUM_CHANNELS = 2
 _OPEN = 3.0
 """Where the gates begin: sigmoid(3) = 0.95, so a channel hears the mixture at first."""
+_SOFTEST, _LOUD = 1e-3, 2.0
+"""Deviations above the floor between which louder bins count more."""
+_LEAST_SHARE = 1e-4
+"""A channel hears no bin more than 40 dB below what the mixture is there."""
 
 
 @config
@@ -72,8 +78,8 @@ class SeparatorConfig:
 
     mixture: EncoderConfig | None
     """Hears everything; None leaves it out."""
-    separation: EncoderConfig
-    """Made once for each channel."""
+    separation: EncoderConfig | None
+    """Made once for each channel; None: a band-split mixture encoder gates both."""
     output: Literal["encoded", "gated"] = "encoded"
     joined: int = Field(default=1, ge=1)
     """Feature frames that gates decide on together; the encoders hear them as one frame."""
@@ -82,34 +88,23 @@ class SeparatorConfig:
     activity: ActivityConfig | None = None
     """Decides who speaks, for gates; None lets gates count everywhere."""
 
-
-@config
-class SeparatorTransducerConfig:
-    """A two-channel model; the transducer's encoder is the recognition encoder."""
-
-    separator: SeparatorConfig
-    transducer: TransducerConfig
-    turns: Literal["none", "between", "start-and-end"] = "start-and-end"
-    """Tokens that mark turns: none (MS-RNN-T), one between two turns of a channel (`<cot>` of
-    MT-RNN-T; the end-of-turn token stands for it), or one at each end (STS)."""
+    @property
+    def feature_dim(self) -> int:
+        """Width of what the first encoder hears."""
+        first = self.mixture or self.separation
+        assert first is not None, "one of the two hears"
+        return first.feature_dim
 
 
 class SeparatorState(NamedTuple):
     """State of a separator: of the mixture encoder, and of each channel's encoder."""
 
     mixture: Any
-    channels: tuple[Any, Any]
+    channels: tuple[Any, ...]
     waiting: ReducerState
     """Features that wait for the rest of their group."""
     held: Any = ()
     """Groups that wait for those ahead of them, and who spoke so far, where that is decided."""
-
-
-class SeparatorTransducerState(NamedTuple):
-    """State of a two-channel model; the recognition encoder has one for each channel."""
-
-    separator: SeparatorState
-    recognition: tuple[Any, Any]
 
 
 class Separated(NamedTuple):
@@ -124,6 +119,8 @@ class Separated(NamedTuple):
     """Logits of who speaks."""
     active_BCG: Tensor | None = None
     """Who was decided to speak."""
+    shares_BCG: Tensor | None = None
+    """How far the gates are open in each group, loud bins first: whose it is where both speak."""
 
 
 class Separator(nn.Module):
@@ -138,21 +135,25 @@ class Separator(nn.Module):
                 hint="Let the mixture encoder reduce instead.",
             )
         self.mixture = config.mixture.build() if config.mixture else None
-        encoders = [config.separation.build() for _ in range(NUM_CHANNELS)]
+        encoders = (
+            [config.separation.build() for _ in range(NUM_CHANNELS)] if config.separation else []
+        )
         self.channels = nn.ModuleList(encoders)
         self._reducer = FrameReducer(joined, feature_dim)
-        each = encoders[0]
-        first = self.mixture or each
-        width = self.mixture.dim if self.mixture else feature_dim * joined
-        _check("The separator", first.feature_dim, feature_dim * joined, "features")
-        _check("The separation encoder", each.feature_dim, width, "its input")
-        before = self.mixture.stride if self.mixture else 1
-        self.stride: int = before * each.stride
-        self.lookahead_frames: int = before * each.lookahead_frames
-        if self.mixture:
-            self.lookahead_frames += self.mixture.lookahead_frames
+        last = encoders[0] if encoders else self.mixture
+        if last is None:
+            raise ConfigError("A separator needs a mixture encoder or separation encoders.")
+        first = self.mixture or last
+        expect_width("The separator", first.feature_dim, feature_dim * joined, "features")
+        self.stride: int = 1
+        self.lookahead_frames: int = 0
+        for each in dict.fromkeys((first, last)):
+            self.lookahead_frames += self.stride * each.lookahead_frames
+            self.stride *= each.stride
+        if encoders and self.mixture:
+            expect_width("The separation encoder", last.feature_dim, self.mixture.dim, "its input")
         self.gates = None
-        self.dim = each.dim
+        self.dim = last.dim
         if config.output == "gated":
             if self.stride != 1 or self.lookahead_frames != 0:
                 raise ConfigError(
@@ -161,18 +162,24 @@ class Separator(nn.Module):
                     hint="Leave reduction to the transducer's encoder, or set `joined`.",
                 )
             self.dim, self.lookahead_frames = feature_dim, joined - 1
-            gates = [nn.Linear(each.dim, feature_dim * joined) for _ in range(NUM_CHANNELS)]
-            for gate in gates:
-                nn.init.constant_(gate.bias, _OPEN)
-            self.gates = nn.ModuleList(gates)
-            self.floor_F = nn.Parameter(torch.full((feature_dim,), config.floor))
+            self.gates = self._make_gates(last.dim, feature_dim)
+        elif not encoders:
+            raise ConfigError(
+                "Only gates do without separation encoders.", hint='Set `output` to "gated".'
+            )
         self.activity = None
         if config.activity is not None:
             if self.gates is None:
                 raise ConfigError("Who speaks can be decided for gated output only.")
-            sizes = {"dim": each.dim, "feature_dim": feature_dim, "joined": joined}
+            dim = last.dim * max(1, len(encoders))
+            sizes = {"dim": dim, "feature_dim": feature_dim, "joined": joined}
             self.activity = Activity(config.activity, silence=config.floor, **sizes)
             self.lookahead_frames += self.activity.ahead_frames
+
+    @property
+    def gives_shares(self) -> bool:
+        """Whether gates are shares of a bin's energy."""
+        return self.gates is not None and not self.channels
 
     @property
     def block_frames(self) -> int:
@@ -182,10 +189,10 @@ class Separator(nn.Module):
     def initial_state(self, batch_size: int) -> SeparatorState:
         """The state of streams that have heard nothing."""
         mixture = self.mixture.initial_state(batch_size) if self.mixture else ()
-        first, second = (each.initial_state(batch_size) for each in self._encoders())
+        channels = tuple(each.initial_state(batch_size) for each in self._encoders())
         held = self.activity.initial_state(batch_size) if self.activity else ()
         waiting = self._reducer.initial_state(batch_size)
-        return SeparatorState(mixture, (first, second), waiting, held)
+        return SeparatorState(mixture, channels, waiting, held)
 
     def step(self, features_BTF: Tensor, state: SeparatorState) -> tuple[Separated, SeparatorState]:
         """Separate a chunk of normalized features, of any length."""
@@ -193,17 +200,17 @@ class Separator(nn.Module):
         mixture, inner_BGD = state.mixture, groups_BGF
         if self.mixture:
             inner_BGD, mixture = self.mixture.step(groups_BGF, state.mixture)
-        steps = [
-            each.step(inner_BGD, own)
-            for each, own in zip(self._encoders(), state.channels, strict=True)
-        ]
-        (first_BGD, first), (second_BGD, second) = steps
-        frames = [first_BGD, second_BGD]
+        frames, channels = [], []
+        for each, own in zip(self._encoders(), state.channels, strict=True):
+            own_BGD, after = each.step(inner_BGD, own)
+            frames.append(own_BGD)
+            channels.append(after)
+        frames = frames or [inner_BGD]
+        state = SeparatorState(mixture, tuple(channels), waiting, state.held)
         if self.activity is not None:
             separated, held = self._decided(groups_BGF, frames, state.held)
-            return separated, SeparatorState(mixture, (first, second), waiting, held)
-        separated = self._handed_on(groups_BGF, frames)
-        return separated, SeparatorState(mixture, (first, second), waiting)
+            return separated, state._replace(held=held)
+        return self._handed_on(groups_BGF, frames), state
 
     def flush(self, state: SeparatorState) -> Tensor:
         """What the end of the streams completes, for both channels on the batch axis."""
@@ -221,13 +228,13 @@ class Separator(nn.Module):
 
     def encode(self, features_BTF: Tensor, valid_BT: Tensor) -> Separated:
         """Separate padded utterances of normalized features."""
-        if self.config.joined > 1 or self.activity is not None:
+        if self.config.joined > 1 or self.activity is not None or not self.channels:
             return self._encode_joined(features_BTF, valid_BT)
         inner_BTD, inner_valid_BT = features_BTF, valid_BT
         if self.mixture:
             inner_BTD = self.mixture.encode(features_BTF, valid_BT)
             lengths_B = self.mixture.output_lengths(valid_BT.sum(dim=1))
-            inner_valid_BT = _valid(lengths_B, inner_BTD.shape[1])
+            inner_valid_BT = real_frames(lengths_B, inner_BTD.shape[1])
         frames = [each.encode(inner_BTD, inner_valid_BT) for each in self._encoders()]
         return self._handed_on(features_BTF, frames)
 
@@ -235,7 +242,7 @@ class Separator(nn.Module):
         """Frames of each channel for utterances of these many feature frames."""
         if self.mixture:
             lengths_B = self.mixture.output_lengths(lengths_B)
-        return self._encoders()[0].output_lengths(lengths_B)
+        return self._encoders()[0].output_lengths(lengths_B) if self.channels else lengths_B
 
     def copy_first_channel(self) -> None:
         """Let the second channel begin where the first is (after pre-training on single talkers).
@@ -243,7 +250,8 @@ class Separator(nn.Module):
         Our reading: the paper pre-trains one separation encoder and does not say how the second
         begins.
         """
-        self.channels[1].load_state_dict(self.channels[0].state_dict())
+        if self.channels:
+            self.channels[1].load_state_dict(self.channels[0].state_dict())
         if self.gates is not None:
             self.gates[1].load_state_dict(self.gates[0].state_dict())
 
@@ -283,8 +291,18 @@ class Separator(nn.Module):
         found = self.activity.step(groups_BGF, frames, held)
         gated = self._handed_on(found.groups_BGF, found.frames)
         channels_STF = self.activity.handed_on(found, gated.channels_STD)
+        assert gated.gates_STF is not None
+        loud_BGF = (found.groups_BGF - self.config.floor).clamp(_SOFTEST, _LOUD)
+        gates_BCGF = torch.stack(gated.gates_STF.chunk(NUM_CHANNELS), dim=1)
+        gates_BCGF = gates_BCGF.unflatten(2, (-1, self.config.joined)).flatten(3)
+        shares_BCG = (gates_BCGF * loud_BGF[:, None]).sum(dim=3) / loud_BGF.sum(dim=2)[:, None]
         separated = Separated(
-            channels_STF, gated.gates_STF, gated.channels_STD, found.talk_BGA, found.active_BCG
+            channels_STF,
+            gated.gates_STF,
+            gated.channels_STD,
+            found.talk_BGA,
+            found.active_BCG,
+            shares_BCG,
         )
         return separated, found.state
 
@@ -292,106 +310,52 @@ class Separator(nn.Module):
         """Frames of both channels, of groups as wide as the encoders hear them."""
         if self.gates is None:
             return Separated(torch.cat(frames), None)
-        pairs = zip(self.gates, frames, strict=True)
+        each = frames if len(frames) == NUM_CHANNELS else frames * NUM_CHANNELS
+        pairs = zip(self.gates, each, strict=True)
         gates_SGF = torch.cat([torch.sigmoid(gate(own)) for gate, own in pairs])
         gates_STF = gates_SGF.unflatten(2, (self.config.joined, self.dim)).flatten(1, 2)
         mixture_BTF = groups_BGF.unflatten(2, (self.config.joined, self.dim)).flatten(1, 2)
         mixture_STF = torch.cat([mixture_BTF] * NUM_CHANNELS)
-        return Separated(self.floor_F + gates_STF * (mixture_STF - self.floor_F), gates_STF)
+        if self.channels:
+            return Separated(self.floor_F + gates_STF * (mixture_STF - self.floor_F), gates_STF)
+        shared_STF = mixture_STF + self.nat_F * gates_STF.clamp(min=_LEAST_SHARE).log()
+        lowest_STF = mixture_STF.clamp(max=self.config.floor)
+        return Separated(shared_STF.maximum(lowest_STF), gates_STF)
+
+    def _make_gates(self, dim: int, feature_dim: int) -> nn.ModuleList:
+        """A gate for each channel, half or nearly open."""
+        config = self.config
+        if self.channels:
+            self.floor_F = nn.Parameter(torch.full((feature_dim,), config.floor))
+            gates = [nn.Linear(dim, feature_dim * config.joined) for _ in range(NUM_CHANNELS)]
+            for gate in gates:
+                nn.init.constant_(gate.bias, _OPEN)
+            return nn.ModuleList(gates)
+        if not isinstance(config.mixture, BandSplitConfig):
+            raise ConfigError(
+                "Without separation encoders the mixture encoder must split bands, got "
+                f"{config.mixture.kind if config.mixture else None!r}.",
+                hint="Give a band-split mixture encoder, or separation encoders.",
+            )
+        expect_width("Its frames", config.mixture.joined, config.joined, "`joined`")
+        self.nat_F: Tensor
+        self.register_buffer("nat_F", torch.ones(feature_dim))
+        return nn.ModuleList([BandMasks(config.mixture) for _ in range(NUM_CHANNELS)])
 
     def _encoders(self) -> list[Encoder]:
         return list(self.channels)  # pyright: ignore[reportReturnType]
 
 
-class SeparatorTransducer(nn.Module):
-    """A separator and the transducer that hears each of its channels."""
-
-    def __init__(self, config: SeparatorTransducerConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.transducer = Transducer(config.transducer)
-        features = config.transducer.encoder.feature_dim
-        if config.separator.output == "encoded":
-            first = config.separator.mixture or config.separator.separation
-            features = first.feature_dim
-        self.feature_dim = features
-        self.separator = Separator(config.separator, features)
-        recognition = self.transducer.encoder
-        _check("The recognition encoder", recognition.feature_dim, self.separator.dim, "its input")
-        self.blank_id = self.transducer.blank_id
-        self.dim = self.transducer.config.joiner_dim
-        self.stride = self.separator.stride * recognition.stride
-        self.lookahead_frames = (
-            self.separator.lookahead_frames + self.separator.stride * recognition.lookahead_frames
-        )
-        self.mean_F: Tensor
-        self.scale_F: Tensor
-        self.register_buffer("mean_F", torch.zeros(features))
-        self.register_buffer("scale_F", torch.ones(features))
-
-    @property
-    def block_frames(self) -> int:
-        """Feature frames that are heard together (see `Encoder.block_frames`)."""
-        recognition = self.separator.stride * self.transducer.encoder.block_frames
-        return math.lcm(self.separator.block_frames, recognition)
-
-    def normalize(self, features_BTF: Tensor) -> Tensor:
-        """Features with the training set's mean and deviation taken out."""
-        return (features_BTF - self.mean_F) * self.scale_F
-
-    def initial_state(self, batch_size: int) -> SeparatorTransducerState:
-        """The state of streams that have heard nothing."""
-        encoder = self.transducer.encoder
-        return SeparatorTransducerState(
-            self.separator.initial_state(batch_size),
-            (encoder.initial_state(batch_size), encoder.initial_state(batch_size)),
-        )
-
-    def step(
-        self, features_BTF: Tensor, state: SeparatorTransducerState
-    ) -> tuple[Tensor, SeparatorTransducerState]:
-        """Hear a chunk; frames of both channels, projected for the joiner, (S, T, joiner width)."""
-        separated, separator = self.separator.step(self.normalize(features_BTF), state.separator)
-        both = stack_states(list(state.recognition))
-        encoded_STD, both = self.transducer.encoder.step(separated.channels_STD, both)
-        size = len(features_BTF)
-        first: Any = map_state(lambda tensor: tensor[:size], both)
-        second: Any = map_state(lambda tensor: tensor[size:], both)
-        state = SeparatorTransducerState(separator, (first, second))
-        return self.transducer.joiner.encoder_proj(encoded_STD), state
-
-    def flush(self, state: SeparatorTransducerState) -> Tensor:
-        """What the end of the streams completes, as `step` gives it."""
-        encoder = self.transducer.encoder
-        both = stack_states(list(state.recognition))
-        tail_STD, both = encoder.step(self.separator.flush(state.separator), both)
-        tail_STD = torch.cat([tail_STD, encoder.flush(both)], dim=1)
-        return self.transducer.joiner.encoder_proj(tail_STD)
-
-    def separate(self, features_BTF: Tensor, lengths_B: Tensor) -> Separated:
-        """What the transducer gets of padded mixtures."""
-        valid_BT = _valid(lengths_B, features_BTF.shape[1])
-        return self.separator.encode(self.normalize(features_BTF), valid_BT)
-
-    def recognize(self, separated: Separated, lengths_B: Tensor) -> Encoded:
-        """Encode both channels of mixtures of these many feature frames (not projected)."""
-        lengths_S = self.separator.output_lengths(lengths_B).repeat(NUM_CHANNELS)
-        return self.transducer.encoder(separated.channels_STD, lengths_S)
-
-    def encode(self, features_BTF: Tensor, lengths_B: Tensor) -> Encoded:
-        """Encode padded mixtures: both channels on the batch axis (not projected)."""
-        return self.recognize(self.separate(features_BTF, lengths_B), lengths_B)
-
-    def forward(self, features_BTF: Tensor, lengths_B: Tensor) -> Encoded:
-        """Frames of both channels as a stream gets them, projected for the joiner."""
-        encoded = self.encode(features_BTF, lengths_B)
-        return Encoded(self.transducer.joiner.encoder_proj(encoded.encoded_BTD), encoded.lengths_B)
-
-
-def _valid(lengths_B: Tensor, num_frames: int) -> Tensor:
+def real_frames(lengths_B: Tensor, num_frames: int) -> Tensor:
+    """Which frames of padded utterances are real, (B, T)."""
     return torch.arange(num_frames, device=lengths_B.device) < lengths_B[:, None]
 
 
-def _check(part: str, width: int, given: int, what: str) -> None:
+def expect_width(part: str, width: int, given: int, what: str) -> None:
+    """Say so if a part is not as wide as what it hears.
+
+    Raises:
+        ConfigError: It is not.
+    """
     if width != given:
         raise ConfigError(f"{part} must be as wide as {what}, got {width} and {given}.")

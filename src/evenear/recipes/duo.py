@@ -15,6 +15,7 @@ talker is always on the first, and the second is silent.
 from evenear.config import replace
 from evenear.data.conversations.batches import MixtureBatchConfig
 from evenear.data.conversations.mixtures import MixtureConfig
+from evenear.encoders.bandsplit import BandSplitConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.models.activity import ActivityConfig
 from evenear.models.separator import SeparatorConfig
@@ -25,31 +26,35 @@ from evenear.training.twotalkers import TwoTalkerObjective
 
 __all__ = ["hearing", "recipe", "tiny", "turns"]
 
+_FLOOR = -0.1
+"""What counts as silence, in normalized features of Whisper's kind."""
+
 
 def recipe() -> TwoTalkerConfig:
-    """Decide who speaks and separate, with the recognizer frozen.
+    """Learn who speaks, and whose each bin is, with the recognizer frozen and not run.
 
-    Where both speak, whoever began earlier keeps the mixture: gates this young part voices worse
-    than a recognizer of single talkers chooses one. Gates are trained all the same.
+    One recognizer then hears the mixture, and its words are attributed: gates this young part
+    voices worse than a recognizer of single talkers follows one.
     """
     return TwoTalkerConfig(
         name="evenear-en-duo",
-        num_updates=1000,
+        num_updates=6000,
         begins_with="evenear-en",
-        separator=_separator(feature_dim=80, joined=8, floor=-0.1, widths=(256, 160, 160, 128)),
+        separator=_banded(BandSplitConfig()),
         turns="none",
         batches=MixtureBatchConfig(
             mixtures=MixtureConfig(
                 num_turns=(1, 4),
-                overlap_chance=0.75,
-                speed=(0.85, 1.2),
-                room_chance=0.2,
+                overlap_chance=0.85,
+                overlap_part=(0.1, 1.5),
+                speed=(0.8, 1.25),
+                room_chance=0.15,
                 noise_chance=0.3,
-                max_seconds=14.0,
+                max_seconds=12.0,
                 assignment="first-free",
             ),
             num_mixtures=1500,
-            seconds=120.0,
+            seconds=32.0,
         ),
         objective=TwoTalkerObjective(
             transducer_weight=0.0,
@@ -57,13 +62,13 @@ def recipe() -> TwoTalkerConfig:
             phone_weight=0.0,
             separation_weight=1.0,
             activity_weight=1.0,
-            overlap_factor=5.0,
-            floor=-0.1,
+            overlap_factor=10.0,
+            floor=_FLOOR,
         ),
-        optimizer=OptimizerConfig(peak_rate=2e-3, warmup_updates=50, average_decay=0.99),
+        optimizer=OptimizerConfig(peak_rate=2e-3, warmup_updates=60, average_decay=0.995),
         recognizer="frozen",
-        evaluate_every=100,
-        snapshot_every=100,
+        evaluate_every=300,
+        snapshot_every=300,
     )
 
 
@@ -74,8 +79,9 @@ def hearing() -> TwoTalkerConfig:
         first,
         name="evenear-en-duo-hearing",
         num_updates=300,
+        separator=_parting(first.separator),
         batches=replace(first.batches, seconds=80.0),
-        objective=replace(first.objective, separation_weight=2.0, hearing_weight=1.0),
+        objective=replace(first.objective, separation_weight=0.3, hearing_weight=1.0),
         optimizer=OptimizerConfig(peak_rate=5e-4, warmup_updates=20, average_decay=0.98),
         precision="bfloat16",
         evaluate_every=50,
@@ -90,10 +96,11 @@ def turns() -> TwoTalkerConfig:
         first,
         name="evenear-en-duo-turns",
         num_updates=300,
+        separator=_parting(first.separator),
         turns="start-and-end",
         batches=replace(first.batches, seconds=40.0),
         objective=TwoTalkerObjective(
-            separation_weight=20.0,
+            separation_weight=1.0,
             phone_weight=0.3,
             fastemit=0.005,
             masking_weight=0.1,
@@ -112,13 +119,31 @@ def tiny() -> TwoTalkerConfig:
         recipe(),
         name="tiny-duo",
         num_updates=200,
-        separator=_separator(feature_dim=80, joined=8, floor=-0.1, widths=(160, 96, 96, 64)),
+        separator=_banded(BandSplitConfig(band_dim=48, hidden_dim=48, num_layers=2, ff_dim=96)),
         recordings_of_speaker=8,
         dev_speakers=2,
         dev_mixtures=12,
         evaluate_every=50,
         snapshot_every=50,
     )
+
+
+def _banded(bands: BandSplitConfig) -> SeparatorConfig:
+    """One band-split encoder for both channels, shares of energy, and who speaks."""
+    return SeparatorConfig(
+        mixture=bands,
+        separation=None,
+        output="gated",
+        joined=bands.joined,
+        floor=_FLOOR,
+        activity=ActivityConfig(where_both="attributed"),
+    )
+
+
+def _parting(separator: SeparatorConfig) -> SeparatorConfig:
+    """The same, where gates part voices: its channels are heard."""
+    assert separator.activity is not None
+    return replace(separator, activity=replace(separator.activity, where_both="gated"))
 
 
 def _separator(

@@ -4,7 +4,8 @@
     transducer   both channels' transducer losses, with FastEmit and late ends of turns punished
     ctc, phones  the auxiliary losses of each channel, where the model has their heads
     masking      encoder frames of a channel on which nobody speaks, drawn to zero
-    separation   for gated models: the channel's features against those of its own sound
+    separation   for gated models: the channel's features against those of its own sound; for gates
+                 that are shares of energy: the cross entropy of the true shares, loud bins first
     activity     where it is decided who speaks: the cross entropy of the four states
     hearing      for gated models: what the recognition encoder makes of the channel, against what
                  it makes of the channel's own sound
@@ -39,9 +40,15 @@ from evenear.losses.assignment import best_assignment, fixed_assignment
 from evenear.losses.emission import late_end_penalty, masking_loss
 from evenear.losses.transducer.loss import packed_transducer_loss
 from evenear.models.activity import state_of
-from evenear.models.separator import NUM_CHANNELS, Separated, SeparatorTransducer
+from evenear.models.separator import NUM_CHANNELS, Separated
+from evenear.models.twotalkers import SeparatorTransducer
 
 __all__ = ["TwoTalkerObjective", "two_talker_losses"]
+
+
+_LOUD = 2.0
+"""Deviations above the floor from which on a bin counts no more."""
+_MOST_NATS = 20.0
 
 
 @config
@@ -186,28 +193,51 @@ def _separation(
     batch: MixtureBatch,
     settings: TwoTalkerObjective,
 ) -> Tensor:
-    """Mean square distance (B, C, R) between a channel's features and a source's.
+    """Distance (B, C, R) between what a channel is given and a source: of features, or of shares.
 
     Squares, not sizes: most of the time nobody speaks on the second channel, and the median of what
     it may be is silence, where a separator that minds only sizes stays.
     """
-    wanted_STF = model.normalize(batch.sources_STF).clamp(min=settings.floor)
-    gated_STF = separated.channels_STD if separated.gated_STF is None else separated.gated_STF
-    heard_STF = gated_STF.clamp(min=settings.floor)
+    mixture_BTF = model.normalize(batch.features_BTF)
+    sources_STF = model.normalize(batch.sources_STF)
+    if model.separator.gives_shares:
+        heard_STF, wanted_STF = separated.gates_STF, _shares(model, mixture_BTF, sources_STF)
+        assert heard_STF is not None
+        loud_BTF = (mixture_BTF - settings.floor).clamp(0.0, _LOUD)
+    else:
+        gated_STF = separated.channels_STD if separated.gated_STF is None else separated.gated_STF
+        heard_STF = gated_STF.clamp(min=settings.floor)
+        wanted_STF = sources_STF.clamp(min=settings.floor)
+        loud_BTF = None
     frames_T = torch.arange(wanted_STF.shape[1])
     valid_BT = (frames_T < batch.lengths_B[:, None]).float()
+    counts_B = batch.lengths_B
     if settings.overlap_factor > 1:
         both_BT = _active(model, batch).all(dim=2)
         valid_BT = torch.where(both_BT, settings.overlap_factor, valid_BT)
+    if loud_BTF is not None:
+        counts_B = valid_BT.sum(dim=1)
     heard, wanted = heard_STF.chunk(NUM_CHANNELS), wanted_STF.chunk(NUM_CHANNELS)
     rows = []
     for heard_BTF in heard:
         columns = []
         for wanted_BTF in wanted:
-            distance_BT = (heard_BTF - wanted_BTF).square().mean(dim=2) * valid_BT
-            columns.append(distance_BT.sum(dim=1) / batch.lengths_B)
+            if loud_BTF is not None:
+                wrong_BTF = F.binary_cross_entropy(heard_BTF, wanted_BTF, reduction="none")
+                distance_BT = (wrong_BTF * loud_BTF).mean(dim=2) * valid_BT
+            else:
+                distance_BT = (heard_BTF - wanted_BTF).square().mean(dim=2) * valid_BT
+            columns.append(distance_BT.sum(dim=1) / counts_B)
         rows.append(torch.stack(columns, dim=1))
     return torch.stack(rows, dim=1)
+
+
+def _shares(model: SeparatorTransducer, mixture_BTF: Tensor, sources_STF: Tensor) -> Tensor:
+    """Each source's part of the energy of each bin; with noise, the parts make less than all."""
+    nats_STF = (sources_STF - torch.cat([mixture_BTF] * NUM_CHANNELS)) / model.separator.nat_F
+    parts_STF = nats_STF.clamp(max=_MOST_NATS).exp()
+    sums_BTF = torch.stack(parts_STF.chunk(NUM_CHANNELS)).sum(dim=0).clamp(min=1.0)
+    return parts_STF / torch.cat([sums_BTF] * NUM_CHANNELS)
 
 
 def _active(model: SeparatorTransducer, batch: MixtureBatch) -> Tensor:

@@ -255,3 +255,22 @@ def test_a_recording_that_is_not_there_is_named():
         render(plan, Hums(speakers=1, each=1))
     with pytest.raises(ManifestError, match="must be a planned"):
         plan_from_json({"turns": []})
+
+
+def test_those_who_talk_to_each_other_were_recorded_alike():
+    mixed = Hums(6)
+    mixed.voices = [replace(v, corpus=str(int(v.speaker[-1]) // 3)) for v in mixed.voices]
+    casts = set()
+    for number in range(40):
+        plan = plan_mixture(replace(CLEAN, num_turns=(2, 4)), mixed, seed=1, mixture_id=str(number))
+        places = {int(turn.speaker[-1]) // 3 for turn in plan.turns}
+        assert len(places) == 1
+        casts |= places
+    assert casts == {0, 1}
+
+
+def test_a_corpus_of_one_speaker_borrows_from_another():
+    mixed = Hums(3)
+    mixed.voices = [replace(v, corpus=v.speaker) for v in mixed.voices]
+    plan = plan_mixture(replace(CLEAN, num_turns=(2, 2)), mixed, seed=1, mixture_id="0")
+    assert len({turn.speaker for turn in plan.turns}) == 2

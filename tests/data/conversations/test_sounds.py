@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Speech is found inside recordings, and a store gives back what the files hold."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -43,6 +46,19 @@ def test_a_store_gives_what_the_files_hold_and_is_built_once(tmp_path):
         assert again.bounds(index) == files.bounds(index) == built.bounds(index)
     utterances[0].audio.unlink()  # not read again
     build_sound_store(utterances, tmp_path / "store")
+
+
+def test_a_store_knows_corpora_and_one_from_before_has_none(tmp_path):
+    one = spoken_tone(tmp_path / "a.wav", "a", "A", 0.5)
+    named = replace(one, attributes={**one.attributes, "corpus": "tones"})
+    store = build_sound_store([named], tmp_path / "store")
+    assert store.by_corpus == {"tones": [one.speaker]}
+    rows = json.loads((tmp_path / "store" / "sounds.json").read_text())
+    older = [[*row[:3], *row[-4:]] for row in rows]
+    (tmp_path / "store" / "sounds.json").write_text(json.dumps(older))
+    again = SoundStore(tmp_path / "store")
+    assert again.by_corpus == {"": [one.speaker]}
+    assert again.bounds(0) == store.bounds(0)
 
 
 def test_a_store_without_speech_is_refused(tmp_path):

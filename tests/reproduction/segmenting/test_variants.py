@@ -5,7 +5,7 @@ import pytest
 
 from evenear.config import from_json, replace, to_json
 from evenear.features import FeatureConfig
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.reproduction.segmenting.variants import (
     BUFFERS,
     VARIANTS,

@@ -12,7 +12,7 @@ import torch
 from evenear.config import replace
 from evenear.encoders.rightcontext import RightContext
 from evenear.models.activity import ActivityConfig
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.streaming.twotalkers.ears import BothEars
 from laws import ENCODERS, random_features
 from models.test_separator import MODELS

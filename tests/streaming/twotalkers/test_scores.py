@@ -94,6 +94,16 @@ def test_turns_without_words_do_not_count():
     assert len(turn_moments([*empty, *turn("A", 2.0, 3.0, 0)], 0)) == 1
 
 
+def test_words_may_become_final_behind_their_turn():
+    """They are those of the nearest turn, whether it is the last or one before."""
+    first, second = turn("A B", 1.0, 2.0, 0), turn("C", 3.0, 4.0, 0)
+    in_order = turn_moments([*first, *second], 0)
+    finals = [e for e in (*first, *second) if isinstance(e, Final)]
+    others = [e for e in (*first, *second) if not isinstance(e, Final)]
+    assert turn_moments([*others, *finals], 0) == in_order
+    assert len(in_order) == 2
+
+
 def test_a_simulated_folder_is_loaded_and_heard(tmp_path):
     (tmp_path / "audio").mkdir()
     write_audio(tmp_path / "audio" / "m.wav", random_sound(3.0))

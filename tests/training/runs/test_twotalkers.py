@@ -4,15 +4,17 @@
 import pytest
 import torch
 
-from evenear.checkpoint import save_model
+from evenear.checkpoint import Bundle, save_model
 from evenear.checkpoint.twotalkers import load_two_talkers
 from evenear.config import replace
 from evenear.data.conversations.batches import MixtureBatchConfig
 from evenear.data.conversations.mixtures import MixtureConfig
+from evenear.encoders.bandsplit import BandSplitConfig
 from evenear.errors import ConfigError, ManifestError
+from evenear.models.activity import ActivityConfig
 from evenear.recipes.duo import tiny
 from evenear.training.runs.preparation import Source
-from evenear.training.runs.twotalkers import TwoTalkerRun, begin_with
+from evenear.training.runs.twotalkers import TwoTalkerRun, begin_with, read_recordings
 from laws import FEATURES, tiny_bundle, tiny_tokenizer
 from tiny_corpora import write_json_lines, write_tone
 from two_talkers import tiny_two_talkers
@@ -85,6 +87,41 @@ def test_another_separator_than_the_recipes_is_refused(tmp_path, start, sources)
         pass
     with pytest.raises(ConfigError, match="another separator"):
         begin_with(tiny(), run.model_folder)
+
+
+def test_a_separator_of_bands_begins_with_the_features_unit_and_silence(start):
+    bands = BandSplitConfig(
+        joined=2,
+        num_bins=FEATURES.dim,
+        band_bins=6,
+        band_dim=8,
+        hidden_dim=8,
+        num_layers=1,
+        num_heads=2,
+        ff_dim=8,
+    )
+    separator = replace(tiny().separator, mixture=bands, joined=2)
+    settings, model, single = begin_with(replace(tiny(), separator=separator), start)
+    assert isinstance(single, Bundle)
+    assert torch.equal(model.separator.nat_F, single.model.scale_F * FEATURES.nat)
+    assert model.separator.activity.silence_F.std() > 0
+    assert settings.model.separator.activity.where_both == "attributed"
+
+
+def test_what_is_done_where_both_speak_is_no_other_separator(tmp_path, start, sources):
+    activity = ActivityConfig(where_both="attributed")
+    deciding = replace(RUN, num_updates=1, separator=replace(RUN.separator, activity=activity))
+    run = TwoTalkerRun.prepare(deciding, sources, tmp_path / "run", start_from=start)
+    for _ in run.train():
+        pass
+    gated = replace(deciding.separator, activity=replace(activity, where_both="gated"))
+    settings, model, _ = begin_with(replace(deciding, separator=gated), run.model_folder)
+    assert settings.model.separator == model.config.separator == gated
+
+
+def test_each_source_is_a_corpus_of_its_own(sources):
+    again = [*sources, *sources]
+    assert {u.attributes["corpus"] for u in read_recordings(again, ())} == {"0", "1"}
 
 
 def test_recordings_that_cannot_be_spelled_are_left_out(tmp_path, start):

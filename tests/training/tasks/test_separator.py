@@ -11,7 +11,7 @@ from data.conversations.test_batches import SETTINGS, maker
 from evenear.config import replace
 from evenear.data.conversations.batches import MixtureBatchConfig
 from evenear.data.conversations.mixtures import MixtureConfig
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.training.loop.optimizers import build_optimizers
 from evenear.training.loop.trainer import Trainer
 from evenear.training.settings import OptimizerConfig

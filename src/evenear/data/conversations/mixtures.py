@@ -163,8 +163,7 @@ def plan_mixture(
             f"A conversation of {num_speakers} needs as many speakers, got {len(by_speaker)}.",
             hint="Give recordings of more speakers, or lower num_speakers.",
         )
-    names = list(by_speaker)
-    cast = [names[i] for i in rng.choice(len(names), num_speakers, replace=False)]
+    cast = _cast(sounds, num_speakers, rng)
     level_db = float(rng.uniform(*settings.level_db))
     speeds = dict.fromkeys(cast, 1.0)
     if settings.speed != (1.0, 1.0):  # else nothing is drawn: older lists stay what they are
@@ -312,6 +311,16 @@ def plan_from_json(values: dict[str, Any]) -> MixturePlan:
             f"A row must be a planned mixture, but {error}.",
             hint="Make the list with `evenear data simulate`.",
         ) from None
+
+
+def _cast(sounds: Sounds, num_speakers: int, rng: np.random.Generator) -> list[str]:
+    """Who talks: people of one corpus, if it has enough, so that not microphones part voices."""
+    names = list(sounds.by_speaker)
+    if len(sounds.by_corpus) > 1:  # else nothing more is drawn: older lists stay what they are
+        first = names[int(rng.integers(len(names)))]
+        own = next(speakers for speakers in sounds.by_corpus.values() if first in speakers)
+        names = own if len(own) >= num_speakers else names
+    return [names[i] for i in rng.choice(len(names), num_speakers, replace=False)]
 
 
 def _next_speaker(

@@ -15,7 +15,7 @@ dB below the loudest ones, with 30 ms around them.
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Voice:
     utterance_id: str
     speaker: str
     text: str
+    corpus: str = ""
+    """Where it comes from: those who talk to each other were recorded alike."""
 
 
 class Sounds(ABC):
@@ -70,6 +72,14 @@ class Sounds(ABC):
             found.setdefault(voice.speaker, []).append(index)
         return found
 
+    @cached_property
+    def by_corpus(self) -> dict[str, list[str]]:
+        """The speakers of each corpus, in the order of `by_speaker`."""
+        found: dict[str, list[str]] = {}
+        for speaker, own in self.by_speaker.items():
+            found.setdefault(self.voices[own[0]].corpus, []).append(speaker)
+        return found
+
 
 class FileSounds(Sounds):
     """Recordings that are decoded when they are asked for.
@@ -81,7 +91,10 @@ class FileSounds(Sounds):
 
     def __init__(self, utterances: Sequence[Utterance], *, cached: int = 64) -> None:
         self.utterances = utterances
-        self.voices = [Voice(u.utterance_id, u.speaker, u.text) for u in utterances]
+        self.voices = [
+            Voice(u.utterance_id, u.speaker, u.text, str(u.attributes.get("corpus", "")))
+            for u in utterances
+        ]
         self._read = lru_cache(cached)(self._decode)
         self._bounds: dict[int, tuple[Samples, Samples]] = {}
 
@@ -113,8 +126,8 @@ class SoundStore(Sounds):
 
     def __init__(self, folder: Path) -> None:
         rows = json.loads((folder / "sounds.json").read_text(encoding="utf-8"))
-        self.voices = [Voice(*row[:3]) for row in rows]
-        self._places = [tuple(row[3:]) for row in rows]
+        self.voices = [Voice(*row[:-4]) for row in rows]
+        self._places = [tuple(row[-4:]) for row in rows]
         self._sound_N = np.load(folder / "sounds.npy", mmap_mode="r")
 
     def bounds(self, index: int) -> tuple[Samples, Samples]:
@@ -150,7 +163,7 @@ def build_sound_store(
         if end - first >= _FEWEST:
             parts.append(np.round(samples_N.clip(-1, 1) * 32767).astype(np.int16))
             place = (offset, len(samples_N), first, end)
-            rows.append([voice.utterance_id, voice.speaker, voice.text, *place])
+            rows.append([*astuple(voice), *place])
             offset += len(samples_N)
         if progress is not None:
             progress(1)

@@ -20,7 +20,7 @@ from evenear.data.conversations.turntargets import TurnMarks
 from evenear.encoders.lstm import LstmEncoder
 from evenear.errors import ConfigError
 from evenear.features import FeatureConfig, extract
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.reproduction.segmenting.variants import config_behind
 
 __all__ = ["EncoderFrames"]

@@ -20,7 +20,8 @@ from evenear.data.conversations.mixtures import MixturePlan, overlap_ratio
 from evenear.metrics.emission import TrueTurn, TurnMoments, emission_latencies
 from evenear.metrics.turns import orc_errors
 from evenear.metrics.words import normalize
-from evenear.models.separator import NUM_CHANNELS, SeparatorTransducer
+from evenear.models.separator import NUM_CHANNELS
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.search import Hypothesis, greedy_search
 from evenear.tokenizer import Tokenizer
 from evenear.units import FrameClock, Seconds

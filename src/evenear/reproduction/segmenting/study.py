@@ -25,7 +25,7 @@ from evenear.data.conversations.sounds import Sounds, build_sound_store
 from evenear.data.corpora.manifests import Utterance
 from evenear.errors import CohortError
 from evenear.features import FeatureConfig
-from evenear.models.separator import SeparatorTransducer
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.reproduction.segmenting.listening import EncoderFrames
 from evenear.reproduction.segmenting.scores import MixtureScore, score_mixtures
 from evenear.reproduction.segmenting.variants import (

@@ -18,8 +18,9 @@ from evenear.data.conversations.batches import MixtureBatchConfig
 from evenear.data.conversations.mixtures import MixtureConfig
 from evenear.encoders.lstm import LstmEncoderConfig
 from evenear.features import FeatureConfig
-from evenear.models.separator import SeparatorConfig, SeparatorTransducerConfig
+from evenear.models.separator import SeparatorConfig
 from evenear.models.transducer import LstmPredictorConfig, TransducerConfig
+from evenear.models.twotalkers import SeparatorTransducerConfig
 from evenear.nn.recurrent import LstmStackConfig
 from evenear.training.settings import OptimizerConfig
 from evenear.training.tasks.separator import TwoTalkerConfig

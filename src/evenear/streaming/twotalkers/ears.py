@@ -16,7 +16,8 @@ from torch import Tensor
 
 from evenear.encoders.rightcontext import RightContext
 from evenear.encoders.transformer import TransformerEncoder
-from evenear.models.separator import NUM_CHANNELS, Separated, SeparatorState, SeparatorTransducer
+from evenear.models.separator import NUM_CHANNELS, Separated, SeparatorState
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.units import Frames
 
 __all__ = ["BothEars", "EarsState", "Listened"]

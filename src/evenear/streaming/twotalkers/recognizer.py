@@ -30,10 +30,13 @@ from evenear.config import replace as changed
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.features import FeatureStream
 from evenear.models.separator import NUM_CHANNELS
-from evenear.search import GreedySearch, Search
+from evenear.search import BeamConfig, GreedySearch, Search
 from evenear.streaming.events import Event, Final
 from evenear.streaming.moments import Moments
+from evenear.streaming.recognizer import Recognizer
 from evenear.streaming.searches import build_search
+from evenear.streaming.twotalkers.attributed import AttributedStream, Attributor
+from evenear.streaming.twotalkers.attribution import AttributionConfig
 from evenear.streaming.twotalkers.channels import ChannelReader, ChannelState
 from evenear.streaming.twotalkers.ears import BothEars, EarsState
 from evenear.transcripts import Segment
@@ -88,6 +91,17 @@ class TwoTalkerRecognizer:
             features.clock, stride=features.clock.stride * self.model.stride
         )
         """The clock of encoder frames."""
+        self._attributor = None
+        activity = bundle.settings.model.separator.activity
+        if activity is not None and activity.where_both == "attributed":
+            self._attributor = Attributor(
+                bundle,
+                Recognizer(bundle.channel, beam=None if use_words else BeamConfig(width=1)),
+                AttributionConfig(
+                    end_seconds=endpoint_seconds or bundle.settings.endpoint_seconds,
+                    eager_seconds=eager_seconds,
+                ),
+            )
         self._ears = BothEars(self.model)
         block = max(1, self.model.block_frames // self.model.stride)
         self._moments = Moments(self.clock, block, right_frames=self._ears.late_frames)
@@ -180,8 +194,10 @@ class TwoTalkerRecognizer:
                 events += self._reader.close(number, channel, state.num_frames, moments)[0]
         return events
 
-    def stream(self, sample_rate: Samples = SAMPLE_RATE) -> "TwoTalkerStream":
+    def stream(self, sample_rate: Samples = SAMPLE_RATE) -> "TwoTalkerStream | AttributedStream":
         """A new listener, whose samples will come at this rate."""
+        if self._attributor is not None:
+            return AttributedStream(self._attributor, sample_rate)
         return TwoTalkerStream(self, sample_rate)
 
     def segments(

@@ -230,20 +230,23 @@ def score_session(
 
 
 def turn_moments(events: Sequence[Event], channel: int) -> list[TurnMoments]:
-    """When each turn of a channel, if it had words, was begun, spoken and ended."""
-    turns: list[TurnMoments] = []
-    start: Seconds | None = None
-    first: Seconds | None = None
-    last: Seconds | None = None
-    for event in events:
-        if event.channel != channel:
-            continue
-        if isinstance(event, TurnStarted):
-            start, first, last = event.known_seconds, None, None
-        elif isinstance(event, Final):
-            first = event.words[0].start_seconds if first is None else first
-            last = event.words[-1].end_seconds
-        elif isinstance(event, TurnEnded) and first is not None:
-            turns.append(TurnMoments(start, first, last, event.known_seconds))
-            start, first, last = None, None, None
-    return turns
+    """When each turn of a channel, if it had words, was begun, spoken and ended.
+
+    The words of a turn may become final behind its end: they are those of the nearest turn.
+    """
+    own = [event for event in events if event.channel == channel]
+    begun = [event for event in own if isinstance(event, TurnStarted)]
+    ended = [event for event in own if isinstance(event, TurnEnded)]
+    words: list[list[Seconds]] = [[] for _ in ended]
+    for event in own:
+        if isinstance(event, Final) and ended:
+            first, last = event.words[0].start_seconds, event.words[-1].end_seconds
+            middle = 0.5 * (first + last)
+            spans = [(s.seconds, e.seconds) for s, e in zip(begun, ended, strict=False)]
+            away = [max(start - middle, middle - end, 0.0) for start, end in spans]
+            words[away.index(min(away))] += [first, last]
+    return [
+        TurnMoments(start.known_seconds, min(said), max(said), end.known_seconds)
+        for start, end, said in zip(begun, ended, words, strict=False)
+        if said
+    ]

@@ -33,7 +33,9 @@ from evenear.errors import ConfigError, ManifestError, TokenizerError
 from evenear.features import extract
 from evenear.lexicon import Lexicon
 from evenear.metrics.words import normalize
-from evenear.models.separator import SeparatorTransducer, SeparatorTransducerConfig
+from evenear.models.activity import ActivityConfig
+from evenear.models.separator import SeparatorConfig
+from evenear.models.twotalkers import SeparatorTransducer, SeparatorTransducerConfig
 from evenear.seeding import torch_rng_for
 from evenear.training.loop.optimizers import build_optimizers
 from evenear.training.loop.trainer import Progress, Trainer
@@ -165,12 +167,14 @@ def begin_with(
     """
     if read_kind(_folder(start_from)) == TWO_TALKERS:
         bundle = load_two_talkers(start_from)
-        if bundle.settings.model.separator != config.separator:
+        if _weights_of(bundle.settings.model.separator) != _weights_of(config.separator):
             raise ConfigError(
                 f"{bundle.name} has another separator than the recipe {config.name}.",
                 hint="Begin with a recognizer of single talkers, or take the model's own recipe.",
             )
-        model_config = changed(bundle.settings.model, turns=config.turns)
+        model_config = changed(
+            bundle.settings.model, turns=config.turns, separator=config.separator
+        )
         settings = changed(bundle.settings, model=model_config)
         model = SeparatorTransducer(model_config)
         model.load_state_dict(bundle.model.state_dict())
@@ -188,6 +192,8 @@ def begin_with(
     if model.separator.activity is not None:
         silence_TF = torch.from_numpy(extract(np.zeros(_SILENCE, np.float32), single.features))
         model.separator.activity.silence_F.copy_(model.normalize(silence_TF)[len(silence_TF) // 2])
+    if model.separator.gives_shares:
+        model.separator.nat_F.copy_(single.model.scale_F * single.features.nat)
     is_shipped = not Path(start_from).is_dir()
     settings = TwoTalkerSettings(
         model=model_config,
@@ -200,15 +206,23 @@ def begin_with(
     return settings, model, single
 
 
+def _weights_of(separator: SeparatorConfig) -> SeparatorConfig:
+    """The separator's settings as far as its weights depend on them."""
+    if separator.activity is None:
+        return separator
+    return changed(separator, activity=ActivityConfig())
+
+
 def read_recordings(sources: Sequence[Source], excluded_splits: Sequence[str]) -> list[Utterance]:
-    """Recordings outside the excluded splits, their texts normalized."""
+    """Recordings outside the excluded splits, their texts normalized, each source a corpus."""
     found = []
-    for source in sources:
+    for number, source in enumerate(sources):
         for cut in iter(load_cuts(source.manifest)):
             one = utterance(cut)
             split = one.attributes.get("split")
             if not is_held_back(split) and split not in excluded_splits:
-                found.append(replace(one, text=normalize(one.text)))
+                corpus = {"corpus": str(number), **one.attributes}
+                found.append(replace(one, text=normalize(one.text), attributes=corpus))
     return found
 
 

@@ -21,7 +21,8 @@ from evenear.config import config, to_json
 from evenear.data.conversations.batches import MixtureBatch, MixtureBatchConfig, MixtureBatchMaker
 from evenear.metrics.turns import orc_errors
 from evenear.metrics.words import WordErrors
-from evenear.models.separator import NUM_CHANNELS, SeparatorConfig, SeparatorTransducer
+from evenear.models.separator import NUM_CHANNELS, SeparatorConfig
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.nn.batchnorm import MaskedBatchNorm
 from evenear.search import Hypothesis, greedy_search
 from evenear.tokenizer import Tokenizer
