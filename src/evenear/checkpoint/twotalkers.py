@@ -42,6 +42,7 @@ from evenear.checkpoint.folders import (
     write_folder,
 )
 from evenear.checkpoint.rescorers import RescorerBundle
+from evenear.checkpoint.speakers import SpeakerBundle, load_speaker
 from evenear.checkpoint.weights import load_weights, stored
 from evenear.config import config, from_dict, replace, to_dict
 from evenear.errors import CheckpointError, ConfigError, TokenizerError
@@ -84,6 +85,9 @@ class TwoTalkerSettings:
     """The recognizer that hears each channel as it is; None: the folder's own."""
     encoder_digest: str = ""
     """Digest of that recognizer's encoder, behind which the separator was trained."""
+    voices_of: str | None = None
+    """The embedding network that tells the talkers' voices apart where one recognizer hears both;
+    None: it is not asked for."""
     endpoint_seconds: float = Field(default=0.8, gt=0)
     """A turn ends after so long without a token, if no end of turn was said before."""
 
@@ -102,6 +106,8 @@ class TwoTalkerBundle:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     rescorer: RescorerBundle | None = None
     """Judges readings of the words of each channel; None: there is none."""
+    voices: SpeakerBundle | None = None
+    """Tells the talkers' voices apart; None: nobody asks for it."""
 
     @property
     def channel(self) -> Bundle:
@@ -227,6 +233,7 @@ def load_two_talkers(name_or_folder: str | Path) -> TwoTalkerBundle:
         name=folder.name,
         provenance=read_json(folder / _PROVENANCE, files.get(_PROVENANCE, b"{}")),
         rescorer=named.rescorer if named is not None and words is named.words else None,
+        voices=load_speaker(settings.voices_of) if settings.voices_of else None,
     )
 
 

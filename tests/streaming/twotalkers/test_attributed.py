@@ -9,11 +9,15 @@ import torch
 from hypothesis import given, settings
 
 from encoders.test_bandsplit import TINY
+from evenear.checkpoint.speakers import SpeakerBundle
 from evenear.checkpoint.twotalkers import TwoTalkerBundle
 from evenear.config import replace
+from evenear.encoders.voices.tdnn import TdnnConfig
 from evenear.errors import ConfigError, StateError
+from evenear.features import FeatureConfig
 from evenear.models.activity import ActivityConfig
 from evenear.models.separator import SeparatorConfig
+from evenear.models.speaker import SpeakerConfig, SpeakerModel
 from evenear.models.twotalkers import SeparatorTransducer
 from evenear.streaming import Recognizer
 from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
@@ -49,6 +53,12 @@ def bundle() -> TwoTalkerBundle:
         model.scale_F.copy_(before.model.scale_F)
         model.separator.activity.talk.weight.mul_(8.0)
     settings = replace(before.settings, model=config, endpoint_seconds=0.3)
+    speaker = SpeakerConfig(
+        encoder=TdnnConfig(feature_dim=16, planes=(2,), dim=8, dilations=(1,)), embedding_dim=4
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        voice = SpeakerModel(speaker).eval()
     return TwoTalkerBundle(
         model=model,
         settings=settings,
@@ -56,6 +66,13 @@ def bundle() -> TwoTalkerBundle:
         words=before.words,
         card="",
         name="tiny",
+        voices=SpeakerBundle(
+            model=voice,
+            features=FeatureConfig(num_mel_bins=8, stack=2),
+            card="",
+            name="tiny",
+            version="0",
+        ),
     )
 
 

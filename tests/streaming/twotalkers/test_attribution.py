@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Turns follow who speaks, and every word goes to one of them.
 
-Dimensions: C channels, G groups, A states.
+Dimensions: C channels, G groups.
 """
 
 import numpy as np
@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from evenear.config import replace
 from evenear.errors import ConfigError
-from evenear.models.activity import NOBODY, speaks
 from evenear.streaming.events import (
     EagerTurnEnd,
     Final,
@@ -23,7 +22,6 @@ from evenear.streaming.events import (
 from evenear.streaming.twotalkers.attribution import Attribution, AttributionConfig
 from evenear.transcripts import Word
 
-torch = pytest.importorskip("torch")
 GROUP = 0.1
 QUICK = AttributionConfig(end_seconds=0.3, late_seconds=0.0)
 
@@ -41,17 +39,19 @@ def final(known: float, *words: Word) -> Final:
 
 
 def events_of(states, told=(), config=QUICK, *, end: float | None = None) -> list:
-    """What comes of surely decided states, a letter a group (`.`, `1`, `2`, `b`), and events."""
-    attribution = Attribution(config, group_seconds=GROUP)
+    """What comes of groups, a letter each (`.`, `1`, `2`, `b`), and of a recognizer's events."""
+    voices_GC = [
+        {"1": (1.0, 0.0), "2": (0.0, 1.0), "b": (0.7, 0.3), ".": (0.0, 0.0)}[x] for x in states
+    ]
+    attribution = Attribution(
+        config, lambda first: np.array(voices_GC[first:]).reshape(-1, 2).T, group_seconds=GROUP
+    )
     events, waiting = [], list(told)
     for g, letter in enumerate(states):
-        state, known = ".12b".index(letter), (g + 1) * GROUP
+        known = (g + 1) * GROUP
         while waiting and waiting[0].known_seconds < known - 1e-9:
             events += attribution.heard(waiting.pop(0))
-        active_C = speaks(torch.tensor(state)).numpy()
-        logits_A = np.where(np.arange(4) == state, 100.0, 0.0).astype(np.float32)
-        shares_C = np.array([0.9, 0.3], np.float32)
-        events += attribution.group(active_C, logits_A, shares_C, known)
+        events += attribution.group((letter in "1b", letter in "2b"), known)
     for event in waiting:
         events += attribution.heard(event)
     return events + attribution.finish(len(states) * GROUP if end is None else end)
@@ -82,6 +82,13 @@ def test_a_moment_is_no_turn_and_a_short_pause_ends_none():
     found = brief(events_of("111..111..."))
     assert [kind for kind, *_ in found] == ["TurnStarted", "TurnEnded"]
     assert found[1][2:] == (0.8, 1.1)
+
+
+def test_groups_before_a_voice_was_known_belong_to_its_turn():
+    attribution = Attribution(QUICK, lambda first: np.zeros((2, 0)), group_seconds=GROUP)
+    assert attribution.group((False, False), 0.1) == []
+    (started,) = attribution.group((False, True), 0.2, before=1)
+    assert brief([started]) == [("TurnStarted", 1, 0.0, 0.2)]
 
 
 def test_the_end_of_a_stream_ends_turns():
@@ -190,4 +197,3 @@ def test_no_word_is_lost_or_given_twice_and_turns_of_a_channel_follow_each_other
         for e in own:
             if not isinstance(e, Partial | EagerTurnEnd | TurnResumed):
                 assert e.seconds <= e.known_seconds + 1e-6
-    assert NOBODY == 0

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns of two channels from who speaks, and words of one recognizer given to them.
+"""Turns of two talkers from who speaks, and words of one recognizer given to them.
 
-    attribution = Attribution(AttributionConfig(), group_seconds=0.08)
-    events = attribution.group(active_C, logits_A, shares_C, known)   # who speaks in the next group
-    events = attribution.heard(event)                                 # what the recognizer told
+    attribution = Attribution(AttributionConfig(), voices.talking, group_seconds=0.08)
+    events = attribution.group(active_C, known)         # who speaks in the next group of frames
+    events = attribution.heard(event)                   # what the recognizer told
     events = attribution.finish(end_seconds)
 
 Both must come in the order in which they became known. A turn begins once somebody was decided to
 speak for a while, and ends after a while without them; both are told at once. Its words come in one
 `Final`, when it is over and the recognizer will not change any word before its end: mostly behind
-its `TurnEnded`. Where nobody was decided to speak, a word goes to whoever spoke last; no word is
-lost or given twice.
+its `TurnEnded`. Whose a word is, is asked when it is final, when more was heard of both voices than
+when its turn began. No word is lost or given twice.
 
-Legend: C channels, G groups of frames, A states of who speaks.
+Legend: C channels, G groups of frames.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,7 +25,6 @@ from pydantic import Field
 
 from evenear.config import config
 from evenear.errors import ConfigError
-from evenear.models.activity import ActivityConfig
 from evenear.models.separator import NUM_CHANNELS
 from evenear.streaming.events import (
     EagerTurnEnd,
@@ -36,14 +35,11 @@ from evenear.streaming.events import (
     TurnResumed,
     TurnStarted,
 )
-from evenear.streaming.twotalkers.history import SpeakingHistory
 from evenear.transcripts import Word
 from evenear.units import Seconds
 
 __all__ = ["Attribution", "AttributionConfig"]
 
-_KEPT_SECONDS = 60.0
-"""Who spoke is remembered so long: longer than words wait."""
 _NEAR_SECONDS = 0.5
 """A word so far outside a turn still belongs to it."""
 _LONGEST_SECONDS = 40.0
@@ -58,7 +54,7 @@ class AttributionConfig:
 
     start_groups: int = Field(default=2, ge=1)
     """Groups of frames that somebody must speak until a turn begins."""
-    end_seconds: float = Field(default=0.5, gt=0)
+    end_seconds: float = Field(default=0.4, gt=0)
     """A turn ends after so long without its talker."""
     eager_seconds: float | None = Field(default=None, gt=0)
     """It may be over after so long: then `EagerTurnEnd` says so. None: never."""
@@ -66,10 +62,6 @@ class AttributionConfig:
     """A word is said so long before its first token is told."""
     switch_cost: float = Field(default=1.0, ge=0)
     """Groups of evidence that words must bring to go to another channel than those before."""
-    change_cost: float = Field(default=10.0, ge=0)
-    """Nats that a change of who speaks must gain where words are given, looking back."""
-    odd_cost: float = Field(default=10.0, ge=0)
-    """Nats more for changes that cannot be."""
 
     def __post_init__(self) -> None:
         if self.eager_seconds is not None and self.eager_seconds >= self.end_seconds:
@@ -106,13 +98,24 @@ class _Channel:
 
 
 class Attribution:
-    """Follows one listener."""
+    """Follows one listener.
 
-    def __init__(self, config: AttributionConfig, *, group_seconds: Seconds) -> None:
-        self.config, self._group_seconds = config, group_seconds
+    Args:
+        config: How turns follow from who speaks, and whose words are.
+        talking: Whose voice it was in the groups from one on, (C, G), as it looks when it is asked.
+        group_seconds: Length of a group of frames.
+    """
+
+    def __init__(
+        self,
+        config: AttributionConfig,
+        talking: Callable[[int], NDArray[np.float64]],
+        *,
+        group_seconds: Seconds,
+    ) -> None:
+        self.config, self._talking, self._group_seconds = config, talking, group_seconds
         self._channels = tuple(_Channel() for _ in range(NUM_CHANNELS))
-        costs = ActivityConfig(switch_cost=config.change_cost, odd_cost=config.odd_cost)
-        self._history = SpeakingHistory(costs, round(_KEPT_SECONDS / group_seconds))
+        self._num_groups = 0
         self._scores = [0.0] * NUM_CHANNELS
         """How well each channel explains the words so far, at best 0."""
         self._is_hearing = False
@@ -120,25 +123,22 @@ class Attribution:
         self._settled: Seconds = 0.0
         """No word before this moment will come or change."""
 
-    def group(
-        self,
-        active_C: NDArray[np.bool_],
-        logits_A: NDArray[np.float32],
-        shares_C: NDArray[np.float32],
-        known: Seconds,
-    ) -> list[Event]:
+    def group(self, active_C: Sequence[bool], known: Seconds, *, before: int = 0) -> list[Event]:
         """Take the next group of frames.
 
         Args:
-            active_C: Who was decided to speak.
-            logits_A: Of the states of who speaks.
-            shares_C: Whose the sound is where both speak.
-            known: When it was decided.
+            active_C: Who speaks in it.
+            known: When that became known.
+            before: So many groups before it are of whoever begins with it: whose they are was not
+                known when they came.
         """
-        self._history.add(logits_A, shares_C)
+        self._num_groups += 1
         events: list[Event] = []
         for number, channel in enumerate(self._channels):
-            events += self._followed(number, channel, bool(active_C[number]), known)
+            speaks = bool(active_C[number])
+            if speaks and not channel.speaking:
+                channel.speaking = before
+            events += self._followed(number, channel, speaks, known)
         if not self._is_hearing:
             self._settled = max(self._settled, known - _UNSETTLED_SECONDS)
         return events + self._finals(known)
@@ -167,7 +167,7 @@ class Attribution:
         for number, channel in enumerate(self._channels):
             turn = channel.open
             if turn is not None:
-                spoken = (self._history.num_groups - channel.silent) * self._group_seconds
+                spoken = (self._num_groups - channel.silent) * self._group_seconds
                 turn.end = min(max(spoken, turn.start), end_seconds)
                 events.append(
                     TurnEnded(seconds=turn.end, known_seconds=end_seconds, channel=number)
@@ -179,7 +179,7 @@ class Attribution:
     ) -> list[Event]:
         """What a group in which a talker speaks, or does not, says of their turns."""
         events: list[Event] = []
-        now = self._history.num_groups * self._group_seconds
+        now = self._num_groups * self._group_seconds
         channel.speaking = channel.speaking + 1 if speaks else 0
         channel.silent = 0 if speaks else channel.silent + 1
         turn = channel.open
@@ -219,8 +219,7 @@ class Attribution:
             for w in words
         ]
         begin = max(0, min((first for first, _ in spans), default=0))
-        begin = max(begin, self._history.first_group)
-        speaking_CG = self._history.speaking(begin)
+        speaking_CG = self._talking(begin) if words else np.zeros((NUM_CHANNELS, 0))
         for first, end in spans:
             last = max(first + 1, math.ceil(end / seconds))
             spoken_C = speaking_CG[:, max(0, first - begin) : max(0, last - begin)].sum(axis=1)
