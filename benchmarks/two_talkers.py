@@ -6,6 +6,10 @@ of speechocean762, 1 to 5 turns, at most 40 % of the speech overlapped, no rooms
 list holds recordings, offsets and levels, so anyone can make the same sound. Each model streams the
 sound in chunks of 160 ms on one thread. Intervals are 95 %, mixtures resampled.
 
+With meeteval (`pip install 'evenear[meeting]'`) it is also counted who said what, cpWER: of the
+two-channel model by its channels where they are talkers, of the other by labels of its turns'
+voices (`streaming.twotalkers.labels`).
+
 "own sound" is the bound: the single-talker model hears each channel's own sound, without the other
 channel's. No separator in front of that recognizer can be expected to do better.
 
@@ -15,6 +19,7 @@ channel's. No separator in front of that recognizer can be expected to do better
 """
 
 import argparse
+import importlib.util
 import json
 import pickle
 import platform
@@ -39,8 +44,14 @@ from evenear.data.conversations.mixtures import (
 from evenear.data.conversations.simulation import read_plans, reference_segments, write_plans
 from evenear.data.conversations.sounds import FileSounds
 from evenear.data.corpora.manifests import load_cuts, utterance
+from evenear.metrics.turns import speaker_errors
+from evenear.metrics.words import WordErrors, normalize
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
+from evenear.streaming.events import TurnEnded
+from evenear.streaming.segments import SegmentBuilder
+from evenear.streaming.turns import TurnConfig
+from evenear.streaming.twotalkers.labels import LabelConfig, SpeakerLabels, label_segments
 from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
 from evenear.streaming.twotalkers.scores import (
     ConversationScore,
@@ -49,7 +60,11 @@ from evenear.streaming.twotalkers.scores import (
     normalized,
     score_session,
 )
+from evenear.transcripts import Segment
+from evenear.verification.turns import LEAST_LIKENESS, TurnVoice
 
+meeteval = importlib.util.find_spec("meeteval")
+TWO_VOICES = LabelConfig(least_likeness=LEAST_LIKENESS, most_speakers=2)
 LIST = Path(__file__).parent / "lists" / "two_talkers.jsonl"
 SEED, NUM_MIXTURES, MOST_OVERLAP = 20260, 120, 0.4
 MIXTURES = MixtureConfig(
@@ -124,6 +139,12 @@ def interval(rows: list[Row], value: Callable[[ConversationScore], tuple[float, 
     return {"rate": float(rate), "low": float(low), "high": float(high)}
 
 
+def rate_of(errors: list[WordErrors]) -> Any:
+    """The pooled rate of word errors with its interval, mixtures resampled."""
+    rows: list[Any] = [(None, one) for one in errors]
+    return interval(rows, lambda e: (e.errors, e.reference_words)) if rows else None  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def summary(rows: list[Row]) -> dict[str, Any]:
     """Everything about a group of mixtures."""
     total = sum((score for _, score in rows), ConversationScore())
@@ -136,10 +157,22 @@ def summary(rows: list[Row]) -> dict[str, Any]:
 
 
 def run(
-    streams: Callable[[], Any], plans: list[MixturePlan], sounds: FileSounds, *, own: bool = False
-) -> tuple[list[Row], float]:
-    """Stream every mixture, or each channel's own sound; and processor seconds for each second."""
+    streams: Callable[[], Any],
+    plans: list[MixturePlan],
+    sounds: FileSounds,
+    *,
+    own: bool = False,
+    named: bool = False,
+) -> tuple[list[Row], float, list[WordErrors]]:
+    """Stream every mixture, or each channel's own sound.
+
+    Returns:
+        Scores, processor seconds for each second, and errors of who said what of each mixture, if
+        they can be counted: by channels that are `named`, or by labels of turns.
+    """
     places, rows, took, seconds = sounds.by_id(), [], 0.0, 0.0
+    said: list[WordErrors] = []
+    voice = TurnVoice.load() if meeteval and not own else None
     for plan in plans:
         mixture = render(plan, sounds, places)
         began = time.process_time()
@@ -148,10 +181,32 @@ def run(
         else:
             heard = hear(streams(), mixture.samples_N)
         took, seconds = took + time.process_time() - began, seconds + plan.num_samples / 16_000
-        rows.append((plan, score_session(normalized(reference_segments(plan)), heard)))
+        references = normalized(reference_segments(plan))
+        rows.append((plan, score_session(references, heard)))
+        if voice is not None:
+            names = None if named else SpeakerLabels(voice, TWO_VOICES)
+            said.append(speaker_errors(references, spoken(plan, heard, mixture.samples_N, names)))
         print(".", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
-    return rows, took / seconds
+    return rows, took / seconds, said
+
+
+def spoken(
+    plan: MixturePlan, heard: Heard, samples_N: np.ndarray, names: SpeakerLabels | None
+) -> list[Segment]:
+    """Turns that were heard, with names from their voices; without labels, from their channels."""
+    segments = list(SegmentBuilder(TurnConfig(), plan.mixture_id).accept(in_turns(heard)))
+    if names is not None:
+        segments = label_segments(segments, samples_N, names)
+    else:
+        segments = [replace(one, speaker=str(one.channel)) for one in segments]
+    return [replace(one, text=normalize(one.text), words=()) for one in segments]
+
+
+def in_turns(heard: Heard) -> list[Any]:
+    """Events whose every turn ends behind its words, as segments are built."""
+    ends = {e.channel: e for e in heard.events if isinstance(e, TurnEnded)}
+    return [*heard.events, *ends.values()]
 
 
 def together(channels: list[Heard]) -> Heard:
@@ -200,17 +255,20 @@ def main() -> None:
         models["two channels, greedy"] = lambda: TwoTalkerRecognizer.load(
             options.duo, use_words=False
         )
-    heard: dict[tuple[str, int], tuple[list[Row], float]] = {}
+    named = TwoTalkerRecognizer.load(options.duo).channels_are_talkers
+    heard: dict[tuple[str, int], tuple[list[Row], float, list[WordErrors]]] = {}
     if options.heard is not None and options.heard.exists():
         heard = pickle.loads(options.heard.read_bytes())
     for name, load in models.items():
         if name not in options.skip and (name, len(plans)) not in heard:
             own = name == "own sound"
-            heard[name, len(plans)] = run(load().stream, plans, sounds, own=own)
+            by_name = named and name.startswith("two channels")
+            heard[name, len(plans)] = run(load().stream, plans, sounds, own=own, named=by_name)
             if options.heard is not None:
                 options.heard.write_bytes(pickle.dumps(heard))
     found = {name: heard[name, len(plans)][0] for name in models if (name, len(plans)) in heard}
     factors = {name: heard[name, len(plans)][1] for name in found}
+    words = {name: heard[name, len(plans)][2] for name in found}
     groups = dict.fromkeys(group for plan in plans for group in conditions(plan, people))
     results: dict[str, Any] = {}
     for group in sorted(groups):
@@ -219,6 +277,13 @@ def main() -> None:
             for name, rows in found.items()
         }
         results[group] = {name: summary(rows) for name, rows in own.items()}
+        for name, rows in found.items():
+            said = [
+                e
+                for e, row in zip(words[name], rows, strict=False)
+                if group in conditions(row[0], people)
+            ]
+            results[group][name]["cp_wer"] = rate_of(said)
         for mine, theirs in (
             ("two channels", "single talker"),
             ("own sound", "single talker"),
@@ -228,7 +293,7 @@ def main() -> None:
                 results[group][f"{mine} / {theirs}"] = compared(own[mine], own[theirs])
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     values = {
-        "question": __doc__.splitlines()[0],
+        "question": (__doc__ or "").splitlines()[0],
         "command": " ".join(["python", *sys.argv]).replace(str(options.data.parent), "CORPORA"),
         "commit": commit.stdout.strip(),
         "machine": platform.processor() or platform.machine(),

@@ -8,6 +8,9 @@ they do not speak; and where both speak, one of
     own sound     the channel's own sound: what perfect gates would give
     mixture       the mixture on both channels: no gates at all
     earlier       the mixture to whoever began earlier, silence to the other
+    shares        the mixture with so much of each bin as is the channel's, true shares of energy
+    shares, 2     the same with shares whose log odds are wrong by 2 nats (4 nats), smooth over
+                  three frames and bins: how good must a separator be?
 
 beside one channel that hears everything, and each channel's own sound all the time. Intervals are
 95 %, mixtures resampled.
@@ -28,10 +31,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from evenear.data.conversations.mixtures import activity, render
 from evenear.data.conversations.simulation import read_plans, reference_segments
-from evenear.features import extract
+from evenear.features import FeatureConfig, extract
+from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
 from evenear.streaming.twotalkers.scores import Heard, hear, normalized, score_session
 from two_talkers import LIST, Row, compared, conditions, people_of, sounds_of, summary, together
@@ -65,22 +70,52 @@ def handed_on(
 ) -> Iterator[Frames]:
     """What each channel hears of the mixture's frames, silence from the recognizer's own frames."""
     silence_F = mixture_TF[-1]  # of the silence behind the end
-    both_T = active_CT.all(axis=0)
+    both_T = np.all(active_CT, axis=0)
     began_CT = np.zeros(active_CT.shape, int)
     for t in range(1, active_CT.shape[1]):
         began_CT[:, t] = np.where(active_CT[:, t], began_CT[:, t - 1] + 1, 0)
     for c, source_TF in enumerate(sources):
         frames_TF = np.where(active_CT[c][:, None], mixture_TF, silence_F)
         if way == "own sound":
-            frames_TF = np.where(both_T[:, None], source_TF, frames_TF)
+            frames_TF = np.where(both_T[:, np.newaxis], source_TF, frames_TF)
         elif way == "earlier":
             later_T = both_T & (began_CT[c] < began_CT[1 - c])
             frames_TF = np.where(later_T[:, None], silence_F, frames_TF)
+        elif way.startswith("shares"):
+            odds_TF = (source_TF - sources[1 - c]) / NAT
+            shares_TF = 1.0 / (1.0 + np.exp(-np.clip(odds_TF + wrong(way, odds_TF, c), -9.0, 9.0)))
+            given_TF = np.maximum(mixture_TF + NAT * np.log(shares_TF), silence_F)
+            frames_TF = np.where(both_T[:, np.newaxis], given_TF, frames_TF)
         yield frames_TF.astype(np.float32)
 
 
-def heard_of(way: str, plan: Any, mixture: Any, recognizer: Recognizer) -> Heard:
-    """What the recognizer makes of a mixture, handed on in some way."""
+def wrong(way: str, odds_TF: Frames, channel: int) -> Frames:
+    """Errors of log odds, alike in neighbouring frames and bins."""
+    size = float(way.partition(", ")[2] or 0.0)
+    noise_TF = rng_for(channel, "shares", odds_TF.shape).standard_normal(odds_TF.shape)
+    smooth_TF = gaussian_filter(noise_TF, (3.0, 3.0))
+    return size * smooth_TF / smooth_TF.std()
+
+
+def bins_right(way: str, sources: list[Frames], active_CT: NDArray[np.bool_]) -> tuple[int, int]:
+    """In how many audible bins, where both speak, the channel of the louder gets more; of how many.
+
+    Audible is within 40 dB of the loudest.
+    """
+    loud_TF = np.maximum(*sources)
+    counted_TF = np.all(active_CT, axis=0)[:, np.newaxis] & (loud_TF > loud_TF.max() - 1.0)
+    odds_TF = (sources[0] - sources[1]) / NAT
+    given_TF = odds_TF + wrong(way, odds_TF, 0)
+    return int(((given_TF > 0) == (odds_TF > 0))[counted_TF].sum()), int(counted_TF.sum())
+
+
+NAT = FeatureConfig.whisper().nat
+
+
+def heard_of(
+    way: str, plan: Any, mixture: Any, recognizer: Recognizer, right: dict[str, NDArray[np.int64]]
+) -> Heard:
+    """What the recognizer makes of a mixture, handed on in some way; counts bins that are right."""
     if way == "one channel":
         return hear(recognizer.stream(), mixture.samples_N)
     if way == "own sound always":
@@ -92,6 +127,8 @@ def heard_of(way: str, plan: Any, mixture: Any, recognizer: Recognizer) -> Heard
         for own_N in (mixture.samples_N, *mixture.sources_CN)
     ]
     active_CT = activity(plan, features.clock, len(frames[0]))
+    if way in SHARES:
+        right[way] = right.get(way, np.zeros(2, np.int64)) + bins_right(way, frames[1:], active_CT)
     channels = []
     for frames_TF in handed_on(way, frames[0], frames[1:], active_CT):
         stream = recognizer.stream()
@@ -100,7 +137,8 @@ def heard_of(way: str, plan: Any, mixture: Any, recognizer: Recognizer) -> Heard
     return together(channels)
 
 
-WAYS = ("one channel", "earlier", "mixture", "own sound", "own sound always")
+SHARES = ("shares", "shares, 2", "shares, 4")
+WAYS = ("one channel", "earlier", "mixture", "own sound", "own sound always", *SHARES)
 
 
 def main() -> None:
@@ -108,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=120)
+    parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--model", default="evenear-en")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -115,11 +154,12 @@ def main() -> None:
     plans, sounds = read_plans(LIST)[: options.limit], sounds_of(options.data)
     people, places = people_of(sounds), sounds.by_id()
     recognizer = Recognizer.load(options.model)
-    rows: dict[str, list[Row]] = {way: [] for way in WAYS}
+    rows: dict[str, list[Row]] = {way: [] for way in options.ways}
+    right: dict[str, NDArray[np.int64]] = {}
     for plan in plans:
         mixture = render(plan, sounds, places)
-        for way in WAYS:
-            heard = heard_of(way, plan, mixture, recognizer)
+        for way in options.ways:
+            heard = heard_of(way, plan, mixture, recognizer, right)
             rows[way].append((plan, score_session(normalized(reference_segments(plan)), heard)))
         print(".", end="", file=sys.stderr, flush=True)
     groups = sorted({group for plan in plans for group in conditions(plan, people)})
@@ -130,10 +170,15 @@ def main() -> None:
             for way, found in rows.items()
         }
         results[group] = {way: summary(found) for way, found in own.items()}
-        for way in WAYS[1:]:
+        for way in options.ways[1:]:
             results[group][f"{way} / one channel"] = compared(own[way], own["one channel"])
     command = " ".join(["python", *sys.argv]).replace(str(options.data.parent), "CORPORA")
-    values = {"question": __doc__.splitlines()[0], "command": command, "results": results}
+    values = {
+        "question": (__doc__ or "").splitlines()[0],
+        "command": command,
+        "bins_right": {way: float(found[0] / found[1]) for way, found in right.items()},
+        "results": results,
+    }
     options.out.write_text(json.dumps(values, indent=1) + "\n")
 
 

@@ -38,7 +38,7 @@ def recipe() -> TwoTalkerConfig:
     """
     return TwoTalkerConfig(
         name="evenear-en-duo",
-        num_updates=6000,
+        num_updates=5000,
         begins_with="evenear-en",
         separator=_banded(BandSplitConfig()),
         turns="none",

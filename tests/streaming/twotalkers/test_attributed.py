@@ -24,6 +24,7 @@ from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
 from evenear.streaming.twotalkers.attributed import Attributor
 from evenear.streaming.twotalkers.attribution import AttributionConfig
 from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
+from held import bytes_held
 from laws import FEATURES, chunkings, random_sound
 from two_talkers import tiny_two_talkers
 
@@ -139,6 +140,17 @@ def test_a_finished_stream_hears_nothing_and_an_empty_one_says_nothing():
         stream.accept(SOUND_N)
     with pytest.raises(StateError, match="finished"):
         stream.finish()
+
+
+def test_a_stream_holds_no_more_after_minutes_than_after_two():
+    stream = TwoTalkerRecognizer(bundle()).stream()
+    sizes = []
+    for second in range(0, 300, 4):
+        stream.accept(random_sound(4.0, seed=second))
+        parts = (stream._attribution, stream._voices, stream._separator, stream._words.state)
+        sizes.append(sum(bytes_held(part) for part in parts))
+    half = len(sizes) // 2
+    assert max(sizes[half:]) < 1.2 * max(sizes[:half])
 
 
 def test_other_rates_are_resampled():

@@ -1,13 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two channels are heard alike in any chunks, and their turns are told in order."""
 
-import gc
-import sys
-from types import FunctionType, ModuleType
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,6 +12,7 @@ from evenear.checkpoint.twotalkers import TWO_TALKERS
 from evenear.errors import AudioError, ConfigError, StateError
 from evenear.streaming.events import Final, Partial, TurnEnded, TurnStarted
 from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
+from held import bytes_held
 from laws import chunkings, random_sound
 from two_talkers import tiny_two_talkers
 
@@ -181,16 +177,3 @@ def test_a_stream_holds_no_more_after_minutes_than_after_one(with_words):
         sizes.append(bytes_held(stream.state))
     half = len(sizes) // 2
     assert max(sizes[half:]) < 1.2 * max(sizes[:half])
-
-
-def bytes_held(state: object) -> int:
-    """Bytes of everything that a state leads to, but for code and models."""
-    total, seen, waiting = 0, set(), [state]
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen or isinstance(one, type | ModuleType | FunctionType | torch.nn.Module):
-            continue
-        seen.add(id(one))
-        total += one.nbytes if isinstance(one, torch.Tensor | np.ndarray) else sys.getsizeof(one)
-        waiting += gc.get_referents(one)
-    return total

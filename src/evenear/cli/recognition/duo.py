@@ -7,6 +7,7 @@ Legend: N audio samples.
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,7 +66,10 @@ def transcribe_two_talkers(
         try:
             samples_N = read_audio(path)
             segments = _watched(recognizer, path) if live else list(recognizer.segments(path))
-            segments = label_segments(segments, samples_N, SpeakerLabels(voice, when_new))
+            if recognizer.channels_are_talkers:
+                segments = [replace(s, speaker=f"speaker-{s.channel + 1}") for s in segments]
+            else:
+                segments = label_segments(segments, samples_N, SpeakerLabels(voice, when_new))
         except EvenearError as error:
             failed = True
             complain(error)

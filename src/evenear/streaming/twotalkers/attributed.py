@@ -153,28 +153,29 @@ class AttributedStream:
         found, self._separator = model.separator.step(given_1TF, self._separator)
         assert found.active_BCG is not None
         assert found.talk_BGA is not None
-        active_GC = found.active_BCG[0].t().tolist()
+        speaks_G = found.active_BCG[0].any(dim=0).tolist()
         both_G = found.talk_BGA[0].softmax(dim=1)[:, BOTH].tolist()
         waiting = list(told)
-        for active_C, both in zip(active_GC, both_G, strict=True):
+        for speaks, both in zip(speaks_G, both_G, strict=True):
             group = self._voices.num_groups
             if group * self.attributor.group_seconds >= end_seconds:
                 break  # silence behind the end
             known = min(self.attributor.known(group), end_seconds)
             while waiting and waiting[0].known_seconds < known:
                 events += self._attribution.heard(waiting.pop(0))
-            events += self._next(any(active_C), all(active_C), both, known)
+            events += self._next(speaks, both, known)
         for event in waiting:
             events += self._attribution.heard(event)
         return events
 
-    def _next(self, speaks: bool, both_speak: bool, both: float, known: Seconds) -> list[Event]:
+    def _next(self, speaks: bool, both: float, known: Seconds) -> list[Event]:
         """The next group: whose voice it is, and what that says of turns."""
         voices = self._voices
         heard = min(round(known * SAMPLE_RATE), self._num_samples)
         voices.group(speaks=speaks, both=both, heard_samples=heard)
         if not speaks or voices.is_unknown:
             return self._attribution.group((False, False), known)
+        both_speak = both > self.attributor.config.both_chance
         active_C = (True, True) if both_speak else (voices.now == 0, voices.now == 1)
         return self._attribution.group(active_C, known, before=voices.before)
 

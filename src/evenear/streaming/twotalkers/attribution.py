@@ -42,9 +42,11 @@ __all__ = ["Attribution", "AttributionConfig"]
 
 _NEAR_SECONDS = 0.5
 """A word so far outside a turn still belongs to it."""
+_LATE_SECONDS = 0.3
+"""A word's last token may come so long after its turn's end."""
 _LONGEST_SECONDS = 40.0
 """The words of a longer turn become final in parts."""
-_UNSETTLED_SECONDS = 0.8
+_UNSETTLED_SECONDS = 0.7
 """Where the recognizer has no open turn, it may still begin one with a word so long ago."""
 
 
@@ -54,6 +56,9 @@ class AttributionConfig:
 
     start_groups: int = Field(default=2, ge=1)
     """Groups of frames that somebody must speak until a turn begins."""
+    both_chance: float = Field(default=0.25, gt=0, lt=1)
+    """From this probability on both are taken to speak: a turn that begins over another is told
+    late if it is waited for to be sure."""
     end_seconds: float = Field(default=0.4, gt=0)
     """A turn ends after so long without its talker."""
     eager_seconds: float | None = Field(default=None, gt=0)
@@ -259,7 +264,7 @@ class Attribution:
         for number, channel in enumerate(self._channels):
             while channel.turns:
                 turn = channel.turns[0]
-                is_over = turn.end is not None and turn.end + _NEAR_SECONDS <= self._settled
+                is_over = turn.end is not None and turn.end + _LATE_SECONDS <= self._settled
                 words = tuple(turn.words)
                 is_long = bool(words) and (
                     words[-1].end_seconds - words[0].start_seconds >= _LONGEST_SECONDS

@@ -7,7 +7,9 @@
         print(event.channel, event)
     stream.finish()
 
-Each event says on which of the two channels it is; `duochannels` says when turns begin and end.
+Each event says on which of the two channels it is; `twotalkers.channels` says when turns begin and
+end. A model that attributes words hears otherwise, see `twotalkers.attributed`: then a channel is a
+talker, and `stream` is all there is to call.
 
 Everything about one listener is in the state, and every decision is made frame by frame, so chunks
 change nothing.
@@ -145,6 +147,11 @@ class TwoTalkerRecognizer:
             endpoint_seconds=endpoint_seconds,
             eager_seconds=eager_seconds,
         )
+
+    @property
+    def channels_are_talkers(self) -> bool:
+        """Whether a channel is a talker; else it is whatever was free when a turn began."""
+        return self._attributor is not None
 
     @torch.inference_mode()
     def initial_state(self) -> TwoTalkerState:

@@ -60,7 +60,7 @@ class VoicesConfig:
     """How sure a second of sound makes: nats for a difference of cosines of 1."""
     change_cost: float = Field(default=4.0, ge=0)
     """Nats that a change of talkers must gain."""
-    most_alike: float = Field(default=0.25, ge=-1, le=1)
+    most_alike: float = Field(default=0.3, ge=-1, le=1)
     """Cosine of two means above which they are one voice."""
     least_seconds: float = Field(default=0.4, gt=0)
     """A talker is heard at least so long."""
