@@ -86,9 +86,12 @@ def test_a_moment_is_no_turn_and_a_short_pause_ends_none():
 
 def test_groups_before_a_voice_was_known_belong_to_its_turn():
     attribution = Attribution(QUICK, lambda first: np.zeros((2, 0)), group_seconds=GROUP)
-    assert attribution.group((False, False), 0.1) == []
+    assert attribution.group(None, 0.1) == []
     (started,) = attribution.group((False, True), 0.2, before=1)
     assert brief([started]) == [("TurnStarted", 1, 0.0, 0.2)]
+    assert attribution.group((False, False), 0.3) == attribution.group(None, 0.4) == []
+    events = attribution.group((True, False), 0.5, before=1)
+    assert brief(events) == [("TurnStarted", 0, 0.3, 0.5), ("TurnEnded", 1, 0.2, 0.5)]
 
 
 def test_the_end_of_a_stream_ends_turns():

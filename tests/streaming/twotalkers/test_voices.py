@@ -81,6 +81,7 @@ def test_one_voice_is_one_talker_and_a_moment_of_another_none():
 def test_talkers_keep_their_numbers_when_one_is_silent_for_minutes():
     voices, _ = listened(30 * "1" + 10 * "." + 30 * "2")
     assert voices.talking(0)[0, 5] > 0.9
+    voices.remember()
     more = 1500 * "2" + 10 * "." + 40 * "1"
     for letter in more:
         voices.hear(np.full(GROUP, VOICES[letter], np.float32))
@@ -93,10 +94,24 @@ def test_talkers_keep_their_numbers_when_one_is_silent_for_minutes():
     assert len(voices._vectors) * 2 * GROUP <= 61 * 16_000
 
 
+def test_to_ask_changes_nothing():
+    """Else chunks would: what is shown meanwhile is asked for as often as there are chunks."""
+    asked, _ = listened(TALK)
+    silent, _ = listened(TALK)
+    for first in (0, 50, 100):
+        asked.talking(first)
+    for one in (asked, silent):
+        one.hear(np.full(GROUP, -1.0, np.float32))
+        one.group(speaks=True, both=0.0, heard_samples=(len(TALK) + 1) * GROUP)
+    assert asked.now == silent.now
+    np.testing.assert_array_equal(asked.talking(0), silent.talking(0))
+
+
 def test_sound_of_both_teaches_nobodys_voice():
     states = 20 * "1" + 15 * "b" + 20 * "2"
     voices, _ = listened(states)
     assert right(voices, states) > 0.9
+    voices.remember()
     assert abs(float(voices._sums[0][1])) < 0.35 * float(voices._sums[0][0])
 
 

@@ -28,7 +28,7 @@ from evenear.checkpoint.twotalkers import TwoTalkerBundle
 from evenear.errors import ConfigError, StateError
 from evenear.features import FeatureStream, extract
 from evenear.models.activity import BOTH
-from evenear.streaming.events import Event
+from evenear.streaming.events import Event, Final
 from evenear.streaming.recognizer import Recognizer
 from evenear.streaming.stream import checked_samples
 from evenear.streaming.twotalkers.attribution import Attribution, AttributionConfig
@@ -162,18 +162,26 @@ class AttributedStream:
                 break  # silence behind the end
             known = min(self.attributor.known(group), end_seconds)
             while waiting and waiting[0].known_seconds < known:
-                events += self._attribution.heard(waiting.pop(0))
+                events += self._told(waiting.pop(0))
             events += self._next(speaks, both, known)
         for event in waiting:
-            events += self._attribution.heard(event)
+            events += self._told(event)
         return events
+
+    def _told(self, event: Event) -> list[Event]:
+        """What an event of the recognizer says. Only words that stay change what is known."""
+        if isinstance(event, Final):
+            self._voices.remember()
+        return self._attribution.heard(event)
 
     def _next(self, speaks: bool, both: float, known: Seconds) -> list[Event]:
         """The next group: whose voice it is, and what that says of turns."""
         voices = self._voices
         heard = min(round(known * SAMPLE_RATE), self._num_samples)
         voices.group(speaks=speaks, both=both, heard_samples=heard)
-        if not speaks or voices.is_unknown:
+        if speaks and voices.is_unknown:
+            return self._attribution.group(None, known)
+        if not speaks:
             return self._attribution.group((False, False), known)
         both_speak = both > self.attributor.config.both_chance
         active_C = (True, True) if both_speak else (voices.now == 0, voices.now == 1)

@@ -128,20 +128,23 @@ class Attribution:
         self._settled: Seconds = 0.0
         """No word before this moment will come or change."""
 
-    def group(self, active_C: Sequence[bool], known: Seconds, *, before: int = 0) -> list[Event]:
+    def group(
+        self, active_C: Sequence[bool] | None, known: Seconds, *, before: int = 0
+    ) -> list[Event]:
         """Take the next group of frames.
 
         Args:
-            active_C: Who speaks in it.
+            active_C: Who speaks in it; None: somebody, and it is not known who.
             known: When that became known.
-            before: So many groups before it are of whoever begins with it: whose they are was not
-                known when they came.
+            before: So many groups before it, for which that was not known, are as it is.
         """
         self._num_groups += 1
         events: list[Event] = []
-        for number, channel in enumerate(self._channels):
-            speaks = bool(active_C[number])
-            if speaks and not channel.speaking:
+        for number, channel in enumerate(self._channels if active_C is not None else ()):
+            speaks = active_C is not None and bool(active_C[number])
+            if not speaks:
+                channel.silent += before
+            elif not channel.speaking:
                 channel.speaking = before
             events += self._followed(number, channel, speaks, known)
         if not self._is_hearing:

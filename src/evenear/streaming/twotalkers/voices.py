@@ -6,6 +6,7 @@
     voices.group(speaks=True, both=0.1)       # what was decided of the next group of frames
     voices.now                                # whose voice it is, at once: 0 or 1
     voices.talking(first)                     # whose it was, from a group on, as it looks now
+    voices.remember()                         # this is what is true from now on
 
 Several times a second the sound since speech began, a second of it at most, becomes a vector. At
 once, each joins the nearer of two means so far. Looking back, all vectors of the last minute are
@@ -38,6 +39,8 @@ _NUM_TALKERS = 2
 _KEPT_SECONDS = 60.0
 _ROUNDS, _MORE_ROUNDS = 6, 2
 """Of fitting two voices, until they are known and then."""
+_REMEMBERED_EVERY = 4
+"""Vectors after which voices are remembered, whether or not words were given to them."""
 _PRIOR_SECONDS = 2.0
 """What a voice that is known counts, where it is hardly heard in the last minute."""
 _SURE_LEAD = 0.3
@@ -77,6 +80,15 @@ class _Vector(NamedTuple):
     """The part of it in which only one talker speaks, as far as is known."""
 
 
+class _Parted(NamedTuple):
+    """Vectors that were parted."""
+
+    chances_VC: NDArray[np.float64]
+    """The probability of each talker."""
+    sums_CD: NDArray[np.float64] | None
+    """Of the vectors of each talker; None where there is one."""
+
+
 class TalkerVoices:
     """Follows the talkers of one stream.
 
@@ -102,6 +114,7 @@ class TalkerVoices:
         """Of the vectors of each talker so far, each as long as its sound."""
         self._are_two = False
         """Whether looking back found two talkers, whose sums stand for their voices."""
+        self._num_vectors = 0
         self.num_groups = 0
         self.now = 0
         """Whose voice was heard last."""
@@ -163,12 +176,18 @@ class TalkerVoices:
         Says whose voice it was where somebody spoke, not whether anybody did.
         """
         places = np.arange(first, self.num_groups)
-        chances_VC = self._parted()
+        chances_VC = self._parted().chances_VC
         if not len(chances_VC) or not len(places):
             return np.repeat([[1.0], [0.0]], len(places), axis=1)
         middles_V = np.array([vector.middle for vector in self._vectors])
         nearest_G = np.abs(places[:, None] - middles_V).argmin(axis=1)
         return chances_VC[nearest_G].T
+
+    def remember(self) -> None:
+        """Take the voices for what they are now, looking back; they were given words."""
+        parted = self._parted()
+        if parted.sums_CD is not None:
+            self._are_two, self._sums = True, list(parted.sums_CD)
 
     def _listen(self, heard_samples: Samples) -> None:
         """Make the next vector, and say whose it is at once."""
@@ -184,6 +203,9 @@ class TalkerVoices:
         both = float(np.mean(list(self._overlapped)[-groups:]))
         middle = (start + heard_samples) // 2 // self._group_samples
         self._vectors.append(_Vector(middle, unit_D, length, 1.0 - both))
+        self._num_vectors += 1
+        if self._num_vectors % _REMEMBERED_EVERY == 0:
+            self.remember()
         if not self._sums:
             self._sums.append(length * unit_D)
             return
@@ -200,10 +222,10 @@ class TalkerVoices:
         else:
             self._sums[self.now] = self._sums[self.now] + vector_D
 
-    def _parted(self) -> NDArray[np.float64]:
-        """The probability of each talker in each vector, (V, C); remembers their voices."""
+    def _parted(self) -> _Parted:
+        """The vectors so far, parted into two voices or one. Nothing is remembered of it."""
         if not self._vectors:
-            return np.zeros((0, _NUM_TALKERS))
+            return _Parted(np.zeros((0, _NUM_TALKERS)), None)
         config = self.config
         units_VD = np.array([vector.unit_D for vector in self._vectors])
         alone_V = np.array([vector.alone for vector in self._vectors])
@@ -214,25 +236,22 @@ class TalkerVoices:
             means_CD = prior_CD / _PRIOR_SECONDS
         else:
             means_CD = _least_alike(units_VD, alone_V)
-        chances_VC = np.zeros((len(units_VD), _NUM_TALKERS))
-        sums_CD = prior_CD
+        chances_VC, sums_CD = np.zeros((len(units_VD), _NUM_TALKERS)), prior_CD
         for _ in range(_MORE_ROUNDS if self._are_two else _ROUNDS):
             scores_VC = config.concentration * (units_VD @ means_CD.T)
             chances_VC = _smoothed(scores_VC, config.change_cost)
             sums_CD = prior_CD + (chances_VC * weights_V1).T @ units_VD
             means_CD = np.array([_unit(sum_D) for sum_D in sums_CD])
         if self._are_two:
-            self._sums = list(sums_CD)
-            return chances_VC
+            return _Parted(chances_VC, sums_CD)
         step_seconds = config.every_groups * self._group_samples / SAMPLE_RATE
         heard_C = (chances_VC * alone_V[:, None]).sum(axis=0) * step_seconds
         is_one = float(means_CD[0] @ means_CD[1]) > config.most_alike
         if is_one or heard_C.min() < config.least_seconds:
-            return np.repeat([[1.0, 0.0]], len(units_VD), axis=0)
+            return _Parted(np.repeat([[1.0, 0.0]], len(units_VD), axis=0), None)
         if chances_VC[0, 1] > 0.5:  # whoever is heard first is the first
             chances_VC, sums_CD = chances_VC[:, ::-1], sums_CD[::-1]
-        self._are_two, self._sums = True, list(sums_CD)
-        return chances_VC
+        return _Parted(chances_VC, sums_CD)
 
 
 def _least_alike(
