@@ -52,7 +52,7 @@ from evenear.streaming.events import TurnEnded
 from evenear.streaming.segments import SegmentBuilder
 from evenear.streaming.turns import TurnConfig
 from evenear.streaming.twotalkers.labels import LabelConfig, SpeakerLabels, label_segments
-from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer
+from evenear.streaming.twotalkers.recognizer import TwoTalkerRecognizer, segments_of
 from evenear.streaming.twotalkers.scores import (
     ConversationScore,
     Heard,
@@ -195,11 +195,12 @@ def spoken(
     plan: MixturePlan, heard: Heard, samples_N: np.ndarray, names: SpeakerLabels | None
 ) -> list[Segment]:
     """Turns that were heard, with names from their voices; without labels, from their channels."""
-    segments = list(SegmentBuilder(TurnConfig(), plan.mixture_id).accept(in_turns(heard)))
     if names is not None:
+        ended = in_turns(heard)
+        segments = list(SegmentBuilder(TurnConfig(), plan.mixture_id).accept(ended))
         segments = label_segments(segments, samples_N, names)
-    else:
-        segments = [replace(one, speaker=str(one.channel)) for one in segments]
+    else:  # a turn has one Final
+        segments = list(segments_of(heard.events, plan.mixture_id))
     return [replace(one, text=normalize(one.text), words=()) for one in segments]
 
 

@@ -10,7 +10,8 @@ frames (`joined`) are heard as one. A frame of it is one vector of D for each ba
 
 Legend: B streams, T frames (of `joined` feature frames), J feature frames joined, M bins of a
 feature frame, K bands, W features that a band hears, D width of a band, H hidden units, L layers, E
-encoder width (K times D), N bands of all streams.
+encoder width (K times D), N bands of all streams, F width of a frame of the input, Z query, key and
+value.
 
 Source: Luo and Yu 2022, band-split RNN, arXiv:2209.15174 (bands, recurrence over time and across
 bands in turn). Departs from it: attention across bands instead of a second recurrence, one network

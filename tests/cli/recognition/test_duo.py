@@ -3,6 +3,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from evenear.transcripts import parse_transcript
@@ -54,6 +55,29 @@ def test_text_vtt_rttm_and_a_page(evenear, duo, talk, tmp_path):
     assert done.code == 0
     assert "SPEAKER talk" in (tmp_path / "talk.rttm").read_text()
     assert "<svg" in page.read_text()
+
+
+def test_the_shipped_model_names_talkers_by_their_voices(evenear, tmp_path):
+    """Three clips of two people one after the other: the first is heard again in the third."""
+    from evenear.audio import read_audio, write_audio
+    from evenear.checkpoint.folders import find_folder, shipped_models
+    from evenear.checkpoint.twotalkers import TWO_TALKERS
+
+    if "evenear-en-duo" not in shipped_models(TWO_TALKERS):
+        pytest.skip("not shipped")
+    clips = find_folder("evenear-en").parent / "clips"
+    first_N, second_N = read_audio(clips / "park.flac"), read_audio(clips / "library.flac")
+    pause_N = np.zeros(12_000, np.float32)
+    mixed_N = np.concatenate([first_N, pause_N, second_N, pause_N, first_N])
+    write_audio(tmp_path / "talk.wav", mixed_N)
+    done = evenear("transcribe", tmp_path / "talk.wav", "--two-talkers", "--format", "seglst")
+    rows = sorted(json.loads(done.out), key=lambda row: row["start_time"])
+    said = {
+        name: [r["words"] for r in rows if r["speaker"] == name]
+        for name in ("speaker-1", "speaker-2")
+    }
+    assert " ".join(said["speaker-2"]).startswith("THE LIBRARY OPENS AT NINE")
+    assert " ".join(said["speaker-1"]).count("PARK AND PLAYED ALL DAY") == 2
 
 
 def test_what_cannot_be_heard_is_named(evenear, duo, tmp_path):

@@ -256,6 +256,7 @@ class Attribution:
             return []
         turn = _Turn(word.start_seconds, word.end_seconds, [word])
         channel.turns.append(turn)
+        channel.turns.sort(key=lambda one: one.start)  # none is open
         return [
             TurnStarted(seconds=turn.start, known_seconds=known, channel=number),
             TurnEnded(seconds=word.end_seconds, known_seconds=known, channel=number),

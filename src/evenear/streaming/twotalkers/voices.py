@@ -15,7 +15,7 @@ expectation and maximization, starting with the two least alike; where both are 
 anybody is the second, there is one talker. Talkers are numbered in the order in which they are
 first heard, and keep their numbers.
 
-Legend: N audio samples, D width of a vector, V vectors, C talkers.
+Legend: N audio samples, D width of a vector, V vectors, C talkers, G groups of frames.
 
 Source: the model is that of Landini et al. 2022, VBx, arXiv:2012.14952, with two talkers, means
 without a prior, and likelihoods of directions (von Mises-Fisher) in place of PLDA. Ours: the rest.
