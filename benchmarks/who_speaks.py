@@ -15,8 +15,12 @@ they do not speak; and where both speak, one of
 beside one channel that hears everything, and each channel's own sound all the time. Intervals are
 95 %, mixtures resampled.
 
-    python benchmarks/who_speaks.py --data CORPORA/speechocean762.jsonl.gz --limit 40 \
+    python benchmarks/who_speaks.py --data CORPORA/speechocean762.jsonl.gz \
         --out benchmarks/results/who_speaks.json
+    python benchmarks/who_speaks.py --data CORPORA/speechocean762.jsonl.gz --gates evenear-en-duo \
+        --out benchmarks/results/who_speaks.json
+
+The second adds how many bins the gates of a two-channel model get right.
 
 Legend: T frames, F feature width, C channels.
 """
@@ -33,9 +37,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from evenear.data.conversations.mixtures import activity, render
+from evenear.checkpoint.twotalkers import load_two_talkers
+from evenear.data.conversations.mixtures import MixturePlan, activity, render
 from evenear.data.conversations.simulation import read_plans, reference_segments
+from evenear.data.conversations.sounds import FileSounds
 from evenear.features import FeatureConfig, extract
+from evenear.models.twotalkers import SeparatorTransducer
 from evenear.seeding import rng_for
 from evenear.streaming import Recognizer
 from evenear.streaming.twotalkers.scores import Heard, hear, normalized, score_session
@@ -97,16 +104,36 @@ def wrong(way: str, odds_TF: Frames, channel: int) -> Frames:
     return size * smooth_TF / smooth_TF.std()
 
 
-def bins_right(way: str, sources: list[Frames], active_CT: NDArray[np.bool_]) -> tuple[int, int]:
-    """In how many audible bins, where both speak, the channel of the louder gets more; of how many.
-
-    Audible is within 40 dB of the loudest.
-    """
+def audible(sources: list[Frames], active_CT: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Bins where both speak, within 40 dB of the loudest."""
     loud_TF = np.maximum(*sources)
-    counted_TF = np.all(active_CT, axis=0)[:, np.newaxis] & (loud_TF > loud_TF.max() - 1.0)
+    return np.all(active_CT, axis=0)[:, np.newaxis] & (loud_TF > loud_TF.max() - 1.0)
+
+
+def bins_right(way: str, sources: list[Frames], active_CT: NDArray[np.bool_]) -> tuple[int, int]:
+    """In how many audible bins the channel of the louder talker gets more, and of how many."""
+    counted_TF = audible(sources, active_CT)
     odds_TF = (sources[0] - sources[1]) / NAT
     given_TF = odds_TF + wrong(way, odds_TF, 0)
     return int(((given_TF > 0) == (odds_TF > 0))[counted_TF].sum()), int(counted_TF.sum())
+
+
+@torch.inference_mode()
+def bins_of_gates(
+    model: SeparatorTransducer,
+    sources: list[Frames],
+    mixture_TF: Frames,
+    active_CT: NDArray[np.bool_],
+) -> tuple[int, int]:
+    """In how many of those a model's gates give it more, in the better order of its channels."""
+    lengths_B = torch.tensor([len(mixture_TF)])
+    separated = model.separate(torch.from_numpy(mixture_TF)[None], lengths_B)
+    assert separated.gates_STF is not None
+    first_TF, second_TF = separated.gates_STF.numpy()
+    counted_TF = audible(sources, active_CT)
+    agree_TF = (first_TF > second_TF) == (sources[0] > sources[1])
+    right, number = int(agree_TF[counted_TF].sum()), int(counted_TF.sum())
+    return max(right, number - right), number
 
 
 NAT = FeatureConfig.whisper().nat
@@ -137,6 +164,18 @@ def heard_of(
     return together(channels)
 
 
+def right_of(name: str, plans: list[MixturePlan], sounds: FileSounds) -> float:
+    """The part of bins that a model's gates get right."""
+    bundle, places = load_two_talkers(name), sounds.by_id()
+    features, counts = bundle.settings.features, np.zeros(2, np.int64)
+    for plan in plans:
+        mixture = render(plan, sounds, places)
+        frames = [extract(n, features) for n in (mixture.samples_N, *mixture.sources_CN)]
+        active_CT = activity(plan, features.clock, len(frames[0]))
+        counts += bins_of_gates(bundle.model, frames[1:], frames[0], active_CT)
+    return float(counts[0] / counts[1])
+
+
 SHARES = ("shares", "shares, 2", "shares, 4")
 WAYS = ("one channel", "earlier", "mixture", "own sound", "own sound always", *SHARES)
 
@@ -148,11 +187,17 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=120)
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS)
     parser.add_argument("--model", default="evenear-en")
+    parser.add_argument("--gates", help="a two-channel model whose gates are counted, no more")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
     plans, sounds = read_plans(LIST)[: options.limit], sounds_of(options.data)
     people, places = people_of(sounds), sounds.by_id()
+    if options.gates is not None:
+        values = json.loads(options.out.read_text())
+        values["bins_right"][options.gates] = right_of(options.gates, plans, sounds)
+        options.out.write_text(json.dumps(values, indent=1) + "\n")
+        return
     recognizer = Recognizer.load(options.model)
     rows: dict[str, list[Row]] = {way: [] for way in options.ways}
     right: dict[str, NDArray[np.int64]] = {}
