@@ -66,8 +66,6 @@ __all__ = [
 NUM_CHANNELS = 2
 _OPEN = 3.0
 """Where the gates begin: sigmoid(3) = 0.95, so a channel hears the mixture at first."""
-_SOFTEST, _LOUD = 1e-3, 2.0
-"""Deviations above the floor between which louder bins count more."""
 _LEAST_SHARE = 1e-4
 """A channel hears no bin more than 40 dB below what the mixture is there."""
 
@@ -90,9 +88,14 @@ class SeparatorConfig:
 
     @property
     def feature_dim(self) -> int:
-        """Width of what the first encoder hears."""
+        """Width of what the first encoder hears.
+
+        Raises:
+            ConfigError: There is none.
+        """
         first = self.mixture or self.separation
-        assert first is not None, "one of the two hears"
+        if first is None:
+            raise ConfigError("A separator needs a mixture encoder or separation encoders.")
         return first.feature_dim
 
 
@@ -119,8 +122,6 @@ class Separated(NamedTuple):
     """Logits of who speaks."""
     active_BCG: Tensor | None = None
     """Who was decided to speak."""
-    shares_BCG: Tensor | None = None
-    """How far the gates are open in each group, loud bins first: whose it is where both speak."""
 
 
 class Separator(nn.Module):
@@ -291,18 +292,8 @@ class Separator(nn.Module):
         found = self.activity.step(groups_BGF, frames, held)
         gated = self._handed_on(found.groups_BGF, found.frames)
         channels_STF = self.activity.handed_on(found, gated.channels_STD)
-        assert gated.gates_STF is not None
-        loud_BGF = (found.groups_BGF - self.config.floor).clamp(_SOFTEST, _LOUD)
-        gates_BCGF = torch.stack(gated.gates_STF.chunk(NUM_CHANNELS), dim=1)
-        gates_BCGF = gates_BCGF.unflatten(2, (-1, self.config.joined)).flatten(3)
-        shares_BCG = (gates_BCGF * loud_BGF[:, None]).sum(dim=3) / loud_BGF.sum(dim=2)[:, None]
         separated = Separated(
-            channels_STF,
-            gated.gates_STF,
-            gated.channels_STD,
-            found.talk_BGA,
-            found.active_BCG,
-            shares_BCG,
+            channels_STF, gated.gates_STF, gated.channels_STD, found.talk_BGA, found.active_BCG
         )
         return separated, found.state
 

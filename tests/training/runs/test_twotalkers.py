@@ -117,6 +117,9 @@ def test_what_is_done_where_both_speak_is_no_other_separator(tmp_path, start, so
     gated = replace(deciding.separator, activity=replace(activity, where_both="gated"))
     settings, model, _ = begin_with(replace(deciding, separator=gated), run.model_folder)
     assert settings.model.separator == model.config.separator == gated
+    assert (settings.voices_of, settings.endpoint_seconds) == (None, 0.8)
+    settings, _, _ = begin_with(deciding, run.model_folder)
+    assert (settings.voices_of, settings.endpoint_seconds) == ("evenear-speaker", 0.4)
 
 
 def test_each_source_is_a_corpus_of_its_own(sources):

@@ -57,7 +57,7 @@ def transcribe_two_talkers(
     from evenear.verification.turns import LEAST_LIKENESS, TurnVoice
 
     recognizer = TwoTalkerRecognizer.load(model, threads=threads)
-    voice = TurnVoice.load()
+    voice = None if recognizer.channels_are_talkers else TurnVoice.load()
     when_new = LabelConfig(least_likeness=LEAST_LIKENESS, most_speakers=2)
     live = form == "text" and out is None and len(files) == 1 and sys.stdout.isatty()
     given: list[Segment] = []
@@ -66,7 +66,7 @@ def transcribe_two_talkers(
         try:
             samples_N = read_audio(path)
             segments = _watched(recognizer, path) if live else list(recognizer.segments(path))
-            if recognizer.channels_are_talkers:
+            if voice is None:
                 segments = [replace(s, speaker=f"speaker-{s.channel + 1}") for s in segments]
             else:
                 segments = label_segments(segments, samples_N, SpeakerLabels(voice, when_new))

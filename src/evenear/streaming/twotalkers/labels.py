@@ -27,7 +27,14 @@ from evenear.features import FeatureConfig, log_mel
 from evenear.transcripts import Segment
 from evenear.units import SAMPLE_RATE
 
-__all__ = ["LabelConfig", "LogMelVoice", "SpeakerLabels", "VoiceEncoder", "label_segments"]
+__all__ = [
+    "LabelConfig",
+    "LogMelVoice",
+    "SpeakerLabels",
+    "VoiceEncoder",
+    "label_segments",
+    "unit_vector",
+]
 
 _LEAST_SAMPLES = SAMPLE_RATE // 2
 
@@ -89,10 +96,10 @@ class SpeakerLabels:
             samples_N: Its sound.
             not_these: Labels of turns that overlap it: nobody talks over themselves.
         """
-        vector_D = _unit(self.encoder.embed(samples_N))
+        vector_D = unit_vector(self.encoder.embed(samples_N))
         excluded = {int(name.rpartition("-")[2]) - 1 for name in not_these}
         likeness = [
-            -np.inf if place in excluded else float(vector_D @ _unit(sum_D))
+            -np.inf if place in excluded else float(vector_D @ unit_vector(sum_D))
             for place, sum_D in enumerate(self._sums)
         ]
         best = int(np.argmax(likeness)) if likeness else -1
@@ -143,5 +150,6 @@ def _overlap(one: Segment, other: Segment) -> bool:
     return one.start_seconds < other.end_seconds and other.start_seconds < one.end_seconds
 
 
-def _unit(vector_D: NDArray[np.float64]) -> NDArray[np.float64]:
+def unit_vector(vector_D: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The direction of a vector; zeros stay zeros."""
     return vector_D / max(float(np.linalg.norm(vector_D)), 1e-12)

@@ -109,7 +109,9 @@ class TwoTalkerRecognizer:
         self._moments = Moments(self.clock, block, right_frames=self._ears.late_frames)
         self._greedy = GreedySearch(self.model.transducer)
         words: Search | None = None
-        if use_words and bundle.words is not None:
+        if self._attributor is not None and use_words and bundle.words is not None:
+            words = self._attributor.recognizer.search  # to build it takes as long as to load it
+        elif use_words and bundle.words is not None:
             words = build_search(bundle.channel, bundle.settings.word_search, None)
         self._reader = ChannelReader(
             self._greedy,

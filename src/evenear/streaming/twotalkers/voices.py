@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from evenear.config import config
+from evenear.streaming.twotalkers.labels import unit_vector
 from evenear.units import SAMPLE_RATE, Samples
 
 __all__ = ["TalkerVoices", "VoicesConfig"]
@@ -197,7 +198,7 @@ class TalkerVoices:
         sound_N = self._sound_N[start - self._first_sample : heard_samples - self._first_sample]
         if len(sound_N) < self._group_samples:
             return
-        unit_D = _unit(np.asarray(self._embed(np.ascontiguousarray(sound_N)), np.float64))
+        unit_D = unit_vector(np.asarray(self._embed(np.ascontiguousarray(sound_N)), np.float64))
         length = len(sound_N) / SAMPLE_RATE
         groups = max(1, len(sound_N) // self._group_samples)
         both = float(np.mean(list(self._overlapped)[-groups:]))
@@ -209,7 +210,7 @@ class TalkerVoices:
         if not self._sums:
             self._sums.append(length * unit_D)
             return
-        alike = [float(unit_D @ _unit(own_D)) for own_D in self._sums]
+        alike = [float(unit_D @ unit_vector(own_D)) for own_D in self._sums]
         other = alike[1] if len(alike) > 1 else self.config.most_alike
         self._lead = 0.5 * self._lead + length * (other - alike[0])
         self.now = int(self._lead > 0)
@@ -232,7 +233,7 @@ class TalkerVoices:
         weights_V1 = (alone_V * [vector.seconds for vector in self._vectors])[:, None]
         prior_CD = np.zeros((_NUM_TALKERS, units_VD.shape[1]))
         if self._are_two:
-            prior_CD = _PRIOR_SECONDS * np.array([_unit(sum_D) for sum_D in self._sums])
+            prior_CD = _PRIOR_SECONDS * np.array([unit_vector(sum_D) for sum_D in self._sums])
             means_CD = prior_CD / _PRIOR_SECONDS
         else:
             means_CD = _least_alike(units_VD, alone_V)
@@ -241,7 +242,7 @@ class TalkerVoices:
             scores_VC = config.concentration * (units_VD @ means_CD.T)
             chances_VC = _smoothed(scores_VC, config.change_cost)
             sums_CD = prior_CD + (chances_VC * weights_V1).T @ units_VD
-            means_CD = np.array([_unit(sum_D) for sum_D in sums_CD])
+            means_CD = np.array([unit_vector(sum_D) for sum_D in sums_CD])
         if self._are_two:
             return _Parted(chances_VC, sums_CD)
         step_seconds = config.every_groups * self._group_samples / SAMPLE_RATE
@@ -292,7 +293,3 @@ def _log_sum(one: float, other: float) -> float:
     """The logarithm of the sum of two numbers that are given by theirs."""
     most = max(one, other)
     return most + math.log1p(math.exp(min(one, other) - most))
-
-
-def _unit(vector_D: NDArray[np.float64]) -> NDArray[np.float64]:
-    return vector_D / max(float(np.linalg.norm(vector_D)), 1e-12)

@@ -48,6 +48,8 @@ _VOICES = "evenear-speaker"
 """The network that tells voices apart where words are attributed."""
 _END_SECONDS = 0.4
 """After so long without their voice a talker's turn ends there; chosen on held-out speakers."""
+_TOKEN_SECONDS = 0.8
+"""After so long without a token a channel's turn ends elsewhere."""
 _SILENCE = 3200
 """Samples of silence, enough to know its frames."""
 
@@ -180,8 +182,8 @@ def begin_with(
             bundle.settings.model, turns=config.turns, separator=config.separator
         )
         settings = changed(bundle.settings, model=model_config)
-        if _attributes(config.separator):
-            settings = changed(settings, voices_of=_VOICES)
+        if _attributes(bundle.settings.model.separator) != _attributes(config.separator):
+            settings = _ending(settings)
         model = SeparatorTransducer(model_config)
         model.load_state_dict(bundle.model.state_dict())
         return settings, model, bundle
@@ -209,14 +211,19 @@ def begin_with(
         words_of=str(start_from) if is_shipped and single.words is not None else None,
         transducer_of=str(start_from) if is_shipped else None,
     )
-    if _attributes(config.separator):
-        settings = changed(settings, voices_of=_VOICES, endpoint_seconds=_END_SECONDS)
-    return settings, model, single
+    return _ending(settings), model, single
 
 
 def _attributes(separator: SeparatorConfig) -> bool:
     """Whether one recognizer hears both talkers, told apart by their voices."""
     return separator.activity is not None and separator.activity.where_both == "attributed"
+
+
+def _ending(settings: TwoTalkerSettings) -> TwoTalkerSettings:
+    """The settings, with turns that end as fits how the talkers are heard."""
+    if _attributes(settings.model.separator):
+        return changed(settings, voices_of=_VOICES, endpoint_seconds=_END_SECONDS)
+    return changed(settings, voices_of=None, endpoint_seconds=_TOKEN_SECONDS)
 
 
 def _weights_of(separator: SeparatorConfig) -> SeparatorConfig:
